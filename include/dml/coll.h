@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/**
+ * @file coll.h
+ * Collective operations, blocking and non-blocking, and the choice of their algorithms.
+ *
+ * Common rules, not repeated below. Every call is collective over @p comm. count,
+ * dtype, op and root are equal on all ranks unless said otherwise; counts are in
+ * elements, may be 0 and may exceed 2^31. Buffers are host memory, aligned to their
+ * element or not, borrowed until the call returns (i-variants: until the request
+ * completes), and do not overlap unless DML_IN_PLACE is passed. P is the number of
+ * ranks, r the caller's rank.
+ *
+ * Errors: DML_EINVAL (an argument, named in dml_ctx_last_error(); nothing was sent),
+ * DML_EUNSUPPORTED (the algorithm asked for cannot do this; the text says why),
+ * DML_ENOMEM, DML_ECOMM (a peer or the network failed: the output is undefined).
+ *
+ * Numerics: the order of additions is fixed by (P, count, dtype, algorithm), so two
+ * runs give the same bits. f16 and bf16 are accumulated in f32 and rounded once.
+ *
+ * i-variants: the same operation, started; see dml_wait(). Requests may be completed in
+ * any order. Threads: one per communicator.
+ */
+#ifndef DML_COLL_H
+#define DML_COLL_H
+
+#include "dml/comm.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** X(NAME, number, "name"): the collectives. The name in capitals after DML_ is the
+ * environment variable that forces an algorithm: DML_ALLREDUCE=ring. */
+#define DML_COLL_MAP(X)                    \
+    X(ALLREDUCE, 0, "allreduce")           \
+    X(REDUCE_SCATTER, 1, "reduce_scatter") \
+    X(ALLGATHER, 2, "allgather")           \
+    X(BCAST, 3, "bcast")                   \
+    X(REDUCE, 4, "reduce")                 \
+    X(GATHER, 5, "gather")                 \
+    X(SCATTER, 6, "scatter")               \
+    X(ALLTOALL, 7, "alltoall")             \
+    X(BARRIER, 8, "barrier")
+
+typedef enum dml_coll {
+#define DML_COLL_ENUM(NAME, number, name) DML_COLL_##NAME = (number),
+    DML_COLL_MAP(DML_COLL_ENUM)
+#undef DML_COLL_ENUM
+} dml_coll;
+#define DML_NCOLLS 9
+
+/** Name of a collective, "?" if unknown; static. Not collective; any thread. @since 0.1
+ */
+DML_API const char *dml_coll_name(dml_coll coll);
+
+/**
+ * Reduce one vector per rank; every rank gets the result, the same bits on all.
+ * @param[in]  send  [count], or DML_IN_PLACE: the input lies in recv.
+ * @param[out] recv  [count].
+ * Cost: ring 2(P-1) messages of count/P elements; see doc/collectives.md.
+ * Source: Patarasuk and Yuan 2009 (ring); Thakur, Rabenseifner and Gropp 2005.
+ * @return see the top of this file.  @since 0.1
+ */
+DML_API dml_status dml_allreduce(const void *send, void *recv, size_t count,
+                                 dml_dtype dtype, dml_op op, dml_comm *comm);
+
+/** Start dml_allreduce(); @p request is returned, complete it with dml_wait() or
+ * dml_test().
+ * @since 0.1 */
+DML_API dml_status dml_iallreduce(const void *send, void *recv, size_t count,
+                                  dml_dtype dtype, dml_op op, dml_comm *comm,
+                                  dml_request **request);
+
+/**
+ * Reduce one vector per rank; rank r gets block r of the result.
+ * @param[in]  send  [P * recv_count], or DML_IN_PLACE: the input lies in recv, and the
+ *                   result is left in its first recv_count elements.
+ * @param[out] recv  [recv_count] ([P * recv_count] in place; the rest is kept).
+ * @return see the top of this file.  @since 0.1
+ */
+DML_API dml_status dml_reduce_scatter(const void *send, void *recv, size_t recv_count,
+                                      dml_dtype dtype, dml_op op, dml_comm *comm);
+
+/** Start dml_reduce_scatter(); @p request is returned, complete it with dml_wait() or
+ * dml_test().
+ * @since 0.1 */
+DML_API dml_status dml_ireduce_scatter(const void *send, void *recv, size_t recv_count,
+                                       dml_dtype dtype, dml_op op, dml_comm *comm,
+                                       dml_request **request);
+
+/**
+ * dml_reduce_scatter() with blocks of different sizes, in rank order without gaps.
+ * @param[in] recv_counts  [P] elements per rank, the same on all ranks; copied.
+ * @return see the top of this file.  @since 0.1
+ */
+DML_API dml_status dml_reduce_scatterv(const void *send, void *recv,
+                                       const size_t *recv_counts, dml_dtype dtype,
+                                       dml_op op, dml_comm *comm);
+
+/** Start dml_reduce_scatterv(); @p request is returned, complete it with dml_wait() or
+ * dml_test().
+ * @since 0.1 */
+DML_API dml_status dml_ireduce_scatterv(const void *send, void *recv,
+                                        const size_t *recv_counts, dml_dtype dtype,
+                                        dml_op op, dml_comm *comm,
+                                        dml_request **request);
+
+/**
+ * Every rank gets the blocks of all ranks, in rank order.
+ * @param[in]  send  [send_count], or DML_IN_PLACE: block r of recv is the input.
+ * @param[out] recv  [P * send_count].
+ * @return see the top of this file.  @since 0.1
+ */
+DML_API dml_status dml_allgather(const void *send, void *recv, size_t send_count,
+                                 dml_dtype dtype, dml_comm *comm);
+
+/** Start dml_allgather(); @p request is returned, complete it with dml_wait() or
+ * dml_test().
+ * @since 0.1 */
+DML_API dml_status dml_iallgather(const void *send, void *recv, size_t send_count,
+                                  dml_dtype dtype, dml_comm *comm,
+                                  dml_request **request);
+
+/**
+ * dml_allgather() with blocks of different sizes.
+ * @param[in] send         [recv_counts[r]], or DML_IN_PLACE.
+ * @param[in] recv_counts  [P] elements per rank, the same on all ranks; copied.
+ * @param[in] displs       [P] element offset of each block in recv, or NULL: without
+ *                         gaps; copied. Blocks may not overlap.
+ * @return see the top of this file.  @since 0.1
+ */
+DML_API dml_status dml_allgatherv(const void *send, void *recv,
+                                  const size_t *recv_counts, const size_t *displs,
+                                  dml_dtype dtype, dml_comm *comm);
+
+/** Start dml_allgatherv(); @p request is returned, complete it with dml_wait() or
+ * dml_test().
+ * @since 0.1 */
+DML_API dml_status dml_iallgatherv(const void *send, void *recv,
+                                   const size_t *recv_counts, const size_t *displs,
+                                   dml_dtype dtype, dml_comm *comm,
+                                   dml_request **request);
+
+/**
+ * Every rank gets root's vector.
+ * @param[in,out] buf  [count] read on root, written elsewhere.
+ * @return see the top of this file.  @since 0.1
+ */
+DML_API dml_status dml_bcast(void *buf, size_t count, dml_dtype dtype, int root,
+                             dml_comm *comm);
+
+/** Start dml_bcast(); @p request is returned, complete it with dml_wait() or
+ * dml_test().
+ * @since 0.1 */
+DML_API dml_status dml_ibcast(void *buf, size_t count, dml_dtype dtype, int root,
+                              dml_comm *comm, dml_request **request);
+
+/**
+ * Reduce one vector per rank; root gets the result.
+ * @param[in]  send  [count]; on root also DML_IN_PLACE: the input lies in recv.
+ * @param[out] recv  [count] on root; ignored elsewhere, may be NULL.
+ * @return see the top of this file.  @since 0.1
+ */
+DML_API dml_status dml_reduce(const void *send, void *recv, size_t count,
+                              dml_dtype dtype, dml_op op, int root, dml_comm *comm);
+
+/** Start dml_reduce(); @p request is returned, complete it with dml_wait() or
+ * dml_test().
+ * @since 0.1 */
+DML_API dml_status dml_ireduce(const void *send, void *recv, size_t count,
+                               dml_dtype dtype, dml_op op, int root, dml_comm *comm,
+                               dml_request **request);
+
+/**
+ * Root gets the blocks of all ranks, in rank order.
+ * @param[in]  send  [send_count]; on root also DML_IN_PLACE: its block lies in recv.
+ * @param[out] recv  [P * send_count] on root; ignored elsewhere, may be NULL.
+ * @return see the top of this file.  @since 0.1
+ */
+DML_API dml_status dml_gather(const void *send, void *recv, size_t send_count,
+                              dml_dtype dtype, int root, dml_comm *comm);
+
+/** Start dml_gather(); @p request is returned, complete it with dml_wait() or
+ * dml_test().
+ * @since 0.1 */
+DML_API dml_status dml_igather(const void *send, void *recv, size_t send_count,
+                               dml_dtype dtype, int root, dml_comm *comm,
+                               dml_request **request);
+
+/**
+ * dml_gather() with blocks of different sizes.
+ * @param[in] recv_counts  [P] elements per rank, the same on all ranks (MPI asks for
+ * them on root only); copied.
+ * @param[in] displs       [P] element offsets in recv, or NULL: without gaps; copied.
+ * @return see the top of this file.  @since 0.1
+ */
+DML_API dml_status dml_gatherv(const void *send, void *recv, const size_t *recv_counts,
+                               const size_t *displs, dml_dtype dtype, int root,
+                               dml_comm *comm);
+
+/** Start dml_gatherv(); @p request is returned, complete it with dml_wait() or
+ * dml_test().
+ * @since 0.1 */
+DML_API dml_status dml_igatherv(const void *send, void *recv, const size_t *recv_counts,
+                                const size_t *displs, dml_dtype dtype, int root,
+                                dml_comm *comm, dml_request **request);
+
+/**
+ * Rank r gets block r of root's vector.
+ * @param[in]  send  [P * recv_count] on root; ignored elsewhere, may be NULL.
+ * @param[out] recv  [recv_count]; on root also DML_IN_PLACE: its block stays in send.
+ * @return see the top of this file.  @since 0.1
+ */
+DML_API dml_status dml_scatter(const void *send, void *recv, size_t recv_count,
+                               dml_dtype dtype, int root, dml_comm *comm);
+
+/** Start dml_scatter(); @p request is returned, complete it with dml_wait() or
+ * dml_test().
+ * @since 0.1 */
+DML_API dml_status dml_iscatter(const void *send, void *recv, size_t recv_count,
+                                dml_dtype dtype, int root, dml_comm *comm,
+                                dml_request **request);
+
+/**
+ * dml_scatter() with blocks of different sizes.
+ * @param[in] send_counts  [P] elements per rank, the same on all ranks; copied.
+ * @param[in] displs       [P] element offsets in send, or NULL: without gaps; copied.
+ * @return see the top of this file.  @since 0.1
+ */
+DML_API dml_status dml_scatterv(const void *send, void *recv, const size_t *send_counts,
+                                const size_t *displs, dml_dtype dtype, int root,
+                                dml_comm *comm);
+
+/** Start dml_scatterv(); @p request is returned, complete it with dml_wait() or
+ * dml_test().
+ * @since 0.1 */
+DML_API dml_status dml_iscatterv(const void *send, void *recv,
+                                 const size_t *send_counts, const size_t *displs,
+                                 dml_dtype dtype, int root, dml_comm *comm,
+                                 dml_request **request);
+
+/**
+ * Rank r gets block r of every rank, in rank order.
+ * @param[in]  send  [P * count], or DML_IN_PLACE: the input lies in recv.
+ * @param[out] recv  [P * count].
+ * @return see the top of this file.  @since 0.1
+ */
+DML_API dml_status dml_alltoall(const void *send, void *recv, size_t count,
+                                dml_dtype dtype, dml_comm *comm);
+
+/** Start dml_alltoall(); @p request is returned, complete it with dml_wait() or
+ * dml_test().
+ * @since 0.1 */
+DML_API dml_status dml_ialltoall(const void *send, void *recv, size_t count,
+                                 dml_dtype dtype, dml_comm *comm,
+                                 dml_request **request);
+
+/**
+ * No rank returns before all have called.
+ * @return see the top of this file.  @since 0.1
+ */
+DML_API dml_status dml_barrier(dml_comm *comm);
+
+/** Start dml_barrier(); @p request is returned, complete it with dml_wait() or
+ * dml_test().
+ * @since 0.1 */
+DML_API dml_status dml_ibarrier(dml_comm *comm, dml_request **request);
+
+/* ---- operations --------------------------------------------------------------------
+ */
+
+/**
+ * Make a pre-multiplied sum: the sum over ranks of scale times the input.
+ * Not collective, but each rank must make the operation before it is used; scale may
+ * differ between ranks. For integer types the product is rounded towards zero.
+ * @param[out] op  valid on this communicator until dml_op_destroy().
+ * @return DML_OK | DML_EINVAL (scale is not finite) | DML_ENOMEM.  @since 0.1
+ */
+DML_API dml_status dml_op_create_premul_sum(double scale, dml_comm *comm, dml_op *op);
+
+/** Forget an operation; no collective that uses it may be pending. @since 0.1 */
+DML_API dml_status dml_op_destroy(dml_op op, dml_comm *comm);
+
+/* ---- algorithms --------------------------------------------------------------------
+ */
+
+/**
+ * The table of algorithms of a collective, one entry per call.
+ * Not collective. @param index 0, 1, ... until it returns DML_EEND.
+ * @param[out] name, text  static strings: "ring", and a line with its source.
+ * Threads: any.  @since 0.1
+ */
+DML_API dml_status dml_algorithm_list(dml_coll coll, size_t index, const char **name,
+                                      const char **text);
+
+/**
+ * Force an algorithm for a collective, or give the choice back with "auto".
+ * Must be called alike on all ranks. Stronger than the environment's DML_<COLLECTIVE>.
+ * @return DML_OK | DML_EINVAL (no such algorithm; the text lists those there are).
+ * @since 0.1
+ */
+DML_API dml_status dml_comm_set_algorithm(dml_comm *comm, dml_coll coll,
+                                          const char *name);
+
+/** Why an algorithm was chosen. */
+typedef struct dml_choice {
+    const char *algorithm; /**< static name */
+    double predicted_s;    /**< seconds by the cost model; 0 when forced */
+    char why[160]; /**< one line, such as "cost model: ring 1.2 ms, mpi 2.0 ms" */
+} dml_choice;
+
+/**
+ * Which algorithm a collective would use now, and why.
+ * Collective (the first automatic choice measures the transport).
+ * @param count  elements of the whole vector: count for allreduce, reduce and bcast,
+ * the sum over blocks for the others.
+ * @param op     ignored by collectives that do not reduce.
+ * @return DML_OK | DML_EINVAL | DML_EUNSUPPORTED (the forced one cannot do this).
+ * @since 0.1
+ */
+DML_API dml_status dml_algorithm_query(dml_coll coll, size_t count, dml_dtype dtype,
+                                       dml_op op, dml_comm *comm, dml_choice *choice);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/**
+ * @file comm.h
+ * Communicators, requests, and point-to-point messages.
+ *
+ * A communicator is made from an MPI communicator (mpi.h), which it duplicates: traffic
+ * of libdml never meets the caller's. Thread rule for everything here and in coll.h:
+ * one thread at a time per communicator, and MPI must have been initialised with
+ * MPI_THREAD_MULTIPLE if several communicators are used from several threads.
+ *
+ * Collective calls on one communicator must be made in the same order by all ranks;
+ * non-blocking ones may overlap.
+ */
+#ifndef DML_COMM_H
+#define DML_COMM_H
+
+#include "dml/status.h"
+#include "dml/types.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Largest tag of dml_send() and dml_recv(). */
+#define DML_TAG_MAX 16383
+
+/**
+ * Split a communicator by colour, as MPI_Comm_split does.
+ * Collective over @p comm. @p color >= 0, or -1 to be in no part (then *out is NULL).
+ * @param[out] out  returned; free with dml_comm_destroy().
+ * @return DML_OK | DML_EINVAL (color < -1) | DML_ENOMEM | DML_ECOMM.  @since 0.1
+ */
+DML_API dml_status dml_comm_split(dml_comm *comm, int color, int key, dml_comm **out);
+
+/**
+ * Free a communicator. Collective; no request on it may be pending. NULL is a no-op.
+ * Must be called before MPI_Finalize. @since 0.1
+ */
+DML_API void dml_comm_destroy(dml_comm *comm);
+
+/** This process's rank, 0 .. size-1. Not collective. @since 0.1 */
+DML_API int dml_comm_rank(const dml_comm *comm);
+
+/** Number of ranks. Not collective. @since 0.1 */
+DML_API int dml_comm_size(const dml_comm *comm);
+
+/** Ranks of this communicator on this node (shared memory), and this rank's number
+ * among them (either pointer may be NULL). Not collective. @since 0.1 */
+DML_API void dml_comm_node(const dml_comm *comm, int *node_rank, int *node_size);
+
+/** The context this communicator belongs to. Not collective. @since 0.1 */
+DML_API dml_ctx *dml_comm_ctx(const dml_comm *comm);
+
+/** Counters of a communicator since it was made, for this rank. */
+typedef struct dml_comm_stats {
+    uint64_t bytes_sent;     /**< payload bytes handed to the transport; of the MPI
+                                  library's own algorithms the bytes passed to them */
+    uint64_t bytes_received; /**< the same, received */
+    uint64_t messages_sent;  /**< messages handed to the transport */
+    uint64_t collectives;    /**< collective operations started */
+    double wait_s;           /**< seconds spent blocked inside libdml calls */
+} dml_comm_stats;
+
+/** Read the counters. Not collective. @since 0.1 */
+DML_API void dml_comm_get_stats(const dml_comm *comm, dml_comm_stats *stats);
+
+/* ---- point to point ----------------------------------------------------------------
+ */
+
+/**
+ * Send @p count elements to @p peer; returns when @p buf may be used again.
+ * Not collective; the peer must receive the same count and type with the same tag.
+ * @param[in] buf    [count] borrowed.  @param count elements; 0 is legal, past 2^31
+ * too.
+ * @param     peer   rank in @p comm; may not be the caller.  @param tag 0 ..
+ * DML_TAG_MAX.
+ * @return DML_OK | DML_EINVAL | DML_ENOMEM | DML_ECOMM.  @since 0.1
+ */
+DML_API dml_status dml_send(const void *buf, size_t count, dml_dtype dtype, int peer,
+                            int tag, dml_comm *comm);
+
+/** Receive @p count elements from @p peer: the other half of dml_send(); same rules.
+ * @param[out] buf [count] borrowed.  @since 0.1 */
+DML_API dml_status dml_recv(void *buf, size_t count, dml_dtype dtype, int peer, int tag,
+                            dml_comm *comm);
+
+/** Start dml_send(); @p buf is borrowed until @p request completes. @since 0.1 */
+DML_API dml_status dml_isend(const void *buf, size_t count, dml_dtype dtype, int peer,
+                             int tag, dml_comm *comm, dml_request **request);
+
+/** Start dml_recv(); @p buf is borrowed until @p request completes. @since 0.1 */
+DML_API dml_status dml_irecv(void *buf, size_t count, dml_dtype dtype, int peer,
+                             int tag, dml_comm *comm, dml_request **request);
+
+/* ---- requests ----------------------------------------------------------------------
+ */
+
+/**
+ * Wait for a request; it is freed and *request set to NULL. A NULL request is complete.
+ * Not collective (the other ranks must start their part, not wait for it).
+ * Progresses every pending request of the communicator, whichever it belongs to.
+ * @return what the operation would have returned if it were blocking.
+ * Threads: the one that uses the communicator.  @since 0.1
+ */
+DML_API dml_status dml_wait(dml_request **request);
+
+/** Wait for @p n requests; the first error, if any, is returned after all ended. @since
+ * 0.1 */
+DML_API dml_status dml_waitall(size_t n, dml_request **requests);
+
+/**
+ * Progress, and say whether the request is complete.
+ * @return DML_PENDING while it is not; else as dml_wait(), and *request is NULL. @since
+ * 0.1
+ */
+DML_API dml_status dml_test(dml_request **request);
+
+/** Progress all pending requests of a communicator without waiting. Cheap when there
+ * are none. Call it from long computations when no progress thread runs. @since 0.1 */
+DML_API dml_status dml_progress(dml_comm *comm);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/**
+ * @file data.h
+ * Image data sets and the loader that feeds a training loop.
+ *
+ * A data set is read whole into memory (bytes as stored). A loader walks over it epoch
+ * by epoch and prepares batches in a background thread. Which images form step s of
+ * epoch e, in which order, and how each is augmented depends on (seed, e) only, never
+ * on the number of ranks or threads: rank r of P gets rows [r B/P, (r+1) B/P) of the
+ * global batch of B. Rank and number of ranks are plain integers: nothing here
+ * communicates.
+ */
+#ifndef DML_DATA_H
+#define DML_DATA_H
+
+#include "dml/ctx.h"
+
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** A set of labelled images in memory: N x C x H x W bytes, and N labels. */
+typedef struct dml_images dml_images;
+
+/** Shape of a data set. */
+typedef struct dml_images_info {
+    size_t count;    /**< N images */
+    size_t channels; /**< C */
+    size_t height;   /**< H */
+    size_t width;    /**< W */
+    size_t nclasses; /**< largest label + 1 */
+} dml_images_info;
+
+/**
+ * Read an image file and a label file in idx format, plain or gzip.
+ * Not collective.
+ * @param[in]  images_path, labels_path  borrowed until return.
+ * @param[out] images  returned; free with dml_images_destroy().
+ * @return DML_OK | DML_EIO (cannot open or read) | DML_EFORMAT (wrong magic, cut short,
+ *         longer than its header says, counts of the two files differ) | DML_ENOMEM.
+ * Source: LeCun, The MNIST database (idx format).  Threads: any.  @since 0.1
+ */
+DML_API dml_status dml_images_open_idx(dml_ctx *ctx, const char *images_path,
+                                       const char *labels_path, dml_images **images);
+
+/**
+ * Read files in the CIFAR-10 binary format (records of 1 + 3 x 32 x 32 bytes), plain or
+ * gzip, one after the other.
+ * Not collective. @param[in] paths [npaths] borrowed until return.
+ * @return as dml_images_open_idx(); DML_EFORMAT also for a label above 9.
+ * Source: Krizhevsky 2009.  Threads: any.  @since 0.1
+ */
+DML_API dml_status dml_images_open_cifar10(dml_ctx *ctx, const char *const *paths,
+                                           size_t npaths, dml_images **images);
+
+/** Free; no loader may use it. NULL is a no-op. @since 0.1 */
+DML_API void dml_images_destroy(dml_images *images);
+
+/** Shape. Any thread. @since 0.1 */
+DML_API void dml_images_get_info(const dml_images *images, dml_images_info *info);
+
+/** Mean and standard deviation of all pixels of each channel, as fractions of 255.
+ * @param[out] mean, stddev  [C].  Any thread.  @since 0.1 */
+DML_API void dml_images_moments(const dml_images *images, float *mean, float *stddev);
+
+/** Options of a loader. Fill with dml_loader_opts_init(). */
+typedef struct dml_loader_opts {
+    size_t size;       /**< sizeof(dml_loader_opts), set by the initialiser */
+    uint64_t seed;     /**< default 1 */
+    size_t batch;      /**< B, images of one step over all ranks; default 128 */
+    int rank;          /**< r; default 0 */
+    int nranks;        /**< P; default 1 */
+    bool shuffle;      /**< a new order each epoch; default true */
+    bool drop_last;    /**< true: an epoch ends at the last full batch. false: the last
+                            batch is shorter, and some ranks may get none; default true */
+    int shift;         /**< random shift by -shift .. shift pixels each way, zero-filled
+                            (the mean, after normalisation); default 0 */
+    bool flip;         /**< random left-right flip; default false */
+    const float *mean; /**< [C] or NULL: 0. A pixel becomes (byte/255 - mean)/stddev */
+    const float *stddev; /**< [C] or NULL: 1. Both copied */
+    int depth;           /**< batches prepared ahead; default 2 */
+} dml_loader_opts;
+
+/** One rank's part of a step. */
+typedef struct dml_batch {
+    const float *images;   /**< [count][C][H][W] borrowed until the next call */
+    const int32_t *labels; /**< [count] borrowed likewise */
+    size_t count;          /**< images of this rank; 0 is possible without drop_last */
+    size_t global_count;   /**< images of this step over all ranks */
+    uint64_t epoch;        /**< 0, 1, ... */
+    uint64_t step;         /**< step within the epoch, 0 .. steps-1 */
+} dml_batch;
+
+typedef struct dml_loader dml_loader;
+
+/** Set all defaults. Any thread. @since 0.1 */
+DML_API void dml_loader_opts_init(dml_loader_opts *opts);
+
+/**
+ * Start a loader and its background thread; all its memory is allocated here.
+ * Not collective.
+ * @param[in]  images  borrowed until the loader is destroyed.
+ * @param[out] loader  returned; free with dml_loader_destroy().
+ * @return DML_OK | DML_EINVAL (batch 0, larger than the data with drop_last, or not
+ *         divisible by the ranks; rank out of range) | DML_ENOMEM.  @since 0.1
+ */
+DML_API dml_status dml_loader_create(dml_ctx *ctx, const dml_images *images,
+                                     const dml_loader_opts *opts, dml_loader **loader);
+
+/** Stop and free. NULL is a no-op. @since 0.1 */
+DML_API void dml_loader_destroy(dml_loader *loader);
+
+/** Steps of one epoch, the same on all ranks. @since 0.1 */
+DML_API uint64_t dml_loader_steps(const dml_loader *loader);
+
+/**
+ * The next batch; epochs follow each other without end. Waits if it is not ready yet.
+ * Gives the batch of the call before back to the loader.
+ * Threads: one at a time.
+ * @param[out] batch  its memory is the loader's.
+ * @return DML_OK.  @since 0.1
+ */
+DML_API dml_status dml_loader_next(dml_loader *loader, dml_batch *batch);
+
+/** Go to the start of @p epoch; what was prepared is dropped. @since 0.1 */
+DML_API dml_status dml_loader_seek(dml_loader *loader, uint64_t epoch);
+
+/** Seconds that dml_loader_next() waited so far. @since 0.1 */
+DML_API double dml_loader_wait_s(const dml_loader *loader);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/**
+ * @file dml.h
+ * All of libdml but mpi.h and gpu.h, which are included by those who need them.
+ */
+#ifndef DML_DML_H
+#define DML_DML_H
+
+#include "dml/coll.h"
+#include "dml/comm.h"
+#include "dml/ctx.h"
+#include "dml/data.h"
+#include "dml/optim.h"
+#include "dml/rng.h"
+#include "dml/status.h"
+#include "dml/sync.h"
+#include "dml/types.h"
+#include "dml/vec.h"
+#include "dml/version.h"
+
+#endif

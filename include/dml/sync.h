@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/**
+ * @file sync.h
+ * Gradient averaging for data-parallel training: replicas that start equal and average
+ * their gradients every step stay equal.
+ *
+ * Parameters are registered once. During a step the caller says of each gradient when
+ * it is final; gradients are gathered in buckets, and a bucket's all-reduce starts as
+ * soon as its last gradient is ready, while the backward pass goes on. After the first
+ * step buckets follow the order in which gradients really became ready (rank 0's).
+ * Tensors that lie one after the other in memory in that order are reduced where they
+ * are; others are packed.
+ *
+ *     dml_reducer_begin(r, true);
+ *     for each layer, last to first: { backward(layer); dml_reducer_ready(r, layer); }
+ *     dml_reducer_finish(r);           // all gradients are now averages over the ranks
+ *
+ * Source: Li et al., PyTorch Distributed, VLDB 2020, section 3.2 (buckets, order).
+ */
+#ifndef DML_SYNC_H
+#define DML_SYNC_H
+
+#include "dml/comm.h"
+
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** One gradient tensor. */
+typedef struct dml_tensor {
+    void *data;       /**< [count] borrowed until the reducer is destroyed */
+    size_t count;     /**< elements; may be 0 */
+    dml_dtype dtype;  /**< a float type */
+    const char *name; /**< for messages; copied; may be NULL */
+} dml_tensor;
+
+/** Options of a reducer. Fill with dml_reducer_opts_init(). */
+typedef struct dml_reducer_opts {
+    size_t size;               /**< sizeof(dml_reducer_opts), set by the initialiser */
+    size_t bucket_bytes;       /**< a bucket is started at this size; default 4 MiB */
+    size_t first_bucket_bytes; /**< the first one sooner; default 256 KiB */
+} dml_reducer_opts;
+
+typedef struct dml_reducer dml_reducer;
+
+/** Set all defaults. Not collective. Any thread. @since 0.1 */
+DML_API void dml_reducer_opts_init(dml_reducer_opts *opts);
+
+/**
+ * Register gradients.
+ * Collective over @p comm; number, counts and types of the tensors equal on all ranks:
+ * verified here, DML_EMISMATCH names the first rank and tensor that differ.
+ * @param[in] grads  [ngrads] copied; their data borrowed. The order is free; forward
+ *                   order is usual: the first step assumes that gradients become ready
+ *                   from the last to the first.
+ * @param[in] opts   NULL for the defaults.
+ * @param[out] reducer  returned; free with dml_reducer_destroy().
+ * @return DML_OK | DML_EINVAL | DML_EMISMATCH | DML_ENOMEM | DML_ECOMM.
+ * Threads: as the communicator.  @since 0.1
+ */
+DML_API dml_status dml_reducer_create(const dml_tensor *grads, size_t ngrads,
+                                      const dml_reducer_opts *opts, dml_comm *comm,
+                                      dml_reducer **reducer);
+
+/** Free; no step may be open. NULL is a no-op. Collective. @since 0.1 */
+DML_API void dml_reducer_destroy(dml_reducer *reducer);
+
+/**
+ * Open a step.
+ * Collective. @param reduce  false for a step that only accumulates gradients locally:
+ *                            ready and finish then communicate nothing.
+ * @return DML_OK | DML_EINVAL (a step is open).  @since 0.1
+ */
+DML_API dml_status dml_reducer_begin(dml_reducer *reducer, bool reduce);
+
+/**
+ * Gradient @p index is final: from here until finish it belongs to the reducer.
+ * Not collective; the order may differ between ranks. Also progresses what is in
+ * flight.
+ * @return DML_OK | DML_EINVAL (no step open, index unknown, ready twice) | DML_ECOMM.
+ * @since 0.1
+ */
+DML_API dml_status dml_reducer_ready(dml_reducer *reducer, size_t index);
+
+/**
+ * Close the step: wait until every gradient is the average over the ranks. A gradient
+ * that was not ready counts as zero on this rank (an unused parameter), and its memory
+ * receives the average of the others'.
+ * Collective. @return DML_OK | DML_EINVAL (no step open) | DML_ENOMEM | DML_ECOMM.
+ * @since 0.1
+ */
+DML_API dml_status dml_reducer_finish(dml_reducer *reducer);
+
+/** What a reducer did so far. */
+typedef struct dml_reducer_stats {
+    size_t buckets;        /**< buckets per step */
+    size_t packed_buckets; /**< of them, those whose tensors had to be copied */
+    uint64_t steps;        /**< steps that reduced */
+    uint64_t bytes;        /**< gradient bytes per step */
+    double wait_s;         /**< seconds finish waited: communication not hidden */
+} dml_reducer_stats;
+
+/** Read the counters. Not collective. @since 0.1 */
+DML_API void dml_reducer_get_stats(const dml_reducer *reducer,
+                                   dml_reducer_stats *stats);
+
+/**
+ * Make replicas equal: every rank gets root's tensors.
+ * Collective over @p comm; number, counts and types equal on all ranks.
+ * @param[in] tensors  [ntensors] borrowed until return; data read on root, else
+ * written.
+ * @return DML_OK | DML_EINVAL | DML_ENOMEM | DML_ECOMM.  @since 0.1
+ */
+DML_API dml_status dml_sync_bcast(const dml_tensor *tensors, size_t ntensors, int root,
+                                  dml_comm *comm);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What lib/core offers the other folders: the context, errors and log, memory, clock.
+ */
+#ifndef DML__CORE_H
+#define DML__CORE_H
+
+#include "dml/ctx.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct dml__kernels; /* lib/kernels/kernels.h; core only carries the pointer */
+
+/* ---- context -----------------------------------------------------------------------
+ */
+
+/* The parts of dml_ctx that other folders read. The rest is private to ctx.c. */
+const struct dml__kernels *dml__ctx_kernels(const dml_ctx *ctx);
+void dml__ctx_set_kernels(dml_ctx *ctx, const struct dml__kernels *kernels);
+
+/* A context without kernels; dml_ctx_create() in lib/dml.c adds them. */
+dml_status dml__ctx_new(const dml_ctx_opts *opts, dml_ctx **ctx);
+
+/* Value of the environment variable DML_<name> when the context was made, or NULL. */
+const char *dml__ctx_env(const dml_ctx *ctx, const char *name);
+
+/* ---- errors and log ----------------------------------------------------------------
+ */
+
+#if defined(__GNUC__)
+#define DML__PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
+#else
+#define DML__PRINTF(fmt, first)
+#endif
+
+/*
+ * Record an error and return its status, so that "return dml__fail(...)" is the one way
+ * to fail. "where" is the public function's name (use __func__ there). The text says
+ * what, where and what to do, in one line. ctx may be NULL (nothing is recorded then).
+ */
+dml_status dml__fail(const dml_ctx *ctx, dml_status status, const char *where,
+                     const char *format, ...) DML__PRINTF(4, 5);
+
+/* The same with a rank and the two values that should have been equal. */
+dml_status dml__fail_values(const dml_ctx *ctx, dml_status status, const char *where,
+                            int rank, int64_t seen, int64_t expected,
+                            const char *format, ...) DML__PRINTF(7, 8);
+
+void dml__log(const dml_ctx *ctx, dml_log_level level, const char *format, ...)
+    DML__PRINTF(3, 4);
+
+/* Return a failed status at once; only in functions that own nothing yet. */
+#define DML_TRY(call)                        \
+    do {                                     \
+        dml_status dml__try_status = (call); \
+        if (dml__try_status < 0)             \
+            return dml__try_status;          \
+    } while (0)
+
+/* ---- memory ------------------------------------------------------------------------
+ */
+
+#define DML__ALIGN 64 /* a cache line, and the widest vector register */
+
+/* Zeroed memory, 64-byte aligned, or NULL. bytes 0 gives a valid pointer. Tests make
+ * the n-th allocation of a context fail with DML_TEST_ALLOC_FAIL=n. */
+void *dml__alloc(dml_ctx *ctx, size_t bytes);
+void dml__free(void *memory);
+
+/* count * bytes, or SIZE_MAX when it does not fit (which dml__alloc then refuses). */
+size_t dml__mul(size_t count, size_t bytes);
+
+/* ---- clock -------------------------------------------------------------------------
+ */
+
+/* Monotonic seconds. */
+double dml__now_s(void);
+
+#endif
