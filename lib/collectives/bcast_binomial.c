@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Broadcast down a binomial tree, in segments: a rank hands a segment on while the next
+ * one arrives.
+ *
+ * Ranks are numbered from the root. A rank's parent is its number without the lowest
+ * set bit; its children are its number plus each power of two below that bit, largest
+ * first.
+ *
+ * Source: Thakur, Rabenseifner and Gropp, IJHPCA 2005, section 4.2.
+ */
+#include "collectives/coll_internal.h"
+
+static void build(const struct dml__call *call, dml_request *request)
+{
+    int nranks = dml_comm_size(call->comm);
+    int number = dml__mod(dml_comm_rank(call->comm) - call->root, nranks);
+    int low = 1; /* the lowest set bit; of the root a power of two past all ranks */
+    while (low < nranks && (number & low) == 0)
+        low *= 2;
+    int parent = (number - low + call->root) % nranks;
+    size_t segment = dml__segment_elems(call);
+    for (size_t done = 0; done < call->count; done += segment) {
+        struct dml__range seg =
+            dml__part((struct dml__range){0, call->count}, done, segment);
+        size_t bytes = seg.count * call->elem_bytes;
+        int arrived = DML__NO_STEP;
+        if (number != 0)
+            arrived = dml__sched_recv(request, dml__at(call, done), bytes, parent,
+                                      DML__NO_STEP, DML__NO_STEP);
+        for (int bit = low / 2; bit > 0; bit /= 2)
+            if (number + bit < nranks)
+                dml__sched_send(request, dml__at(call, done), bytes,
+                                (number + bit + call->root) % nranks, arrived,
+                                DML__NO_STEP);
+    }
+}
+
+static double cost_s(const struct dml__model *m, int nranks, double bytes)
+{
+    double segments = bytes / DML__SEGMENT_BYTES, steps = 0;
+    for (int p = 1; p < nranks; p *= 2)
+        steps++;
+    if (segments <= 1)
+        return steps * (m->alpha_s + bytes * m->beta_s);
+    /* The root sends every segment to each of its children. */
+    return steps * segments * (m->alpha_s + DML__SEGMENT_BYTES * m->beta_s);
+}
+
+const struct dml__alg dml__bcast_binomial = {
+    .name = "binomial",
+    .text = "segmented binomial tree; Thakur, Rabenseifner, Gropp 2005",
+    .cost_s = cost_s,
+    .build = build,
+};

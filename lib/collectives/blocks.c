@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * How vectors are cut: into one block per rank, and blocks into pipeline segments.
+ */
+#include "collectives/coll_internal.h"
+
+struct dml__range dml__block(const struct dml__call *call, int i)
+{
+    if (call->counts != NULL)
+        return (struct dml__range){call->offsets[i], call->counts[i]};
+    size_t index = (size_t)i;
+    if (call->coll != DML_COLL_ALLREDUCE)
+        return (struct dml__range){index * call->count, call->count};
+    size_t nranks = (size_t)dml_comm_size(call->comm);
+    size_t base = call->count / nranks, longer = call->count % nranks;
+    return (struct dml__range){index * base + (index < longer ? index : longer),
+                               base + (index < longer)};
+}
+
+size_t dml__block_max(const struct dml__call *call)
+{
+    if (call->counts == NULL)
+        return dml__block(call, 0).count;
+    size_t longest = 0;
+    for (int i = 0; i < dml_comm_size(call->comm); i++)
+        longest = call->counts[i] > longest ? call->counts[i] : longest;
+    return longest;
+}
+
+struct dml__range dml__part(struct dml__range range, size_t offset, size_t count)
+{
+    if (offset >= range.count)
+        return (struct dml__range){range.offset + range.count, 0};
+    size_t left = range.count - offset;
+    return (struct dml__range){range.offset + offset, left < count ? left : count};
+}
+
+size_t dml__segment_elems(const struct dml__call *call)
+{
+    size_t bytes = call->elem_bytes;
+    if (dml__reduces(call->coll) && call->red.acc_bytes > bytes)
+        bytes = call->red.acc_bytes;
+    return DML__SEGMENT_BYTES / bytes;
+}

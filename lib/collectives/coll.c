@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The public collectives: each fills a description of the call, which is validated,
+ * given an algorithm and run in one place.
+ *
+ * Checks use arguments that are equal on all ranks wherever that is possible, so that a
+ * mistake in a program fails on all ranks and none is left waiting.
+ */
+#include "collectives/user_call.h"
+
+#include <string.h>
+
+static bool has_root(dml_coll coll)
+{
+    return coll == DML_COLL_BCAST || coll == DML_COLL_REDUCE ||
+           coll == DML_COLL_GATHER || coll == DML_COLL_SCATTER;
+}
+
+static bool whole_vector(dml_coll coll)
+{
+    return coll == DML_COLL_ALLREDUCE || coll == DML_COLL_BCAST ||
+           coll == DML_COLL_REDUCE;
+}
+
+static dml_status check_scalars(const struct dml__user_call *u)
+{
+    dml_ctx *ctx = dml_comm_ctx(u->comm);
+    int rank = dml_comm_rank(u->comm), nranks = dml_comm_size(u->comm);
+    size_t bytes = dml_dtype_bytes(u->dtype);
+    if (bytes == 0)
+        return dml__fail_values(ctx, DML_EINVAL, u->where, rank, u->dtype, DML_NDTYPES,
+                                "unknown element type %d; use DML_F32 to DML_U64",
+                                (int)u->dtype);
+    if (has_root(u->coll) && (u->root < 0 || u->root >= nranks))
+        return dml__fail_values(ctx, DML_EINVAL, u->where, rank, u->root, nranks,
+                                "root is %d; it must be one of the %d ranks", u->root,
+                                nranks);
+    size_t vectors = whole_vector(u->coll) ? 1 : (size_t)nranks;
+    if (u->counts == NULL && u->count > SIZE_MAX / bytes / vectors)
+        return dml__fail(ctx, DML_EINVAL, u->where, "count %zu is beyond memory",
+                         u->count);
+    return DML_OK;
+}
+
+/* The v-variants' offsets, in the caller's gaps or without; also sums the counts up. */
+static dml_status set_blocks(const struct dml__user_call *u, struct dml__call *call,
+                             size_t *offsets)
+{
+    size_t sum = 0, limit = SIZE_MAX / call->elem_bytes;
+    for (int i = 0; i < dml_comm_size(u->comm); i++) {
+        offsets[i] = u->displs != NULL ? u->displs[i] : sum;
+        if (u->counts[i] > limit - sum || offsets[i] > limit - u->counts[i])
+            return dml__fail(dml_comm_ctx(u->comm), DML_EINVAL, u->where,
+                             "count %zu or offset of rank %d is beyond memory",
+                             u->counts[i], i);
+        sum += u->counts[i];
+    }
+    call->counts = u->counts;
+    call->offsets = offsets;
+    call->total = sum;
+    return DML_OK;
+}
+
+/* Finds out where input and result lie, and refuses missing buffers. */
+static dml_status resolve_buffers(const struct dml__user_call *u,
+                                  struct dml__call *call)
+{
+    int rank = dml_comm_rank(u->comm);
+    bool at_root = !has_root(u->coll) || rank == u->root;
+    call->send = u->send;
+    call->recv = u->recv;
+    switch (u->coll) {
+    case DML_COLL_BARRIER:
+        return DML_OK;
+    case DML_COLL_BCAST:
+        call->send = u->recv;
+        break;
+    case DML_COLL_SCATTER:
+        call->in_place = at_root && u->recv == DML_IN_PLACE;
+        if (call->in_place)
+            call->recv = NULL; /* the root's block stays where it is */
+        if ((at_root && u->send == NULL) || (!call->in_place && u->recv == NULL))
+            goto missing;
+        return DML_OK;
+    default:
+        call->in_place = at_root && u->send == DML_IN_PLACE;
+        if (call->in_place) {
+            bool gathers = u->coll == DML_COLL_ALLGATHER || u->coll == DML_COLL_GATHER;
+            call->send = u->recv;
+            if (gathers && u->recv != NULL)
+                call->send = dml__at(call, dml__block(call, rank).offset);
+        }
+    }
+    if (call->send == NULL || (at_root && call->recv == NULL))
+        goto missing;
+    if (call->send == DML_IN_PLACE || call->recv == DML_IN_PLACE)
+        return dml__fail(dml_comm_ctx(u->comm), DML_EINVAL, u->where,
+                         "DML_IN_PLACE is not possible for this buffer on rank %d",
+                         rank);
+    return DML_OK;
+missing:
+    if (call->total == 0)
+        return DML_OK;
+    return dml__fail(dml_comm_ctx(u->comm), DML_EINVAL, u->where,
+                     "a buffer is NULL on rank %d", rank);
+}
+
+/* Validates; v-variants' offsets go to "offsets" [P]. */
+static dml_status describe(const struct dml__user_call *u, size_t *offsets,
+                           struct dml__call *call)
+{
+    DML_TRY(check_scalars(u));
+    *call = (struct dml__call){
+        .coll = u->coll,
+        .count = u->count,
+        .dtype = u->dtype,
+        .op = u->op,
+        .root = u->root,
+        .elem_bytes = dml_dtype_bytes(u->dtype),
+        .comm = u->comm,
+        .where = u->where,
+    };
+    if (u->counts != NULL)
+        DML_TRY(set_blocks(u, call, offsets));
+    else
+        call->total = whole_vector(u->coll) ? u->count
+                                            : u->count * (size_t)dml_comm_size(u->comm);
+    if (dml__reduces(u->coll) && !dml__reduction_init(call))
+        return dml__fail(dml_comm_ctx(u->comm), DML_EINVAL, u->where,
+                         "operation %d is unknown; use DML_SUM to DML_AVG, or one made "
+                         "on this communicator",
+                         (int)u->op);
+    return resolve_buffers(u, call);
+}
+
+/* The status with which dml__select failed. */
+static dml_status select_status(const dml_comm *comm)
+{
+    dml_error error;
+    dml_ctx_last_error(dml_comm_ctx(comm), &error);
+    return error.status < 0 ? error.status : DML_EUNSUPPORTED;
+}
+
+dml_status dml__perform(const struct dml__user_call *u, bool blocking,
+                        dml_request **request)
+{
+    if (u->comm == NULL || (!blocking && request == NULL))
+        return DML_EINVAL;
+    struct dml__call call;
+    size_t *offsets = NULL;
+    dml_ctx *ctx = dml_comm_ctx(u->comm);
+    if (u->has_counts && u->counts == NULL)
+        return dml__fail(ctx, DML_EINVAL, u->where, "the array of counts is NULL");
+    if (u->counts != NULL) {
+        size_t nranks = (size_t)dml_comm_size(u->comm);
+        offsets = dml__alloc(ctx, nranks * sizeof *offsets);
+        if (offsets == NULL)
+            return dml__fail(ctx, DML_ENOMEM, u->where, "no memory for %zu offsets",
+                             nranks);
+    }
+    const struct dml__alg *alg = NULL;
+    dml_status status = describe(u, offsets, &call);
+    if (status == DML_OK) {
+        alg = dml__select(&call, blocking, NULL);
+        status = alg != NULL ? dml__run(&call, alg, blocking ? NULL : request)
+                             : select_status(u->comm);
+    }
+    dml__free(offsets);
+    return status;
+}
+
+dml_status dml_algorithm_query(dml_coll coll, size_t count, dml_dtype dtype, dml_op op,
+                               dml_comm *comm, dml_choice *choice)
+{
+    if (comm == NULL || choice == NULL)
+        return DML_EINVAL;
+    if ((int)coll < 0 || (int)coll >= DML_NCOLLS)
+        return dml__fail(dml_comm_ctx(comm), DML_EINVAL, __func__,
+                         "unknown collective %d", (int)coll);
+    struct dml__user_call u = {
+        .coll = coll, .count = count, .dtype = dtype, .op = op, .comm = comm};
+    u.where = __func__;
+    DML_TRY(check_scalars(&u));
+    struct dml__call call = {.coll = coll,
+                             .count = count,
+                             .total = count,
+                             .dtype = dtype,
+                             .op = op,
+                             .elem_bytes = dml_dtype_bytes(dtype),
+                             .comm = comm,
+                             .where = __func__};
+    if (dml__reduces(coll) && !dml__reduction_init(&call))
+        return dml__fail(dml_comm_ctx(comm), DML_EINVAL, __func__,
+                         "operation %d is unknown", (int)op);
+    dml_choice found = {0};
+    if (dml__select(&call, true, &found) == NULL)
+        return select_status(comm);
+    *choice = found;
+    return DML_OK;
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the files of lib/collectives share: the shape of an algorithm, the tables, and
+ * the helpers that algorithms are written with.
+ */
+#ifndef DML__COLL_INTERNAL_H
+#define DML__COLL_INTERNAL_H
+
+#include "collectives/collectives.h"
+#include "comm/sched.h"
+#include "kernels/kernels.h"
+
+/* ---- an algorithm ------------------------------------------------------------------
+ */
+
+/* The machine, as the cost model sees it (doc/collectives.md). */
+struct dml__model {
+    double alpha_s; /* one message, start to finish, without its bytes */
+    double beta_s;  /* one byte sent */
+    double gamma_s; /* one byte reduced */
+};
+
+struct dml__alg {
+    const char *name;
+    const char *text; /* one line: the idea and its source */
+    /* NULL, or why this call cannot be done so. May be NULL: everything can. */
+    const char *(*supports)(const struct dml__call *call);
+    /* Seconds by the model, with P ranks and S bytes; used until it is measured. */
+    double (*cost_s)(const struct dml__model *m, int nranks, double bytes);
+    /* Writes the schedule. */
+    void (*build)(const struct dml__call *call, dml_request *request);
+};
+
+/* Algorithms of a collective, in the order of the documentation; NULL ends. "mpi" is
+ * the last of each. */
+const struct dml__alg *const *dml__algs(dml_coll coll);
+const struct dml__alg *dml__alg_find(dml_coll coll, const char *name);
+extern const struct dml__alg dml__alg_mpi;
+
+extern const struct dml__alg dml__allreduce_ring, dml__allreduce_direct,
+    dml__allreduce_recursive_doubling;
+extern const struct dml__alg dml__reduce_scatter_ring, dml__reduce_scatter_direct;
+extern const struct dml__alg dml__allgather_ring, dml__allgather_direct;
+extern const struct dml__alg dml__bcast_binomial, dml__reduce_binomial;
+extern const struct dml__alg dml__gather_direct, dml__scatter_direct;
+extern const struct dml__alg dml__alltoall_pairwise, dml__barrier_dissemination;
+
+/* ---- choosing ----------------------------------------------------------------------
+ */
+
+/* The algorithm for a call, and why ("why" may be NULL). NULL when a forced one cannot
+ * do it; the error is recorded. may_measure: the call is blocking. */
+const struct dml__alg *dml__select(const struct dml__call *call, bool may_measure,
+                                   dml_choice *why);
+
+/* ---- running -----------------------------------------------------------------------
+ */
+
+/* Run one call with the given algorithm: blocking when request is NULL. */
+dml_status dml__run(const struct dml__call *call, const struct dml__alg *alg,
+                    dml_request **request);
+
+/* Elements of the result on this rank. */
+size_t dml__result_elems(const struct dml__call *call);
+
+bool dml__reduces(dml_coll coll);
+
+/* Fills call->red for call->dtype and call->op; false when there is no such pair. */
+bool dml__reduction_init(struct dml__call *call);
+
+/* ---- blocks and segments -----------------------------------------------------------
+ */
+
+/* Elements [offset, offset + count) of the vector that the blocks lie in. */
+struct dml__range {
+    size_t offset, count;
+};
+
+/* Block i of a call: as given by the caller, or of a whole vector (allreduce) the
+ * balanced part i of P, the longer ones first. */
+struct dml__range dml__block(const struct dml__call *call, int i);
+
+/* Longest block. */
+size_t dml__block_max(const struct dml__call *call);
+
+/* Part of a range: at most "count" elements from "offset" on; empty past the end. */
+struct dml__range dml__part(struct dml__range range, size_t offset, size_t count);
+
+/* A pipeline segment: small enough for the partial sums of a window to stay in the
+ * second-level cache, large enough for its cost not to be that of a message. */
+enum { DML__SEGMENT_BYTES = 128 * 1024, DML__WINDOW_SEGMENTS = 4 };
+size_t dml__segment_elems(const struct dml__call *call);
+
+static inline char *dml__at(const struct dml__call *call, size_t elem)
+{
+    return (char *)call->recv + elem * call->elem_bytes;
+}
+
+static inline const char *dml__in(const struct dml__call *call, size_t elem)
+{
+    return (const char *)call->send + elem * call->elem_bytes;
+}
+
+/* (a + b) mod P for -P <= b < P. */
+static inline int dml__mod(int a, int nranks)
+{
+    return (a % nranks + nranks) % nranks;
+}
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Reduce-scatter with every pair of ranks talking, summed in rank order.
+ */
+#include "collectives/direct.h"
+
+static void build(const struct dml__call *call, dml_request *request)
+{
+    struct dml__direct d;
+    struct dml__range block = dml__block(call, dml_comm_rank(call->comm));
+    size_t bytes = block.count * call->elem_bytes;
+    char *own = call->recv;
+    if (call->in_place) /* the result's place still holds other ranks' input */
+        own = dml__sched_scratch(request, bytes);
+    if (own == NULL || !dml__direct_init(&d, call, request, own))
+        return;
+    for (size_t w = 0; w < d.nwindows; w++)
+        dml__direct_reduce(&d, w);
+    dml__sched_copy_after_all(request, call->recv, own, bytes);
+}
+
+static double cost_s(const struct dml__model *m, int nranks, double bytes)
+{
+    double p = nranks;
+    return m->alpha_s + (p - 2) * m->alpha_s / 2 +
+           (p - 1) / p * bytes * (m->beta_s + m->gamma_s);
+}
+
+const struct dml__alg dml__reduce_scatter_direct = {
+    .name = "direct",
+    .text = "pairwise exchange, summed in rank order",
+    .supports = dml__direct_supports,
+    .cost_s = cost_s,
+    .build = build,
+};

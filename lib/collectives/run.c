@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Running a validated call: alone on one rank, as one MPI call, or as a schedule.
+ */
+#include "collectives/coll_internal.h"
+
+#include <string.h>
+
+size_t dml__result_elems(const struct dml__call *call)
+{
+    int rank = dml_comm_rank(call->comm);
+    switch (call->coll) {
+    case DML_COLL_REDUCE_SCATTER:
+        return dml__block(call, rank).count;
+    case DML_COLL_REDUCE:
+        return rank == call->root ? call->count : 0;
+    default:
+        return call->count;
+    }
+}
+
+/* With one rank a reduction is load and store, through accumulators a little at a time.
+ */
+static void reduce_alone(const struct dml__call *call)
+{
+    const struct dml__reduction *red = &call->red;
+    enum { PIECE = 256 };
+    double acc[PIECE]; /* as large as any accumulator type */
+    struct dml__range all = {0, call->counts != NULL ? call->counts[0] : call->count};
+    for (size_t done = 0; done < all.count; done += PIECE) {
+        struct dml__range piece = dml__part(all, done, PIECE);
+        const void *from = dml__in(call, done);
+        if (red->load != NULL)
+            red->load(acc, from, NULL, piece.count, red->scale);
+        else
+            memcpy(acc, from, piece.count * red->acc_bytes);
+        if (red->store != NULL)
+            red->store(dml__at(call, done), acc, NULL, piece.count, red->divisor);
+        else
+            memcpy(dml__at(call, done), acc, piece.count * red->acc_bytes);
+    }
+}
+
+/* With one rank every other collective is a copy. */
+static void run_alone(const struct dml__call *call)
+{
+    struct dml__range block = {0, call->count};
+    if (call->counts != NULL)
+        block = dml__block(call, 0);
+    bool gathers = call->coll == DML_COLL_ALLGATHER || call->coll == DML_COLL_GATHER;
+    bool scatters = call->coll == DML_COLL_SCATTER;
+    const char *from = dml__in(call, scatters ? block.offset : 0);
+    char *to = dml__at(call, gathers ? block.offset : 0);
+    if (dml__reduces(call->coll) && call->red.own_scale)
+        reduce_alone(call);
+    else if (!(scatters && call->in_place) && from != to && block.count > 0)
+        memcpy(to, from, block.count * call->elem_bytes);
+}
+
+static dml_status run_native(const struct dml__call *call)
+{
+    DML_TRY(dml__native_run(call));
+    size_t n = dml__result_elems(call);
+    if (dml__reduces(call->coll) && call->op == DML_AVG && n > 0)
+        call->red.store(call->recv, call->recv, NULL, n, call->red.divisor);
+    return DML_OK;
+}
+
+dml_status dml__run(const struct dml__call *call, const struct dml__alg *alg,
+                    dml_request **request)
+{
+    bool alone = dml_comm_size(call->comm) == 1;
+    dml__comm_count_collective(call->comm);
+    if (alone)
+        run_alone(call);
+    else if (request == NULL && alg == &dml__alg_mpi && call->counts == NULL)
+        return run_native(call);
+    if (alone && request == NULL)
+        return DML_OK;
+    dml_request *r = dml__sched_new(call->comm);
+    if (r == NULL)
+        return dml__fail(dml_comm_ctx(call->comm), DML_ENOMEM, call->where,
+                         "no memory for a request");
+    if (!alone)
+        alg->build(call, r);
+    DML_TRY(dml__sched_start(r));
+    if (request == NULL)
+        return dml__sched_finish(r);
+    *request = r;
+    return DML_OK;
+}

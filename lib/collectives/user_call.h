@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * From the public functions (api.c) to the one path that all calls take (coll.c).
+ */
+#ifndef DML__USER_CALL_H
+#define DML__USER_CALL_H
+
+#include "collectives/coll_internal.h"
+
+/* A call as the user made it, before buffers are resolved. */
+struct dml__user_call {
+    dml_coll coll;
+    const void *send;
+    void *recv;
+    size_t count;
+    const size_t *counts; /* given by a v-variant */
+    bool has_counts;      /* this is a v-variant */
+    const size_t *displs;
+    dml_dtype dtype;
+    dml_op op;
+    int root;
+    dml_comm *comm;
+    const char *where;
+};
+
+/* Validates, chooses and runs. "request" is ignored by a blocking call. */
+dml_status dml__perform(const struct dml__user_call *u, bool blocking,
+                        dml_request **request);
+
+#endif

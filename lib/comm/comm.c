@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The communicator: its two private MPI communicators, where its ranks are, and the
+ * pre-multiplied sums made for it.
+ */
+#include "comm/comm.h"
+
+#include "comm/comm_internal.h"
+
+#include <math.h>
+#include <sched.h>
+#include <string.h>
+
+dml_status dml__mpi_fail(const dml_comm *comm, const char *where, int code)
+{
+    char text[MPI_MAX_ERROR_STRING] = "";
+    int length = 0;
+    MPI_Error_string(code, text, &length);
+    return dml__fail_values(comm->ctx, DML_ECOMM, where, comm->rank, code, MPI_SUCCESS,
+                            "MPI on rank %d says: %s", comm->rank, text);
+}
+
+/* Finds the ranks that share this node's memory, and whether they outnumber the
+ * processors that this process may run on. */
+static int find_node(dml_comm *comm)
+{
+    MPI_Comm node = MPI_COMM_NULL;
+    int code = MPI_Comm_split_type(comm->coll, MPI_COMM_TYPE_SHARED, comm->rank,
+                                   MPI_INFO_NULL, &node);
+    if (code != MPI_SUCCESS)
+        return code;
+    MPI_Comm_rank(node, &comm->node_rank);
+    MPI_Comm_size(node, &comm->node_size);
+    /* Launchers often bind each rank to a core of its own: the union of all masks
+     * counts what the node's ranks have together. */
+    cpu_set_t own, all;
+    CPU_ZERO(&own);
+    if (sched_getaffinity(0, sizeof own, &own) != 0)
+        CPU_SET(0, &own);
+    code = MPI_Allreduce(&own, &all, (int)sizeof own, MPI_BYTE, MPI_BOR, node);
+    comm->crowded = comm->node_size > CPU_COUNT(&all);
+    MPI_Comm_free(&node);
+    return code;
+}
+
+/* Makes a communicator of a duplicate or part of another, which it then owns. */
+static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, dml_comm **out)
+{
+    dml_comm *comm = dml__alloc(ctx, sizeof *comm);
+    int ok = comm != NULL, all_ok = 0;
+    MPI_Allreduce(&ok, &all_ok, 1, MPI_INT, MPI_MIN, owned);
+    if (!all_ok) { /* all ranks fail together, or some would wait for ever */
+        dml__free(comm);
+        MPI_Comm_free(&owned);
+        return dml__fail(ctx, DML_ENOMEM, "dml_comm", "no memory for a communicator");
+    }
+    comm->ctx = ctx;
+    comm->coll = owned;
+    MPI_Comm_set_errhandler(owned, MPI_ERRORS_RETURN);
+    MPI_Comm_rank(owned, &comm->rank);
+    MPI_Comm_size(owned, &comm->size);
+    int code = MPI_Comm_dup(owned, &comm->p2p);
+    if (code == MPI_SUCCESS)
+        code = find_node(comm);
+    if (code != MPI_SUCCESS) {
+        dml_status status = dml__mpi_fail(comm, "dml_comm", code);
+        MPI_Comm_free(&comm->coll);
+        dml__free(comm);
+        return status;
+    }
+    *out = comm;
+    return DML_OK;
+}
+
+dml_status dml_comm_from_mpi(dml_ctx *ctx, MPI_Comm mpi_comm, dml_comm **out)
+{
+    if (ctx == NULL || out == NULL)
+        return dml__fail(ctx, DML_EINVAL, __func__, "ctx and comm must not be NULL");
+    int initialized = 0, finalized = 0, inter = 0;
+    MPI_Initialized(&initialized);
+    MPI_Finalized(&finalized);
+    if (!initialized || finalized)
+        return dml__fail(ctx, DML_EINVAL, __func__,
+                         "MPI is not running; call this between MPI_Init and "
+                         "MPI_Finalize");
+    if (mpi_comm == MPI_COMM_NULL)
+        return dml__fail(ctx, DML_EINVAL, __func__,
+                         "the communicator is MPI_COMM_NULL");
+    MPI_Comm_test_inter(mpi_comm, &inter);
+    if (inter)
+        return dml__fail(ctx, DML_EINVAL, __func__,
+                         "an inter-communicator; merge it with MPI_Intercomm_merge");
+    DML_TRY(dml__launch_check(ctx, __func__));
+    MPI_Comm owned = MPI_COMM_NULL;
+    int code = MPI_Comm_dup(mpi_comm, &owned);
+    if (code != MPI_SUCCESS)
+        return dml__fail(ctx, DML_ECOMM, __func__, "MPI_Comm_dup failed, code %d",
+                         code);
+    return wrap(ctx, owned, out);
+}
+
+dml_status dml_comm_split(dml_comm *comm, int color, int key, dml_comm **out)
+{
+    if (comm == NULL || out == NULL)
+        return DML_EINVAL;
+    if (color < -1)
+        return dml__fail_values(comm->ctx, DML_EINVAL, __func__, comm->rank, color, -1,
+                                "color is %d; use 0 or more, or -1 for none", color);
+    MPI_Comm owned = MPI_COMM_NULL;
+    int code =
+        MPI_Comm_split(comm->coll, color == -1 ? MPI_UNDEFINED : color, key, &owned);
+    if (code != MPI_SUCCESS)
+        return dml__mpi_fail(comm, __func__, code);
+    if (owned == MPI_COMM_NULL) {
+        *out = NULL;
+        return DML_OK;
+    }
+    return wrap(comm->ctx, owned, out);
+}
+
+void dml_comm_destroy(dml_comm *comm)
+{
+    if (comm == NULL)
+        return;
+    if (comm->coll_state_destroy != NULL)
+        comm->coll_state_destroy(comm->coll_state);
+    dml__sched_pool_free(comm);
+    dml__free(comm->scales);
+    MPI_Comm_free(&comm->p2p);
+    MPI_Comm_free(&comm->coll);
+    dml__free(comm);
+}
+
+int dml_comm_rank(const dml_comm *comm)
+{
+    return comm->rank;
+}
+
+int dml_comm_size(const dml_comm *comm)
+{
+    return comm->size;
+}
+
+void dml_comm_node(const dml_comm *comm, int *node_rank, int *node_size)
+{
+    if (node_rank != NULL)
+        *node_rank = comm->node_rank;
+    if (node_size != NULL)
+        *node_size = comm->node_size;
+}
+
+dml_ctx *dml_comm_ctx(const dml_comm *comm)
+{
+    return comm->ctx;
+}
+
+void dml_comm_get_stats(const dml_comm *comm, dml_comm_stats *stats)
+{
+    *stats = comm->stats;
+}
+
+bool dml__comm_crowded(const dml_comm *comm)
+{
+    return comm->crowded;
+}
+
+struct dml__coll_state *dml__comm_coll_state(const dml_comm *comm)
+{
+    return comm->coll_state;
+}
+
+void dml__comm_set_coll_state(dml_comm *comm, struct dml__coll_state *state,
+                              void (*destroy)(struct dml__coll_state *))
+{
+    comm->coll_state = state;
+    comm->coll_state_destroy = destroy;
+}
+
+void dml__comm_count_collective(dml_comm *comm)
+{
+    comm->stats.collectives++;
+}
+
+dml_status dml__comm_max(dml_comm *comm, double *values, int count)
+{
+    int code =
+        MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, MPI_MAX, comm->coll);
+    return code == MPI_SUCCESS ? DML_OK : dml__mpi_fail(comm, __func__, code);
+}
+
+/* ---- pre-multiplied sums -----------------------------------------------------------
+ */
+
+dml_status dml_op_create_premul_sum(double scale, dml_comm *comm, dml_op *op)
+{
+    if (comm == NULL || op == NULL)
+        return DML_EINVAL;
+    if (!isfinite(scale))
+        return dml__fail(comm->ctx, DML_EINVAL, __func__, "scale is not finite");
+    size_t i = 0;
+    while (i < comm->nscales && !isnan(comm->scales[i]))
+        i++;
+    if (i == comm->nscales) {
+        double *larger =
+            dml__alloc(comm->ctx, dml__mul(comm->nscales + 1, sizeof *larger));
+        if (larger == NULL)
+            return dml__fail(comm->ctx, DML_ENOMEM, __func__, "no memory");
+        if (i > 0)
+            memcpy(larger, comm->scales, i * sizeof *larger);
+        dml__free(comm->scales);
+        comm->scales = larger;
+        comm->nscales++;
+    }
+    comm->scales[i] = scale;
+    *op = (dml_op)(DML__OP_FIRST_USER + i);
+    return DML_OK;
+}
+
+bool dml__comm_op_scale(const dml_comm *comm, dml_op op, double *scale)
+{
+    size_t i = (size_t)op - DML__OP_FIRST_USER;
+    if ((int)op < DML__OP_FIRST_USER || i >= comm->nscales || isnan(comm->scales[i]))
+        return false;
+    *scale = comm->scales[i];
+    return true;
+}
+
+dml_status dml_op_destroy(dml_op op, dml_comm *comm)
+{
+    double scale = 0;
+    if (comm == NULL)
+        return DML_EINVAL;
+    if (!dml__comm_op_scale(comm, op, &scale))
+        return dml__fail(comm->ctx, DML_EINVAL, __func__,
+                         "operation %d was not made on this communicator", (int)op);
+    comm->scales[(size_t)op - DML__OP_FIRST_USER] = NAN;
+    return DML_OK;
+}

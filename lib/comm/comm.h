@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What lib/comm offers the other folders: the communicator's state, and the description
+ * of a collective call that both lib/collectives and the MPI library's own algorithms
+ * (native.c) work from. lib/comm is the only folder that calls MPI.
+ */
+#ifndef DML__COMM_H
+#define DML__COMM_H
+
+#include "dml/coll.h"
+#include "dml/comm.h"
+
+#include "core/core.h"
+
+#include <stdbool.h>
+
+/*
+ * How a vector is reduced: the four functions of lib/kernels/kernels.h, with their
+ * arguments bound. load is NULL where elements are accumulators as they are, store
+ * where an accumulator is the result as it is.
+ */
+typedef void dml__local_fn(void *dst, const void *a, const void *b, size_t n,
+                           double arg);
+
+struct dml__reduction {
+    size_t acc_bytes;     /* bytes of one accumulator */
+    dml__local_fn *load;  /* acc = load(x) */
+    dml__local_fn *fold;  /* acc = acc op load(x) */
+    dml__local_fn *merge; /* acc = acc op acc */
+    dml__local_fn *store; /* x = store(acc) */
+    double scale;         /* argument of load and fold */
+    double divisor;       /* argument of store */
+    bool own_scale;       /* load depends on the rank: others cannot load my elements */
+};
+
+/* One collective call, validated. For the v-variants counts is set; offsets always is
+ * when counts is. Blocks without counts are all of count elements. */
+struct dml__call {
+    dml_coll coll;
+    const void *send; /* the input, wherever it lies (never DML_IN_PLACE) */
+    void *recv;
+    bool in_place;
+    size_t count;          /* whole vector (allreduce, bcast, reduce), else one block */
+    const size_t *counts;  /* [P] or NULL */
+    const size_t *offsets; /* [P] or NULL: where the blocks lie, in elements */
+    size_t total;          /* elements of the whole vector, sum over blocks */
+    dml_dtype dtype;
+    dml_op op;
+    int root;
+    size_t elem_bytes;
+    struct dml__reduction red; /* of the collectives that reduce */
+    dml_comm *comm;
+    const char *where; /* public function, for messages */
+};
+
+/* ---- communicator ------------------------------------------------------------------
+ */
+
+/* More ranks on this node than processors they may use: waiting must give way at once.
+ */
+bool dml__comm_crowded(const dml_comm *comm);
+
+/* lib/collectives hangs its state (choices, measured costs) here. */
+struct dml__coll_state *dml__comm_coll_state(const dml_comm *comm);
+void dml__comm_set_coll_state(dml_comm *comm, struct dml__coll_state *state,
+                              void (*destroy)(struct dml__coll_state *));
+
+/* Scale of a pre-multiplied sum; false when op is not one of this communicator's. */
+bool dml__comm_op_scale(const dml_comm *comm, dml_op op, double *scale);
+
+void dml__comm_count_collective(dml_comm *comm);
+
+/* Agreement outside any schedule: the element-wise maximum over the ranks, in place. */
+dml_status dml__comm_max(dml_comm *comm, double *values, int count);
+
+/* ---- the MPI library's own algorithms ----------------------------------------------
+ */
+
+/* NULL when MPI can do this call, else why not. */
+const char *dml__native_supports(const struct dml__call *call);
+
+/* Run it as one blocking MPI call, without a schedule; not for calls with counts.
+ * Pending collectives of the communicator are completed first: they are not progressed
+ * from inside MPI, and other ranks may need them to get here. */
+dml_status dml__native_run(const struct dml__call *call);
+
+#endif

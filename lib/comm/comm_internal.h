@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Structures shared by the files of lib/comm only.
+ */
+#ifndef DML__COMM_INTERNAL_H
+#define DML__COMM_INTERNAL_H
+
+#include "dml/mpi.h"
+
+#include "comm/comm.h"
+#include "comm/sched.h"
+
+#include <mpi.h>
+
+struct dml_comm {
+    dml_ctx *ctx;
+    int rank, size;
+    int node_rank, node_size;
+    bool crowded;
+    MPI_Comm coll;       /* schedules and MPI's own collectives */
+    MPI_Comm p2p;        /* dml_send and dml_recv, whose tags are the caller's */
+    int next_tag;        /* tag of the next collective's messages */
+    dml_request *active; /* started and not complete, oldest first */
+    dml_request *pool;   /* ready for reuse */
+    double *scales; /* [nscales] of the pre-multiplied sums; NaN marks a free one */
+    size_t nscales;
+    struct dml__coll_state *coll_state;
+    void (*coll_state_destroy)(struct dml__coll_state *);
+    dml_comm_stats stats;
+};
+
+/* Handles of pre-multiplied sums start here. */
+enum { DML__OP_FIRST_USER = 64 };
+
+/* Map an MPI error code to a status, with MPI's own text in the last error. */
+dml_status dml__mpi_fail(const dml_comm *comm, const char *where, int code);
+
+/* Starts the native step's MPI request. Buffers of int counts come from "scratch". */
+int dml__native_start(const struct dml__call *call, int *scratch, MPI_Request *mpi);
+
+/* Refuses to run as N jobs of one rank (launch.c). */
+dml_status dml__launch_check(dml_ctx *ctx, const char *where);
+
+/* Progress every active schedule once; true when anything moved. */
+bool dml__comm_poll(dml_comm *comm);
+
+/* Complete every pending collective. Messages may stay pending: they are all posted,
+ * and MPI progresses them by itself. */
+void dml__comm_drain(dml_comm *comm);
+
+void dml__sched_pool_free(dml_comm *comm);
+
+#endif

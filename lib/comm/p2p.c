@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Point-to-point messages: schedules of one step, so that they obey the same progress,
+ * large-count and waiting rules as collectives.
+ */
+#include "comm/comm_internal.h"
+
+static dml_status check(const dml_comm *comm, const void *buf, size_t count,
+                        dml_dtype dtype, int peer, int tag, const char *where)
+{
+    size_t bytes = dml_dtype_bytes(dtype);
+    if (bytes == 0)
+        return dml__fail_values(comm->ctx, DML_EINVAL, where, comm->rank, dtype,
+                                DML_NDTYPES, "unknown element type %d", (int)dtype);
+    if (peer < 0 || peer >= comm->size || peer == comm->rank)
+        return dml__fail_values(
+            comm->ctx, DML_EINVAL, where, comm->rank, peer, comm->size,
+            "peer is %d; it must be another rank of the %d", peer, comm->size);
+    if (tag < 0 || tag > DML_TAG_MAX)
+        return dml__fail_values(comm->ctx, DML_EINVAL, where, comm->rank, tag,
+                                DML_TAG_MAX, "tag is %d; use 0 to %d", tag,
+                                DML_TAG_MAX);
+    if (count > SIZE_MAX / bytes || (buf == NULL && count > 0))
+        return dml__fail(comm->ctx, DML_EINVAL, where,
+                         "buf is NULL, or count %zu is beyond memory", count);
+    return DML_OK;
+}
+
+/*
+ * Starts one message. An empty one sends nothing, since both sides know its count. The
+ * pieces of a huge one do not wait for each other: all are posted here, so that a
+ * second message with the same tag cannot slip between them.
+ */
+static dml_status post(bool sending, void *buf, size_t count, dml_dtype dtype, int peer,
+                       int tag, dml_comm *comm, dml_request **request,
+                       const char *where)
+{
+    if (comm == NULL || request == NULL)
+        return DML_EINVAL;
+    DML_TRY(check(comm, buf, count, dtype, peer, tag, where));
+    dml_request *r = dml__sched_new(comm);
+    if (r == NULL)
+        return dml__fail(comm->ctx, DML_ENOMEM, where, "no memory for a request");
+    size_t bytes = count * dml_dtype_bytes(dtype);
+    for (size_t done = 0; done < bytes; done += DML__MESSAGE_MAX_BYTES) {
+        size_t left = bytes - done;
+        size_t piece = left < DML__MESSAGE_MAX_BYTES ? left : DML__MESSAGE_MAX_BYTES;
+        char *at = (char *)buf + done;
+        if (sending)
+            dml__sched_send(r, at, piece, peer, DML__NO_STEP, DML__NO_STEP);
+        else
+            dml__sched_recv(r, at, piece, peer, DML__NO_STEP, DML__NO_STEP);
+    }
+    DML_TRY(dml__sched_start_p2p(r, tag));
+    *request = r;
+    return DML_OK;
+}
+
+/* The send functions do not write to buf: post() only reads it then. */
+static void *writable(const void *buf)
+{
+    union {
+        const void *in;
+        void *out;
+    } u = {.in = buf};
+    return u.out;
+}
+
+dml_status dml_isend(const void *buf, size_t count, dml_dtype dtype, int peer, int tag,
+                     dml_comm *comm, dml_request **request)
+{
+    return post(true, writable(buf), count, dtype, peer, tag, comm, request, __func__);
+}
+
+dml_status dml_irecv(void *buf, size_t count, dml_dtype dtype, int peer, int tag,
+                     dml_comm *comm, dml_request **request)
+{
+    return post(false, buf, count, dtype, peer, tag, comm, request, __func__);
+}
+
+dml_status dml_send(const void *buf, size_t count, dml_dtype dtype, int peer, int tag,
+                    dml_comm *comm)
+{
+    dml_request *r = NULL;
+    DML_TRY(post(true, writable(buf), count, dtype, peer, tag, comm, &r, __func__));
+    return dml__sched_finish(r);
+}
+
+dml_status dml_recv(void *buf, size_t count, dml_dtype dtype, int peer, int tag,
+                    dml_comm *comm)
+{
+    dml_request *r = NULL;
+    DML_TRY(post(false, buf, count, dtype, peer, tag, comm, &r, __func__));
+    return dml__sched_finish(r);
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a request consists of: shared by the files that write, run and complete it.
+ */
+#ifndef DML__REQUEST_H
+#define DML__REQUEST_H
+
+#include "comm/comm_internal.h"
+
+enum dml__kind { DML__SEND, DML__RECV, DML__LOCAL, DML__NKINDS };
+
+/* Messages in flight per request; more would only lengthen each MPI_Testsome. */
+enum { DML__MAX_INFLIGHT = 32 };
+
+struct dml__step {
+    dml__local_fn *fn; /* LOCAL only */
+    void *dst;         /* LOCAL, RECV */
+    const void *a;     /* LOCAL, SEND */
+    const void *b;     /* LOCAL */
+    size_t n;          /* bytes of a message, elements of local work */
+    double arg;
+    int after[2];
+    int next; /* in the same lane, or DML__NO_STEP */
+    int peer;
+    unsigned char kind;
+    bool after_all; /* waits for every other step: it is the last */
+    bool native;    /* a LOCAL step that starts request->native instead of calling fn */
+    bool done;
+};
+
+struct dml__scratch {
+    void *memory;
+    size_t bytes;
+};
+
+struct dml_request {
+    dml_comm *comm;
+    dml_request *next; /* in the active list or the pool */
+    MPI_Comm channel;
+    int tag;
+    dml_status status; /* of what has happened so far */
+    bool complete;
+
+    struct dml__step *steps;
+    int nsteps, capacity, ndone;
+    int head[DML__NKINDS],
+        tail[DML__NKINDS]; /* first step not started, and last, of each lane */
+
+    int ninflight;
+    MPI_Request inflight[DML__MAX_INFLIGHT];
+    int inflight_step[DML__MAX_INFLIGHT];
+
+    struct dml__scratch *scratch; /* kept when the request returns to the pool */
+    int nscratch, scratch_used;
+
+    struct dml__call native; /* the one native step's call */
+    int *native_counts;
+};
+
+#endif

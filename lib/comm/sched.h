@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Schedules: a collective is a list of steps with dependencies, written down at once by
+ * an algorithm and executed piece by piece whenever the communicator is progressed. One
+ * engine thus serves blocking and non-blocking calls and every algorithm
+ * (doc/adr/0002). A dml_request is a schedule.
+ *
+ * Rules for those who write one:
+ * - Steps are listed in an order in which they could be executed one after the other.
+ * - Each step names at most two earlier steps that must be complete before it starts.
+ * - Sends start in list order, receives start in list order, local steps run in list
+ *   order. So the k-th send from a to b meets the k-th receive of b from a, and no
+ *   schedule that works when executed serially can deadlock.
+ * - Memory from dml__sched_scratch lives until the request is complete.
+ * - Functions return the step's index, or DML__NO_STEP for an empty one (count 0),
+ * which is complete from the start. Running out of memory is remembered in the request
+ * and reported by dml__sched_start.
+ */
+#ifndef DML__SCHED_H
+#define DML__SCHED_H
+
+#include "comm/comm.h"
+
+#define DML__NO_STEP (-1)
+
+/* A message is cut into pieces of this size, so that MPI's int counts suffice. */
+#define DML__MESSAGE_MAX_BYTES ((size_t)1 << 30)
+
+/* A fresh, empty schedule from the communicator's pool, or NULL. */
+dml_request *dml__sched_new(dml_comm *comm);
+
+/* Back to the pool, not started. */
+void dml__sched_discard(dml_request *request);
+
+void *dml__sched_scratch(dml_request *request, size_t bytes);
+
+int dml__sched_send(dml_request *request, const void *buf, size_t bytes, int peer,
+                    int after0, int after1);
+int dml__sched_recv(dml_request *request, void *buf, size_t bytes, int peer, int after0,
+                    int after1);
+int dml__sched_local(dml_request *request, dml__local_fn *fn, void *dst, const void *a,
+                     const void *b, size_t n, double arg, int after0, int after1);
+
+/* dst = src, bytes long; nothing when they are the same memory. */
+int dml__sched_copy(dml_request *request, void *dst, const void *src, size_t bytes,
+                    int after0, int after1);
+
+/* The same as the last step of all, started when every other one is complete: for
+ * results that go where input still lay, or where messages are still sent from. */
+int dml__sched_local_after_all(dml_request *request, dml__local_fn *fn, void *dst,
+                               const void *a, const void *b, size_t n, double arg);
+int dml__sched_copy_after_all(dml_request *request, void *dst, const void *src,
+                              size_t bytes);
+
+/* The whole call as one non-blocking MPI collective (native.c). */
+int dml__sched_native(dml_request *request, const struct dml__call *call);
+
+/* Start a collective's schedule. On failure the request is gone. */
+dml_status dml__sched_start(dml_request *request);
+
+/* The same for point-to-point messages, which have a tag and a channel of their own. */
+dml_status dml__sched_start_p2p(dml_request *request, int tag);
+
+/* dml_wait for a request just started, without the public call's checks. */
+dml_status dml__sched_finish(dml_request *request);
+
+#endif

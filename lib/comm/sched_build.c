@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Writing a schedule down: requests come from the communicator's pool, and keep their
+ * memory when they go back, so that a loop of equal calls allocates only at first.
+ */
+#include "comm/request.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <string.h>
+
+dml_request *dml__sched_new(dml_comm *comm)
+{
+    dml_request *r = comm->pool;
+    if (r != NULL)
+        comm->pool = r->next;
+    else
+        r = dml__alloc(comm->ctx, sizeof *r);
+    if (r == NULL)
+        return NULL;
+    r->comm = comm;
+    r->next = NULL;
+    r->status = DML_OK;
+    r->complete = false;
+    r->nsteps = r->ndone = r->ninflight = r->scratch_used = 0;
+    for (int k = 0; k < DML__NKINDS; k++)
+        r->head[k] = r->tail[k] = DML__NO_STEP;
+    return r;
+}
+
+void dml__sched_discard(dml_request *r)
+{
+    r->next = r->comm->pool;
+    r->comm->pool = r;
+}
+
+void dml__sched_pool_free(dml_comm *comm)
+{
+    while (comm->pool != NULL) {
+        dml_request *r = comm->pool;
+        comm->pool = r->next;
+        for (int i = 0; i < r->nscratch; i++)
+            dml__free(r->scratch[i].memory);
+        dml__free(r->scratch);
+        dml__free(r->steps);
+        dml__free(r);
+    }
+}
+
+/* The array grown to hold one more of "bytes"-sized items, or NULL. */
+static void *grow(dml_ctx *ctx, void *array, int used, int *capacity, size_t bytes)
+{
+    if (used < *capacity)
+        return array;
+    int wanted = *capacity > 0 ? 2 * *capacity : 16;
+    void *larger = dml__alloc(ctx, dml__mul((size_t)wanted, bytes));
+    if (larger == NULL)
+        return NULL;
+    if (used > 0)
+        memcpy(larger, array, (size_t)used * bytes);
+    dml__free(array);
+    *capacity = wanted;
+    return larger;
+}
+
+void *dml__sched_scratch(dml_request *r, size_t bytes)
+{
+    if (r->scratch_used == r->nscratch) {
+        int capacity = r->nscratch; /* always full here: one more each time */
+        struct dml__scratch *larger = dml__alloc(
+            r->comm->ctx, dml__mul((size_t)capacity + 1, sizeof *r->scratch));
+        if (larger == NULL)
+            return NULL;
+        if (capacity > 0)
+            memcpy(larger, r->scratch, (size_t)capacity * sizeof *larger);
+        dml__free(r->scratch);
+        r->scratch = larger;
+        r->nscratch = capacity + 1;
+    }
+    struct dml__scratch *s = &r->scratch[r->scratch_used];
+    if (s->memory == NULL || s->bytes < bytes) {
+        dml__free(s->memory);
+        s->memory = dml__alloc(r->comm->ctx, bytes);
+        s->bytes = s->memory != NULL ? bytes : 0;
+        if (s->memory == NULL) {
+            r->status = DML_ENOMEM;
+            return NULL;
+        }
+    }
+    r->scratch_used++;
+    return s->memory;
+}
+
+static int add(dml_request *r, const struct dml__step *step)
+{
+    if (r->status < 0)
+        return DML__NO_STEP;
+    struct dml__step *steps =
+        grow(r->comm->ctx, r->steps, r->nsteps, &r->capacity, sizeof *steps);
+    if (steps == NULL || r->nsteps == INT_MAX / 2) {
+        r->status = DML_ENOMEM;
+        return DML__NO_STEP;
+    }
+    r->steps = steps;
+    int i = r->nsteps++;
+    assert(step->after[0] < i && step->after[1] < i);
+    steps[i] = *step;
+    steps[i].next = DML__NO_STEP;
+    steps[i].done = false;
+    if (r->tail[step->kind] == DML__NO_STEP)
+        r->head[step->kind] = i;
+    else
+        steps[r->tail[step->kind]].next = i;
+    r->tail[step->kind] = i;
+    return i;
+}
+
+/* A message as pieces of at most DML__MESSAGE_MAX_BYTES, each after the one before. */
+static int add_message(dml_request *r, struct dml__step step, size_t bytes)
+{
+    int last = DML__NO_STEP;
+    for (size_t offset = 0; offset < bytes; offset += DML__MESSAGE_MAX_BYTES) {
+        struct dml__step piece = step;
+        size_t left = bytes - offset;
+        piece.n = left < DML__MESSAGE_MAX_BYTES ? left : DML__MESSAGE_MAX_BYTES;
+        if (step.kind == DML__SEND)
+            piece.a = (const char *)step.a + offset;
+        else
+            piece.dst = (char *)step.dst + offset;
+        if (last != DML__NO_STEP) {
+            piece.after[0] = last;
+            piece.after[1] = DML__NO_STEP;
+        }
+        last = add(r, &piece);
+    }
+    return last;
+}
+
+int dml__sched_send(dml_request *r, const void *buf, size_t bytes, int peer, int after0,
+                    int after1)
+{
+    struct dml__step s = {
+        .kind = DML__SEND, .a = buf, .peer = peer, .after = {after0, after1}};
+    return add_message(r, s, bytes);
+}
+
+int dml__sched_recv(dml_request *r, void *buf, size_t bytes, int peer, int after0,
+                    int after1)
+{
+    struct dml__step s = {
+        .kind = DML__RECV, .dst = buf, .peer = peer, .after = {after0, after1}};
+    return add_message(r, s, bytes);
+}
+
+int dml__sched_local(dml_request *r, dml__local_fn *fn, void *dst, const void *a,
+                     const void *b, size_t n, double arg, int after0, int after1)
+{
+    if (n == 0)
+        return DML__NO_STEP;
+    struct dml__step s = {.kind = DML__LOCAL,
+                          .fn = fn,
+                          .dst = dst,
+                          .a = a,
+                          .b = b,
+                          .n = n,
+                          .arg = arg,
+                          .after = {after0, after1}};
+    return add(r, &s);
+}
+
+static void copy_bytes(void *dst, const void *a, const void *b, size_t n, double arg)
+{
+    (void)b;
+    (void)arg;
+    memcpy(dst, a, n);
+}
+
+int dml__sched_copy(dml_request *r, void *dst, const void *src, size_t bytes,
+                    int after0, int after1)
+{
+    if (dst == src)
+        return DML__NO_STEP;
+    return dml__sched_local(r, copy_bytes, dst, src, NULL, bytes, 0, after0, after1);
+}
+
+int dml__sched_local_after_all(dml_request *r, dml__local_fn *fn, void *dst,
+                               const void *a, const void *b, size_t n, double arg)
+{
+    int i = dml__sched_local(r, fn, dst, a, b, n, arg, DML__NO_STEP, DML__NO_STEP);
+    if (i != DML__NO_STEP)
+        r->steps[i].after_all = true;
+    return i;
+}
+
+int dml__sched_copy_after_all(dml_request *r, void *dst, const void *src, size_t bytes)
+{
+    if (dst == src)
+        return DML__NO_STEP;
+    return dml__sched_local_after_all(r, copy_bytes, dst, src, NULL, bytes, 0);
+}
+
+int dml__sched_native(dml_request *r, const struct dml__call *call)
+{
+    r->native = *call;
+    r->native_counts = NULL;
+    if (call->counts != NULL) { /* two int arrays that must outlive the start */
+        r->native_counts =
+            dml__sched_scratch(r, dml__mul(2 * (size_t)r->comm->size, sizeof(int)));
+        if (r->native_counts == NULL)
+            return DML__NO_STEP;
+    }
+    struct dml__step s = {.kind = DML__LOCAL, .native = true, .after = {-1, -1}};
+    return add(r, &s);
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Which gradients are reduced together, and from which memory.
+ *
+ * Tensors are taken in the order in which they become ready; of each type one bucket is
+ * open at a time, and is closed when it is large enough. All ranks make the same plan
+ * from the same order, but their tensors may lie differently in memory, so how a bucket
+ * is read is agreed upon.
+ */
+#include "comm/comm.h"
+#include "sync/reducer.h"
+
+static size_t tensor_bytes(const dml_tensor *t)
+{
+    return t->count * dml_dtype_bytes(t->dtype);
+}
+
+/* Numbers the bucket of each tensor (in slots) and returns how many there are. */
+static size_t assign(dml_reducer *r, const uint64_t *ready_order)
+{
+    size_t open[DML_NDTYPES], filled[DML_NDTYPES], n = 0;
+    for (int t = 0; t < DML_NDTYPES; t++)
+        open[t] = SIZE_MAX;
+    for (size_t i = 0; i < r->ngrads; i++) {
+        size_t index = (size_t)ready_order[i];
+        const dml_tensor *tensor = &r->grads[index];
+        int t = (int)tensor->dtype;
+        if (open[t] == SIZE_MAX) {
+            open[t] = n++;
+            filled[t] = 0;
+        }
+        r->slots[index].bucket = open[t];
+        filled[t] += tensor_bytes(tensor);
+        size_t limit = open[t] == 0 ? r->opts.first_bucket_bytes : r->opts.bucket_bytes;
+        if (filled[t] >= limit)
+            open[t] = SIZE_MAX;
+    }
+    return n;
+}
+
+/* Fills the buckets from the numbers: members in ready order, offsets, sizes. */
+static void group(dml_reducer *r, const uint64_t *ready_order)
+{
+    for (size_t i = 0; i < r->ngrads; i++)
+        r->buckets[r->slots[i].bucket].n++;
+    size_t first = 0;
+    for (size_t b = 0; b < r->nbuckets; b++) {
+        r->buckets[b].first = first;
+        first += r->buckets[b].n;
+        r->buckets[b].n = 0;
+    }
+    for (size_t i = 0; i < r->ngrads; i++) {
+        size_t index = (size_t)ready_order[i];
+        const dml_tensor *tensor = &r->grads[index];
+        struct dml__bucket *b = &r->buckets[r->slots[index].bucket];
+        r->order[b->first + b->n++] = index;
+        r->slots[index].offset = b->count * dml_dtype_bytes(tensor->dtype);
+        b->dtype = tensor->dtype;
+        b->count += tensor->count;
+    }
+}
+
+/* Start of a bucket's tensors if they lie one after the other, in list order or against
+ * it; else NULL. */
+static char *contiguous(const dml_reducer *r, const struct dml__bucket *b, bool reverse)
+{
+    char *start = NULL, *end = NULL;
+    for (size_t i = 0; i < b->n; i++) {
+        size_t at = b->first + (reverse ? b->n - 1 - i : i);
+        const dml_tensor *t = &r->grads[r->order[at]];
+        if (t->count == 0)
+            continue;
+        if (start == NULL)
+            start = t->data;
+        else if (end != t->data)
+            return NULL;
+        end = (char *)t->data + tensor_bytes(t);
+    }
+    return start;
+}
+
+/* Agrees on the buckets' layouts; then "data" of those that are not packed is set. */
+static dml_status agree_layouts(dml_reducer *r, double *impossible)
+{
+    for (size_t b = 0; b < r->nbuckets; b++)
+        for (int reverse = 0; reverse < 2; reverse++)
+            impossible[2 * b + (size_t)reverse] =
+                contiguous(r, &r->buckets[b], reverse != 0) == NULL;
+    DML_TRY(dml__comm_max(r->comm, impossible, (int)(2 * r->nbuckets)));
+    r->stats.packed_buckets = 0;
+    for (size_t i = 0; i < r->nbuckets; i++) {
+        struct dml__bucket *b = &r->buckets[i];
+        if (impossible[2 * i] == 0)
+            b->layout = DML__ASCENDING;
+        else if (impossible[2 * i + 1] == 0)
+            b->layout = DML__DESCENDING;
+        else
+            b->layout = DML__PACKED;
+        if (b->layout != DML__PACKED)
+            b->data = contiguous(r, b, b->layout == DML__DESCENDING);
+        else if (b->count > 0)
+            r->stats.packed_buckets++;
+    }
+    return DML_OK;
+}
+
+/* One piece of memory for all packed buckets. */
+static bool make_memory(dml_reducer *r)
+{
+    size_t bytes = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        bytes = 0;
+        for (size_t i = 0; i < r->nbuckets; i++) {
+            struct dml__bucket *b = &r->buckets[i];
+            if (b->layout != DML__PACKED)
+                continue;
+            if (pass == 1)
+                b->data = r->memory + bytes;
+            bytes += b->count * dml_dtype_bytes(b->dtype);
+            bytes = (bytes + DML__ALIGN - 1) / DML__ALIGN * DML__ALIGN;
+        }
+        if (pass == 0)
+            r->memory = dml__alloc(dml_comm_ctx(r->comm), bytes);
+        if (r->memory == NULL)
+            return false;
+    }
+    return true;
+}
+
+void dml__buckets_free(dml_reducer *r)
+{
+    dml__free(r->buckets);
+    dml__free(r->memory);
+    r->buckets = NULL;
+    r->memory = NULL;
+    r->nbuckets = 0;
+}
+
+dml_status dml__buckets_plan(dml_reducer *r, const uint64_t *ready_order)
+{
+    dml_ctx *ctx = dml_comm_ctx(r->comm);
+    dml__buckets_free(r);
+    size_t n = assign(r, ready_order);
+    double *impossible = dml__alloc(ctx, dml__mul(2 * n, sizeof *impossible));
+    r->buckets = dml__alloc(ctx, dml__mul(n, sizeof *r->buckets));
+    double missing = impossible == NULL || r->buckets == NULL;
+    dml_status status = dml__comm_max(r->comm, &missing, 1);
+    if (status == DML_OK && missing == 0) {
+        r->nbuckets = n;
+        group(r, ready_order);
+        status = agree_layouts(r, impossible);
+        missing = status == DML_OK && !make_memory(r);
+        if (status == DML_OK)
+            status = dml__comm_max(r->comm, &missing, 1);
+    }
+    dml__free(impossible);
+    if (status == DML_OK && missing > 0)
+        status = dml__fail(ctx, DML_ENOMEM, "dml_reducer",
+                           "no memory for the buckets of %zu gradients", r->ngrads);
+    r->stats.buckets = r->nbuckets;
+    return status;
+}

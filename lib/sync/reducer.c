@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The gradient reducer: a bucket's all-reduce starts when its last gradient is ready.
+ *
+ * Buckets are started in their order on every rank, whatever the order in which they
+ * become full, because collectives must be called alike everywhere.
+ *
+ * Source: Li et al., PyTorch Distributed, VLDB 2020, sections 3.2 and 4.2.
+ */
+#include "sync/reducer.h"
+
+#include "collectives/collectives.h"
+#include "comm/comm.h"
+
+#include <string.h>
+
+void dml_reducer_opts_init(dml_reducer_opts *opts)
+{
+    *opts = (dml_reducer_opts){
+        .size = sizeof *opts,
+        .bucket_bytes = (size_t)4 << 20,
+        .first_bucket_bytes = (size_t)256 << 10,
+    };
+}
+
+static bool is_float(dml_dtype t)
+{
+    return t == DML_F32 || t == DML_F64 || t == DML_F16 || t == DML_BF16;
+}
+
+static dml_status check(const dml_tensor *grads, size_t ngrads,
+                        const dml_reducer_opts *opts, const dml_comm *comm)
+{
+    dml_ctx *ctx = dml_comm_ctx(comm);
+    const char *where = "dml_reducer_create";
+    if (grads == NULL && ngrads > 0)
+        return dml__fail(ctx, DML_EINVAL, where, "grads is NULL");
+    if (opts->size != sizeof *opts || opts->bucket_bytes == 0)
+        return dml__fail(ctx, DML_EINVAL, where,
+                         "options must come from dml_reducer_opts_init, and "
+                         "bucket_bytes be above 0");
+    for (size_t i = 0; i < ngrads; i++)
+        if (!is_float(grads[i].dtype) || (grads[i].data == NULL && grads[i].count > 0))
+            return dml__fail(ctx, DML_EINVAL, where,
+                             "tensor %zu (%s) has no data or is of type %s; averages "
+                             "need a float type",
+                             i, grads[i].name != NULL ? grads[i].name : "no name",
+                             dml_dtype_name(grads[i].dtype));
+    return DML_OK;
+}
+
+static bool copy_tensors(dml_reducer *r, const dml_tensor *grads)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < r->ngrads; i++)
+        bytes += grads[i].name != NULL ? strlen(grads[i].name) + 1 : 0;
+    r->names = dml__alloc(dml_comm_ctx(r->comm), bytes);
+    if (r->names == NULL)
+        return false;
+    char *next = r->names;
+    for (size_t i = 0; i < r->ngrads; i++) {
+        r->grads[i] = grads[i];
+        r->stats.bytes += grads[i].count * dml_dtype_bytes(grads[i].dtype);
+        if (grads[i].name == NULL)
+            continue;
+        r->grads[i].name = strcpy(next, grads[i].name);
+        next += strlen(next) + 1;
+    }
+    return true;
+}
+
+static dml_reducer *make(const dml_tensor *grads, size_t ngrads,
+                         const dml_reducer_opts *opts, dml_comm *comm)
+{
+    dml_ctx *ctx = dml_comm_ctx(comm);
+    dml_reducer *r = dml__alloc(ctx, sizeof *r);
+    if (r == NULL)
+        return NULL;
+    r->comm = comm;
+    r->opts = *opts;
+    r->ngrads = ngrads;
+    r->grads = dml__alloc(ctx, dml__mul(ngrads, sizeof *r->grads));
+    r->order = dml__alloc(ctx, dml__mul(ngrads, sizeof *r->order));
+    r->ready_order = dml__alloc(ctx, dml__mul(ngrads, sizeof *r->ready_order));
+    r->slots = dml__alloc(ctx, dml__mul(ngrads, sizeof *r->slots));
+    if (r->grads == NULL || r->order == NULL || r->ready_order == NULL ||
+        r->slots == NULL || !copy_tensors(r, grads)) {
+        dml_reducer_destroy(r);
+        return NULL;
+    }
+    return r;
+}
+
+dml_status dml_reducer_create(const dml_tensor *grads, size_t ngrads,
+                              const dml_reducer_opts *user_opts, dml_comm *comm,
+                              dml_reducer **out)
+{
+    if (comm == NULL || out == NULL)
+        return DML_EINVAL;
+    dml_reducer_opts opts;
+    dml_reducer_opts_init(&opts);
+    if (user_opts != NULL)
+        opts = *user_opts;
+    dml_status checked = check(grads, ngrads, &opts, comm);
+    double refused = checked != DML_OK;
+    DML_TRY(dml__comm_max(comm, &refused, 1));
+    if (checked != DML_OK)
+        return checked;
+    if (refused > 0)
+        return dml__fail(dml_comm_ctx(comm), DML_EMISMATCH, __func__,
+                         "another rank's arguments were refused; see its error");
+    DML_TRY(dml__verify_tensors(grads, ngrads, comm, __func__));
+    dml_reducer *r = make(grads, ngrads, &opts, comm);
+    double missing = r == NULL;
+    dml_status status = dml__comm_max(comm, &missing, 1);
+    if (status == DML_OK && missing > 0)
+        status = dml__fail(dml_comm_ctx(comm), DML_ENOMEM, __func__,
+                           "no memory for %zu gradients", ngrads);
+    if (status == DML_OK) {
+        for (size_t i = 0; i < ngrads; i++)
+            r->ready_order[i] = ngrads - 1 - i;
+        status = dml__buckets_plan(r, r->ready_order);
+    }
+    if (status == DML_OK)
+        status = dml__coll_measure(comm, DML_COLL_ALLREDUCE);
+    if (status != DML_OK) {
+        dml_reducer_destroy(r);
+        return status;
+    }
+    *out = r;
+    return DML_OK;
+}
+
+void dml_reducer_destroy(dml_reducer *r)
+{
+    if (r == NULL)
+        return;
+    dml__buckets_free(r);
+    dml__free(r->names);
+    dml__free(r->grads);
+    dml__free(r->order);
+    dml__free(r->ready_order);
+    dml__free(r->slots);
+    dml__free(r);
+}
+
+dml_status dml_reducer_begin(dml_reducer *r, bool reduce)
+{
+    if (r == NULL)
+        return DML_EINVAL;
+    if (r->state != DML__CLOSED)
+        return dml__fail(dml_comm_ctx(r->comm), DML_EINVAL, __func__,
+                         "a step is open; close it with dml_reducer_finish");
+    r->state = reduce ? DML__REDUCING : DML__ACCUMULATING;
+    r->next = 0;
+    r->nready = 0;
+    for (size_t i = 0; i < r->ngrads; i++)
+        r->slots[i].ready = false;
+    for (size_t b = 0; b < r->nbuckets; b++)
+        r->buckets[b].pending = r->buckets[b].n;
+    return DML_OK;
+}
+
+/* Starts every bucket whose turn it is and which is full. */
+static dml_status launch(dml_reducer *r)
+{
+    for (; r->next < r->nbuckets && r->buckets[r->next].pending == 0; r->next++) {
+        struct dml__bucket *b = &r->buckets[r->next];
+        DML_TRY(dml_iallreduce(DML_IN_PLACE, b->data, b->count, b->dtype, DML_AVG,
+                               r->comm, &b->request));
+    }
+    return DML_OK;
+}
+
+dml_status dml_reducer_ready(dml_reducer *r, size_t index)
+{
+    if (r == NULL)
+        return DML_EINVAL;
+    dml_ctx *ctx = dml_comm_ctx(r->comm);
+    if (r->state == DML__CLOSED)
+        return dml__fail(ctx, DML_EINVAL, __func__,
+                         "no step is open; call dml_reducer_begin first");
+    if (index >= r->ngrads)
+        return dml__fail_values(ctx, DML_EINVAL, __func__, dml_comm_rank(r->comm),
+                                (int64_t)index, (int64_t)r->ngrads,
+                                "gradient %zu of %zu does not exist", index, r->ngrads);
+    struct dml__slot *slot = &r->slots[index];
+    if (slot->ready)
+        return dml__fail_values(
+            ctx, DML_EINVAL, __func__, dml_comm_rank(r->comm), (int64_t)index, 0,
+            "gradient %zu (%s) was ready already in this step", index,
+            r->grads[index].name != NULL ? r->grads[index].name : "no name");
+    slot->ready = true;
+    if (r->state == DML__ACCUMULATING)
+        return DML_OK;
+    struct dml__bucket *b = &r->buckets[slot->bucket];
+    const dml_tensor *t = &r->grads[index];
+    if (b->layout == DML__PACKED && t->count > 0)
+        memcpy(b->data + slot->offset, t->data, t->count * dml_dtype_bytes(t->dtype));
+    if (r->stats.steps == 0)
+        r->ready_order[r->nready] = index;
+    r->nready++;
+    b->pending--;
+    DML_TRY(launch(r));
+    return dml_progress(r->comm);
+}
+
+/* A gradient that never became ready adds nothing to the average. */
+static void zero_unused(dml_reducer *r)
+{
+    for (size_t i = 0; i < r->ngrads && r->nready < r->ngrads; i++) {
+        struct dml__slot *slot = &r->slots[i];
+        struct dml__bucket *b = &r->buckets[slot->bucket];
+        const dml_tensor *t = &r->grads[i];
+        if (slot->ready)
+            continue;
+        char *data = b->layout == DML__PACKED ? b->data + slot->offset : t->data;
+        if (t->count > 0)
+            memset(data, 0, t->count * dml_dtype_bytes(t->dtype));
+        if (r->stats.steps == 0)
+            r->ready_order[r->nready] = i;
+        r->nready++;
+        b->pending--;
+    }
+}
+
+static void unpack(dml_reducer *r, const struct dml__bucket *b)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        size_t index = r->order[b->first + i];
+        const dml_tensor *t = &r->grads[index];
+        if (t->count > 0)
+            memcpy(t->data, b->data + r->slots[index].offset,
+                   t->count * dml_dtype_bytes(t->dtype));
+    }
+}
+
+/* After the first step: buckets in the order that rank 0 saw. */
+static dml_status follow_ready_order(dml_reducer *r)
+{
+    DML_TRY(
+        dml__bcast_now(r->ready_order, r->ngrads * sizeof *r->ready_order, 0, r->comm));
+    return dml__buckets_plan(r, r->ready_order);
+}
+
+dml_status dml_reducer_finish(dml_reducer *r)
+{
+    if (r == NULL)
+        return DML_EINVAL;
+    if (r->state == DML__CLOSED)
+        return dml__fail(dml_comm_ctx(r->comm), DML_EINVAL, __func__,
+                         "no step is open; call dml_reducer_begin first");
+    bool reduced = r->state == DML__REDUCING;
+    r->state = DML__CLOSED;
+    if (!reduced)
+        return DML_OK;
+    zero_unused(r);
+    dml_status status = launch(r);
+    double begin_s = dml__now_s();
+    for (size_t i = 0; i < r->next; i++) {
+        struct dml__bucket *b = &r->buckets[i];
+        dml_status waited = dml_wait(&b->request);
+        if (waited == DML_OK && b->layout == DML__PACKED)
+            unpack(r, b);
+        if (status == DML_OK)
+            status = waited;
+    }
+    r->stats.wait_s += dml__now_s() - begin_s;
+    r->stats.steps++;
+    if (status == DML_OK && r->stats.steps == 1)
+        status = follow_ready_order(r);
+    return status;
+}
+
+void dml_reducer_get_stats(const dml_reducer *r, dml_reducer_stats *stats)
+{
+    *stats = r->stats;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the files of lib/sync share about a reducer.
+ */
+#ifndef DML__REDUCER_H
+#define DML__REDUCER_H
+
+#include "dml/coll.h"
+#include "dml/sync.h"
+
+#include "core/core.h"
+
+/* How a bucket's tensors lie in memory; all ranks use the same way for a bucket. */
+enum dml__layout {
+    DML__PACKED,    /* anywhere: copied to the bucket's own memory */
+    DML__ASCENDING, /* one after the other, in the bucket's order */
+    DML__DESCENDING /* one after the other, in the reverse order */
+};
+
+struct dml__bucket {
+    size_t first, n; /* members are order[first .. first + n - 1] */
+    dml_dtype dtype;
+    size_t count; /* elements */
+    enum dml__layout layout;
+    char *data;     /* [count] what is reduced */
+    size_t pending; /* members not yet ready in this step */
+    dml_request *request;
+};
+
+struct dml__slot {
+    size_t bucket; /* that the tensor is in */
+    size_t offset; /* bytes within a packed bucket */
+    bool ready;
+};
+
+enum dml__reducer_state { DML__CLOSED, DML__ACCUMULATING, DML__REDUCING };
+
+struct dml_reducer {
+    dml_comm *comm;
+    dml_reducer_opts opts;
+    size_t ngrads;
+    dml_tensor *grads;     /* [ngrads] names are in "names" */
+    char *names;           /* all names, each with its zero */
+    size_t *order;         /* [ngrads] tensors, grouped by bucket */
+    uint64_t *ready_order; /* [ngrads] as seen in the first step that reduces */
+    size_t nready;
+    struct dml__slot *slots; /* [ngrads] */
+    struct dml__bucket *buckets;
+    size_t nbuckets, next; /* next: the first bucket not started in this step */
+    char *memory;          /* of the packed buckets */
+    enum dml__reducer_state state;
+    dml_reducer_stats stats;
+};
+
+/* Make the buckets for tensors becoming ready in the given order. Collective. */
+dml_status dml__buckets_plan(dml_reducer *reducer, const uint64_t *ready_order);
+void dml__buckets_free(dml_reducer *reducer);
+
+/* DML_EMISMATCH on all ranks when tensors differ between ranks. Collective. */
+dml_status dml__verify_tensors(const dml_tensor *tensors, size_t n, dml_comm *comm,
+                               const char *where);
+
+/* Small broadcast by the non-blocking call, which never stops to measure. Collective.
+ */
+dml_status dml__bcast_now(void *data, size_t bytes, int root, dml_comm *comm);
+
+#endif
