@@ -9,8 +9,10 @@
 
 enum dml__kind { DML__SEND, DML__RECV, DML__LOCAL, DML__NKINDS };
 
-/* Messages in flight per request; more would only lengthen each MPI_Testsome. */
-enum { DML__MAX_INFLIGHT = 32 };
+/* Messages in flight per request and lane; more would only lengthen each MPI_Testsome.
+ * Each lane has its own share: receives waiting for the peers must not keep this rank's
+ * sends, for which the peers wait, from starting. */
+enum { DML__LANE_INFLIGHT = 16, DML__MAX_INFLIGHT = DML__LANE_INFLIGHT * 3 };
 
 struct dml__step {
     dml__local_fn *fn; /* LOCAL only */
@@ -46,6 +48,7 @@ struct dml_request {
     int head[DML__NKINDS],
         tail[DML__NKINDS]; /* first step not started, and last, of each lane */
 
+    int lane_inflight[DML__NKINDS];
     int ninflight;
     MPI_Request inflight[DML__MAX_INFLIGHT];
     int inflight_step[DML__MAX_INFLIGHT];

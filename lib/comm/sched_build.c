@@ -23,8 +23,10 @@ dml_request *dml__sched_new(dml_comm *comm)
     r->status = DML_OK;
     r->complete = false;
     r->nsteps = r->ndone = r->ninflight = r->scratch_used = 0;
-    for (int k = 0; k < DML__NKINDS; k++)
+    for (int k = 0; k < DML__NKINDS; k++) {
         r->head[k] = r->tail[k] = DML__NO_STEP;
+        r->lane_inflight[k] = 0;
+    }
     return r;
 }
 

@@ -57,6 +57,7 @@ static void start_mpi(dml_request *r, int i)
         return;
     }
     r->inflight_step[r->ninflight++] = i;
+    r->lane_inflight[s->kind]++;
 }
 
 /* Starts what can be started in one lane; true when anything was. */
@@ -67,7 +68,8 @@ static bool advance_lane(dml_request *r, enum dml__kind kind)
         int i = r->head[kind];
         struct dml__step *s = &r->steps[i];
         bool is_mpi = kind != DML__LOCAL || s->native;
-        if (!may_start(r, s) || (is_mpi && r->ninflight == DML__MAX_INFLIGHT))
+        if (!may_start(r, s) ||
+            (is_mpi && r->lane_inflight[kind] == DML__LANE_INFLIGHT))
             break;
         r->head[kind] = s->next;
         if (is_mpi) {
@@ -94,8 +96,11 @@ static bool reap(dml_request *r)
     }
     if (n == 0 || n == MPI_UNDEFINED)
         return false;
-    for (int k = 0; k < n; k++)
-        finish_step(r, &r->steps[r->inflight_step[which[k]]]);
+    for (int k = 0; k < n; k++) {
+        struct dml__step *s = &r->steps[r->inflight_step[which[k]]];
+        r->lane_inflight[s->kind]--;
+        finish_step(r, s);
+    }
     int kept = 0; /* closes the gaps; MPI set finished requests to MPI_REQUEST_NULL */
     for (int k = 0; k < r->ninflight; k++) {
         if (r->inflight[k] == MPI_REQUEST_NULL)
