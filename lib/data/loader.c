@@ -23,6 +23,8 @@
 /* Keeps the orders apart from the augmentation and from the streams of callers. */
 #define ORDER_STREAM (UINT64_C(1) << 63)
 
+#define MAX_DEPTH 1024 /* more is a mistake, and would only take memory */
+
 struct dml_loader {
     dml_ctx *ctx;
     const dml_images *images;
@@ -194,10 +196,10 @@ static dml_status check(dml_ctx *ctx, const char *where, const dml_images_info *
         return dml__fail_values(ctx, DML_EINVAL, where, -1, o->shift, (int64_t)side - 1,
                                 "shift %d; choose 0 .. %zu for images of %zu x %zu",
                                 o->shift, side - 1, shape->height, shape->width);
-    if (o->depth < 1)
-        return dml__fail_values(ctx, DML_EINVAL, where, -1, o->depth, 1,
-                                "depth %d; at least one batch is prepared ahead",
-                                o->depth);
+    if (o->depth < 1 || o->depth > MAX_DEPTH)
+        return dml__fail_values(ctx, DML_EINVAL, where, -1, o->depth, MAX_DEPTH,
+                                "depth %d; choose 1 .. %d batches prepared ahead",
+                                o->depth, MAX_DEPTH);
     for (size_t c = 0; o->stddev != NULL && c < shape->channels; c++)
         if (!(o->stddev[c] > 0))
             return dml__fail(ctx, DML_EINVAL, where,
