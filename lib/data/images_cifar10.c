@@ -59,6 +59,9 @@ dml_status dml_images_open_cifar10(dml_ctx *ctx, const char *const *paths,
     if (paths == NULL || npaths == 0 || images == NULL)
         return dml__fail(ctx, DML_EINVAL, __func__,
                          "no file given, or the result is NULL");
+    for (size_t i = 0; i < npaths; i++)
+        if (paths[i] == NULL)
+            return dml__fail(ctx, DML_EINVAL, __func__, "path %zu is NULL", i);
     dml__bytes records = {0};
     dml_status status = DML_OK;
     for (size_t i = 0; i < npaths && status == DML_OK; i++)
