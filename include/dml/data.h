@@ -49,8 +49,9 @@ DML_API dml_status dml_images_open_idx(dml_ctx *ctx, const char *images_path,
  * Read files in the CIFAR-10 binary format (records of 1 + 3 x 32 x 32 bytes), plain or
  * gzip, one after the other.
  * Not collective. @param[in] paths [npaths] borrowed until return.
- * @return as dml_images_open_idx(); DML_EFORMAT also for a label above 9, DML_EINVAL
- * for no path. Source: Krizhevsky 2009.  Threads: any.  @since 0.1
+ * @return as dml_images_open_idx(); DML_EFORMAT also for a label above 9;
+ *         DML_EINVAL without a path.
+ * Source: Krizhevsky 2009.  Threads: any.  @since 0.1
  */
 DML_API dml_status dml_images_open_cifar10(dml_ctx *ctx, const char *const *paths,
                                            size_t npaths, dml_images **images);
