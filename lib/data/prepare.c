@@ -80,7 +80,7 @@ void dml__prepare_image(const uint8_t *restrict in, size_t channels, int height,
                 zero(out, width);
                 continue;
             }
-            const uint8_t *row = plane + (y - dy) * width + skip;
+            const uint8_t *row = plane + (size_t)(y - dy) * (size_t)width + skip;
             zero(out, before);
             if (augment->flip)
                 convert_reversed(row, seen, values, out + before);
