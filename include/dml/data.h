@@ -49,7 +49,8 @@ DML_API dml_status dml_images_open_idx(dml_ctx *ctx, const char *images_path,
  * Read files in the CIFAR-10 binary format (records of 1 + 3 x 32 x 32 bytes), plain or
  * gzip, one after the other.
  * Not collective. @param[in] paths [npaths] borrowed until return.
- * @return as dml_images_open_idx(); DML_EFORMAT also for a label above 9.
+ * @return as dml_images_open_idx(); DML_EFORMAT also for a label above 9;
+ *         DML_EINVAL without a path.
  * Source: Krizhevsky 2009.  Threads: any.  @since 0.1
  */
 DML_API dml_status dml_images_open_cifar10(dml_ctx *ctx, const char *const *paths,
@@ -104,7 +105,8 @@ DML_API void dml_loader_opts_init(dml_loader_opts *opts);
  * @param[in]  images  borrowed until the loader is destroyed.
  * @param[out] loader  returned; free with dml_loader_destroy().
  * @return DML_OK | DML_EINVAL (batch 0, larger than the data with drop_last, or not
- *         divisible by the ranks; rank out of range) | DML_ENOMEM.  @since 0.1
+ *         divisible by the ranks; rank out of range; shift not below the image's sides;
+ *         depth not 1 .. 1024; a stddev not above 0) | DML_ENOMEM.  @since 0.1
  */
 DML_API dml_status dml_loader_create(dml_ctx *ctx, const dml_images *images,
                                      const dml_loader_opts *opts, dml_loader **loader);
