@@ -165,6 +165,13 @@ const struct dml__alg *dml__select(const struct dml__call *call, bool may_measur
     }
     if (state->forced[call->coll] != NULL)
         return forced(state, call, why);
+    if (dml_comm_size(call->comm) == 1) { /* any will do: nothing is sent */
+        if (why != NULL) {
+            *why = (dml_choice){.algorithm = dml__algs(call->coll)[0]->name};
+            snprintf(why->why, sizeof why->why, "one rank: nothing to send");
+        }
+        return dml__algs(call->coll)[0];
+    }
     bool cacheable = why == NULL && call->counts == NULL && call->total < INT32_MAX;
     uint64_t key = cache_key(call);
     struct dml__cached *entry = &state->cache[key * 0x9e3779b97f4a7c15u >> 56];
