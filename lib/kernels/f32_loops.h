@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Loops on f32 vectors that are no reductions: axpy, scale, sum of squares and the SGD
+ * update. Included once by set.c.
+ */
+#ifndef DML__F32_LOOPS_H
+#define DML__F32_LOOPS_H
+
+static void axpy_f32(size_t n, float a, const float *x, float *y)
+{
+    INDEPENDENT
+    for (size_t i = 0; i < n; i++)
+        put_F32(y, i, get_F32(y, i) + a * get_F32(x, i));
+}
+
+static void scale_f32(size_t n, float a, float *x)
+{
+    INDEPENDENT
+    for (size_t i = 0; i < n; i++)
+        put_F32(x, i, a * get_F32(x, i));
+}
+
+/*
+ * Element i is added to partial sum i mod LANES, and the partial sums are added
+ * pairwise, the upper half to the lower: an order that every instruction set can keep.
+ * The square of an f32 is exact in f64, so a fused multiply-add would change nothing.
+ */
+static double sumsq_f32(size_t n, const float *x)
+{
+    enum { LANES = 32 };
+    double sum[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        float block[LANES];
+        memcpy(block, at(x, i * sizeof *x), sizeof block);
+        for (size_t j = 0; j < LANES; j++)
+            sum[j] += (double)block[j] * (double)block[j];
+    }
+    for (size_t j = 0; i < n; i++, j++) {
+        double value = get_F32(x, i);
+        sum[j] += value * value;
+    }
+    for (size_t half = LANES / 2; half > 0; half /= 2)
+        for (size_t j = 0; j < half; j++)
+            sum[j] += sum[j + half];
+    return sum[0];
+}
+
+static void sgd_plain(size_t n, float *w, const float *g,
+                      const struct dml__sgd_args *args)
+{
+    const float lr = args->lr, decay = args->weight_decay;
+    INDEPENDENT
+    for (size_t i = 0; i < n; i++) {
+        float weight = get_F32(w, i);
+        float gradient = get_F32(g, i) + decay * weight;
+        put_F32(w, i, weight - lr * gradient);
+    }
+}
+
+static void sgd_momentum(size_t n, float *w, const float *g, float *v,
+                         const struct dml__sgd_args *args)
+{
+    const float lr = args->lr, decay = args->weight_decay, mu = args->momentum;
+    INDEPENDENT
+    for (size_t i = 0; i < n; i++) {
+        float weight = get_F32(w, i);
+        float gradient = get_F32(g, i) + decay * weight;
+        float velocity = mu * get_F32(v, i) + gradient;
+        put_F32(v, i, velocity);
+        put_F32(w, i, weight - lr * velocity);
+    }
+}
+
+static void sgd_nesterov(size_t n, float *w, const float *g, float *v,
+                         const struct dml__sgd_args *args)
+{
+    const float lr = args->lr, decay = args->weight_decay, mu = args->momentum;
+    INDEPENDENT
+    for (size_t i = 0; i < n; i++) {
+        float weight = get_F32(w, i);
+        float gradient = get_F32(g, i) + decay * weight;
+        float velocity = mu * get_F32(v, i) + gradient;
+        put_F32(v, i, velocity);
+        put_F32(w, i, weight - lr * (gradient + mu * velocity));
+    }
+}
+
+static void sgd_f32(size_t n, float *w, const float *g, float *velocity,
+                    const struct dml__sgd_args *args)
+{
+    if (velocity == NULL)
+        sgd_plain(n, w, g, args);
+    else if (args->nesterov)
+        sgd_nesterov(n, w, g, velocity, args);
+    else
+        sgd_momentum(n, w, g, velocity, args);
+}
+
+#endif
