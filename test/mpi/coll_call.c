@@ -152,6 +152,9 @@ bool coll_mpi_can(const struct coll_case *c)
 {
     if (!coll_reduces(c->coll))
         return true;
+    /* Open MPI's vector loops saturate sums of 8-bit integers; libdml's wrap. */
+    if (dml_dtype_bytes(c->dtype) == 1 && c->op == DML_SUM)
+        return false;
     return c->dtype != DML_F16 && c->dtype != DML_BF16 &&
            (c->op == DML_SUM || c->op == DML_PROD || c->op == DML_MIN ||
             c->op == DML_MAX);
