@@ -66,6 +66,9 @@ const char *dml__native_supports(const struct dml__call *call)
         return NULL;
     if (call->dtype == DML_F16 || call->dtype == DML_BF16)
         return "MPI has no 16-bit floats";
+    if (dml_dtype_bytes(call->dtype) == 1 &&
+        (call->op == DML_SUM || call->op == DML_AVG))
+        return "MPI libraries may saturate 8-bit sums, which wrap here";
     if (call->op != DML_SUM && mpi_op(call->op) == MPI_OP_NULL)
         return "MPI has no pre-multiplied sum";
     bool is_float = call->dtype == DML_F32 || call->dtype == DML_F64;
@@ -139,6 +142,7 @@ dml_status dml__native_run(const struct dml__call *c)
         break;
     }
     comm->stats.bytes_sent += bytes;
+    comm->stats.bytes_received += bytes;
     comm->stats.messages_sent++;
     if (timed)
         comm->stats.wait_s += dml__now_s() - begin_s;
@@ -193,8 +197,10 @@ int dml__native_start(const struct dml__call *c, int *scratch, MPI_Request *mpi)
     int n = (int)c->count;
     const void *send = send_arg(c);
     void *recv = recv_arg(c);
-    comm->stats.bytes_sent +=
+    size_t bytes =
         (c->counts != NULL ? c->counts[comm->rank] : c->count) * c->elem_bytes;
+    comm->stats.bytes_sent += bytes;
+    comm->stats.bytes_received += bytes;
     comm->stats.messages_sent++;
     if (c->counts != NULL)
         return start_v(c, scratch, mpi);
