@@ -96,11 +96,10 @@ static void receive_and_fold(struct dml__ring *ring, int block, size_t w, int k,
     char *result =
         ring->own + (w * ring->window + (size_t)k * ring->segment) * call->elem_bytes;
     char *sum = last && red->acc_bytes == call->elem_bytes ? result : slot;
-    int received = dml__sched_recv(ring->request, slot, seg.count * red->acc_bytes,
-                                   ring->left, *user, DML__NO_STEP);
-    int folded =
-        dml__sched_local(ring->request, red->fold, sum, slot, dml__in(call, seg.offset),
-                         seg.count, red->scale, received, DML__NO_STEP);
+    int folded = dml__sched_recv_fold(
+        ring->request, slot, seg.count * red->acc_bytes, ring->left, red->fold, sum,
+        dml__in(call, seg.offset), red->acc_bytes, call->elem_bytes, red->scale, *user,
+        DML__NO_STEP);
     *reader_of(ring, block, k) = folded;
     if (last && red->store != NULL)
         folded = dml__sched_local(ring->request, red->store, result, sum, NULL,

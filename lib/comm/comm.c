@@ -6,6 +6,7 @@
 #include "comm/comm.h"
 
 #include "comm/comm_internal.h"
+#include "comm/shm.h"
 
 #include <math.h>
 #include <sched.h>
@@ -20,15 +21,44 @@ dml_status dml__mpi_fail(const dml_comm *comm, const char *where, int code)
                             "MPI on rank %d says: %s", comm->rank, text);
 }
 
+/* Maps the channels to the ranks of this node. DML_SHM=0 goes without. */
+static dml_status open_channels(dml_comm *comm, MPI_Comm node)
+{
+    const char *wish = dml__ctx_env(comm->ctx, "SHM");
+    size_t bytes = dml__mul(2 * (size_t)comm->size, sizeof(int));
+    int *numbers = dml__alloc(comm->ctx, bytes), refused = numbers == NULL, any = 0;
+    refused =
+        refused || comm->node_size == 1 || (wish != NULL && strcmp(wish, "0") == 0);
+    MPI_Allreduce(&refused, &any, 1, MPI_INT, MPI_MAX, node);
+    if (any) {
+        dml__free(numbers);
+        return DML_OK;
+    }
+    int *ranks = numbers, *peers = numbers + comm->size; /* whole and node numbering */
+    MPI_Group whole = MPI_GROUP_NULL, part = MPI_GROUP_NULL;
+    for (int i = 0; i < comm->size; i++)
+        ranks[i] = i;
+    MPI_Comm_group(comm->coll, &whole);
+    MPI_Comm_group(node, &part);
+    MPI_Group_translate_ranks(whole, comm->size, ranks, part, peers);
+    MPI_Group_free(&whole);
+    MPI_Group_free(&part);
+    for (int i = 0; i < comm->size; i++)
+        peers[i] = peers[i] == MPI_UNDEFINED ? -1 : peers[i];
+    dml_status status = dml__shm_open(comm->ctx, node, comm->size, peers, &comm->shm);
+    dml__free(numbers);
+    return status;
+}
+
 /* Finds the ranks that share this node's memory, and whether they outnumber the
- * processors that this process may run on. */
-static int find_node(dml_comm *comm)
+ * processors that they may run on. */
+static dml_status find_node(dml_comm *comm)
 {
     MPI_Comm node = MPI_COMM_NULL;
     int code = MPI_Comm_split_type(comm->coll, MPI_COMM_TYPE_SHARED, comm->rank,
                                    MPI_INFO_NULL, &node);
     if (code != MPI_SUCCESS)
-        return code;
+        return dml__mpi_fail(comm, "dml_comm", code);
     MPI_Comm_rank(node, &comm->node_rank);
     MPI_Comm_size(node, &comm->node_size);
     /* Launchers often bind each rank to a core of its own: the union of all masks
@@ -37,10 +67,11 @@ static int find_node(dml_comm *comm)
     CPU_ZERO(&own);
     if (sched_getaffinity(0, sizeof own, &own) != 0)
         CPU_SET(0, &own);
-    code = MPI_Allreduce(&own, &all, (int)sizeof own, MPI_BYTE, MPI_BOR, node);
+    MPI_Allreduce(&own, &all, (int)sizeof own, MPI_BYTE, MPI_BOR, node);
     comm->crowded = comm->node_size > CPU_COUNT(&all);
+    dml_status status = open_channels(comm, node);
     MPI_Comm_free(&node);
-    return code;
+    return status;
 }
 
 /* Makes a communicator of a duplicate or part of another, which it then owns. */
@@ -56,17 +87,19 @@ static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, dml_comm **out)
     }
     comm->ctx = ctx;
     comm->coll = owned;
+    comm->p2p = MPI_COMM_NULL;
     MPI_Comm_set_errhandler(owned, MPI_ERRORS_RETURN);
     MPI_Comm_rank(owned, &comm->rank);
     MPI_Comm_size(owned, &comm->size);
     int code = MPI_Comm_dup(owned, &comm->p2p);
+    dml_status status =
+        code == MPI_SUCCESS ? find_node(comm) : dml__mpi_fail(comm, "dml_comm", code);
+    double failed = status != DML_OK;
     if (code == MPI_SUCCESS)
-        code = find_node(comm);
-    if (code != MPI_SUCCESS) {
-        dml_status status = dml__mpi_fail(comm, "dml_comm", code);
-        MPI_Comm_free(&comm->coll);
-        dml__free(comm);
-        return status;
+        dml__comm_max(comm, &failed, 1);
+    if (failed > 0) {
+        dml_comm_destroy(comm);
+        return status != DML_OK ? status : DML_ENOMEM;
     }
     *out = comm;
     return DML_OK;
@@ -126,7 +159,9 @@ void dml_comm_destroy(dml_comm *comm)
         comm->coll_state_destroy(comm->coll_state);
     dml__sched_pool_free(comm);
     dml__free(comm->scales);
-    MPI_Comm_free(&comm->p2p);
+    dml__shm_close(comm->shm);
+    if (comm->p2p != MPI_COMM_NULL)
+        MPI_Comm_free(&comm->p2p);
     MPI_Comm_free(&comm->coll);
     dml__free(comm);
 }

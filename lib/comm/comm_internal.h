@@ -12,16 +12,19 @@
 
 #include <mpi.h>
 
+struct dml__shm; /* shm.h */
+
 struct dml_comm {
     dml_ctx *ctx;
     int rank, size;
     int node_rank, node_size;
     bool crowded;
-    MPI_Comm coll;       /* schedules and MPI's own collectives */
-    MPI_Comm p2p;        /* dml_send and dml_recv, whose tags are the caller's */
-    int next_tag;        /* tag of the next collective's messages */
-    dml_request *active; /* started and not complete, oldest first */
-    dml_request *pool;   /* ready for reuse */
+    MPI_Comm coll;        /* schedules and MPI's own collectives */
+    MPI_Comm p2p;         /* dml_send and dml_recv, whose tags are the caller's */
+    int next_tag;         /* tag of the next collective's messages */
+    struct dml__shm *shm; /* channels within the node, or NULL */
+    dml_request *active;  /* started and not complete, oldest first */
+    dml_request *pool;    /* ready for reuse */
     double *scales; /* [nscales] of the pre-multiplied sums; NaN marks a free one */
     size_t nscales;
     struct dml__coll_state *coll_state;

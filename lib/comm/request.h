@@ -15,18 +15,21 @@ enum dml__kind { DML__SEND, DML__RECV, DML__LOCAL, DML__NKINDS };
 enum { DML__LANE_INFLIGHT = 16, DML__MAX_INFLIGHT = DML__LANE_INFLIGHT * 3 };
 
 struct dml__step {
-    dml__local_fn *fn; /* LOCAL only */
+    dml__local_fn *fn; /* LOCAL; of a RECV that folds what arrives, else NULL */
     void *dst;         /* LOCAL, RECV */
+    void *staging;     /* RECV that folds: where MPI puts the message */
     const void *a;     /* LOCAL, SEND */
-    const void *b;     /* LOCAL */
+    const void *b;     /* LOCAL, RECV that folds */
     size_t n;          /* bytes of a message, elements of local work */
+    size_t moved;      /* bytes of a message that went through a channel so far */
     double arg;
     int after[2];
     int next; /* in the same lane, or DML__NO_STEP */
     int peer;
     unsigned char kind;
-    bool after_all; /* waits for every other step: it is the last */
-    bool native;    /* a LOCAL step that starts request->native instead of calling fn */
+    unsigned char item_bytes, b_bytes; /* RECV that folds: of what arrives, and of b */
+    bool after_all;                    /* waits for every other step: it is the last */
+    bool native; /* a LOCAL step that starts request->native instead of calling fn */
     bool done;
 };
 

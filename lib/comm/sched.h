@@ -9,8 +9,11 @@
  * - Steps are listed in an order in which they could be executed one after the other.
  * - Each step names at most two earlier steps that must be complete before it starts.
  * - Sends start in list order, receives start in list order, local steps run in list
- *   order. So the k-th send from a to b meets the k-th receive of b from a, and no
- *   schedule that works when executed serially can deadlock.
+ *   order. So the k-th send from a to b meets the k-th receive of b from a.
+ * - The lists of all ranks together must work when each lane is executed step by step
+ *   and a send ends only when it is received: then no schedule can deadlock, however
+ *   little the channels hold. A receive must not wait for the own send that its peer
+ *   receives at the same time.
  * - Memory from dml__sched_scratch lives until the request is complete.
  * - Functions return the step's index, or DML__NO_STEP for an empty one (count 0),
  * which is complete from the start. Running out of memory is remembered in the request
@@ -38,6 +41,15 @@ int dml__sched_send(dml_request *request, const void *buf, size_t bytes, int pee
                     int after0, int after1);
 int dml__sched_recv(dml_request *request, void *buf, size_t bytes, int peer, int after0,
                     int after1);
+/*
+ * Receive a message and fold it at once: dst = fn(message, b; arg), element by element.
+ * dst and the message have elements of item_bytes, b of b_bytes. staging [bytes] may be
+ * used for the message and may be dst. Pieces are folded as they arrive, so b and dst
+ * must not need the whole message.
+ */
+int dml__sched_recv_fold(dml_request *request, void *staging, size_t bytes, int peer,
+                         dml__local_fn *fn, void *dst, const void *b, size_t item_bytes,
+                         size_t b_bytes, double arg, int after0, int after1);
 int dml__sched_local(dml_request *request, dml__local_fn *fn, void *dst, const void *a,
                      const void *b, size_t n, double arg, int after0, int after1);
 

@@ -109,6 +109,7 @@ static int add(dml_request *r, const struct dml__step *step)
     steps[i] = *step;
     steps[i].next = DML__NO_STEP;
     steps[i].done = false;
+    steps[i].moved = 0;
     if (r->tail[step->kind] == DML__NO_STEP)
         r->head[step->kind] = i;
     else
@@ -152,6 +153,32 @@ int dml__sched_recv(dml_request *r, void *buf, size_t bytes, int peer, int after
     struct dml__step s = {
         .kind = DML__RECV, .dst = buf, .peer = peer, .after = {after0, after1}};
     return add_message(r, s, bytes);
+}
+
+int dml__sched_recv_fold(dml_request *r, void *staging, size_t bytes, int peer,
+                         dml__local_fn *fn, void *dst, const void *b, size_t item_bytes,
+                         size_t b_bytes, double arg, int after0, int after1)
+{
+    if (bytes == 0)
+        return DML__NO_STEP;
+    /* A huge one is received in pieces, which the fold then has to wait for. */
+    if (bytes > DML__MESSAGE_MAX_BYTES) {
+        int got = dml__sched_recv(r, staging, bytes, peer, after0, after1);
+        return dml__sched_local(r, fn, dst, staging, b, bytes / item_bytes, arg, got,
+                                DML__NO_STEP);
+    }
+    struct dml__step s = {.kind = DML__RECV,
+                          .fn = fn,
+                          .dst = dst,
+                          .staging = staging,
+                          .b = b,
+                          .n = bytes,
+                          .item_bytes = (unsigned char)item_bytes,
+                          .b_bytes = (unsigned char)b_bytes,
+                          .arg = arg,
+                          .peer = peer,
+                          .after = {after0, after1}};
+    return add(r, &s);
 }
 
 int dml__sched_local(dml_request *r, dml__local_fn *fn, void *dst, const void *a,

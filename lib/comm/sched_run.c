@@ -5,8 +5,10 @@
  * doc/adr/0002 for why.
  */
 #include "comm/request.h"
+#include "comm/shm.h"
 
 #include <sched.h>
+#include <string.h>
 
 static bool may_start(const dml_request *r, const struct dml__step *s)
 {
@@ -20,6 +22,16 @@ static void finish_step(dml_request *r, struct dml__step *s)
 {
     s->done = true;
     r->ndone++;
+}
+
+static void count_message(dml_comm *comm, const struct dml__step *s)
+{
+    if (s->kind == DML__SEND) {
+        comm->stats.bytes_sent += s->n;
+        comm->stats.messages_sent++;
+    } else {
+        comm->stats.bytes_received += s->n;
+    }
 }
 
 static void fail(dml_request *r, int code)
@@ -46,11 +58,11 @@ static void start_mpi(dml_request *r, int i)
         code = dml__native_start(&r->native, r->native_counts, mpi);
     } else if (s->kind == DML__SEND) {
         code = MPI_Isend(s->a, (int)s->n, MPI_BYTE, s->peer, r->tag, r->channel, mpi);
-        r->comm->stats.bytes_sent += s->n;
-        r->comm->stats.messages_sent++;
+        count_message(r->comm, s);
     } else {
-        code = MPI_Irecv(s->dst, (int)s->n, MPI_BYTE, s->peer, r->tag, r->channel, mpi);
-        r->comm->stats.bytes_received += s->n;
+        void *to = s->fn != NULL ? s->staging : s->dst;
+        code = MPI_Irecv(to, (int)s->n, MPI_BYTE, s->peer, r->tag, r->channel, mpi);
+        count_message(r->comm, s);
     }
     if (code != MPI_SUCCESS) {
         fail(r, code);
@@ -60,25 +72,64 @@ static void start_mpi(dml_request *r, int i)
     r->lane_inflight[s->kind]++;
 }
 
-/* Starts what can be started in one lane; true when anything was. */
+/* Moves what a channel has or takes of the message; true when that was anything. */
+static bool move(struct dml__shm *shm, struct dml__step *s)
+{
+    if (s->kind == DML__SEND) {
+        size_t n = dml__shm_put(shm, s->peer, s->a, s->n, s->moved);
+        s->moved += n;
+        return n > 0;
+    }
+    size_t n = 0, before = s->moved;
+    while (s->moved < s->n) {
+        const void *piece = dml__shm_peek(shm, s->peer, s->n, s->moved, &n);
+        if (piece == NULL)
+            break;
+        if (s->fn != NULL) {
+            size_t first = s->moved / s->item_bytes;
+            s->fn((char *)s->dst + s->moved, piece,
+                  (const char *)s->b + first * s->b_bytes, n / s->item_bytes, s->arg);
+        } else {
+            memcpy((char *)s->dst + s->moved, piece, n);
+        }
+        dml__shm_release(shm, s->peer, n);
+        s->moved += n;
+    }
+    return s->moved > before;
+}
+
+/* One step of a lane; *moved when it did anything, false when the lane has to wait. */
+static bool start_step(dml_request *r, enum dml__kind kind, int i, bool *moved)
+{
+    struct dml__step *s = &r->steps[i];
+    if (kind == DML__LOCAL && !s->native) {
+        s->fn(s->dst, s->a, s->b, s->n, s->arg);
+        finish_step(r, s);
+    } else if (kind != DML__LOCAL && r->channel == r->comm->coll &&
+               dml__shm_reaches(r->comm->shm, s->peer)) {
+        *moved = move(r->comm->shm, s) || *moved;
+        if (s->moved < s->n)
+            return false;
+        count_message(r->comm, s);
+        finish_step(r, s);
+    } else if (r->lane_inflight[kind] < DML__LANE_INFLIGHT) {
+        start_mpi(r, i);
+    } else {
+        return false;
+    }
+    *moved = true;
+    return true;
+}
+
+/* Starts what can be started in one lane; true when anything moved. */
 static bool advance_lane(dml_request *r, enum dml__kind kind)
 {
     bool moved = false;
     while (r->head[kind] != DML__NO_STEP && r->status >= 0) {
-        int i = r->head[kind];
-        struct dml__step *s = &r->steps[i];
-        bool is_mpi = kind != DML__LOCAL || s->native;
-        if (!may_start(r, s) ||
-            (is_mpi && r->lane_inflight[kind] == DML__LANE_INFLIGHT))
+        int i = r->head[kind], next = r->steps[i].next;
+        if (!may_start(r, &r->steps[i]) || !start_step(r, kind, i, &moved))
             break;
-        r->head[kind] = s->next;
-        if (is_mpi) {
-            start_mpi(r, i);
-        } else {
-            s->fn(s->dst, s->a, s->b, s->n, s->arg);
-            finish_step(r, s);
-        }
-        moved = true;
+        r->head[kind] = next;
     }
     return moved;
 }
@@ -99,6 +150,8 @@ static bool reap(dml_request *r)
     for (int k = 0; k < n; k++) {
         struct dml__step *s = &r->steps[r->inflight_step[which[k]]];
         r->lane_inflight[s->kind]--;
+        if (s->kind == DML__RECV && s->fn != NULL)
+            s->fn(s->dst, s->staging, s->b, s->n / s->item_bytes, s->arg);
         finish_step(r, s);
     }
     int kept = 0; /* closes the gaps; MPI set finished requests to MPI_REQUEST_NULL */
@@ -112,14 +165,19 @@ static bool reap(dml_request *r)
     return true;
 }
 
-static bool progress(dml_request *r)
+/* A bit for each lane that may be advanced. */
+enum { ALL_LANES = 1 << DML__SEND | 1 << DML__RECV | 1 << DML__LOCAL };
+
+static bool progress(dml_request *r, int lanes)
 {
+    /* Receives first: a posted receive spares the message a copy. */
+    static const enum dml__kind order[] = {DML__RECV, DML__SEND, DML__LOCAL};
     bool moved = reap(r), more = true;
     while (more && r->status >= 0) {
-        /* Receives first: a posted receive spares the message a copy. */
-        more = advance_lane(r, DML__RECV);
-        more = advance_lane(r, DML__SEND) || more;
-        more = advance_lane(r, DML__LOCAL) || more;
+        more = false;
+        for (int k = 0; k < DML__NKINDS; k++)
+            if (lanes & 1 << order[k])
+                more = advance_lane(r, order[k]) || more;
         moved = moved || more;
     }
     if (r->ndone == r->nsteps || r->status < 0)
@@ -127,12 +185,22 @@ static bool progress(dml_request *r)
     return moved;
 }
 
+/*
+ * Collectives share the channels, in which bytes have no names: a later one must not
+ * send or receive before the earlier ones have sent or received all they ever will.
+ * That keeps the order the same on all ranks.
+ */
 bool dml__comm_poll(dml_comm *comm)
 {
     bool moved = false;
+    int lanes = ALL_LANES;
     for (dml_request **link = &comm->active; *link != NULL;) {
         dml_request *r = *link;
-        moved = progress(r) || moved;
+        bool collective = r->channel == comm->coll;
+        moved = progress(r, collective ? lanes : ALL_LANES) || moved;
+        for (int kind = DML__SEND; collective && kind <= DML__RECV; kind++)
+            if (r->head[kind] != DML__NO_STEP)
+                lanes &= ~(1 << kind);
         if (r->complete) {
             *link = r->next;
             r->next = NULL;
