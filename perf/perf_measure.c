@@ -20,8 +20,9 @@ struct run {
     size_t per_block; /* calls of a block, and sets of buffers */
     unsigned char *send, *recv;
     size_t send_stride, recv_stride; /* bytes from one set to the next */
-    unsigned char *from, *to;        /* [copy_bytes] for MEMCPY */
-    size_t iteration;                /* changes the values from block to block */
+    unsigned char *from, *to;        /* for MEMCPY, as many sets */
+    size_t copy_stride;
+    size_t iteration; /* changes the values from block to block */
     dml_status status;
     size_t wrong;
 };
@@ -50,15 +51,12 @@ static bool run_open(struct run *r, const struct perf_coll *c)
     r->recv_stride = stride_of(c->recv_len * c->element);
     r->send = aligned_alloc(64, r->send_stride * r->per_block);
     r->recv = aligned_alloc(64, r->recv_stride * r->per_block);
-    r->from = aligned_alloc(64, stride_of(c->bytes));
-    r->to = aligned_alloc(64, stride_of(c->bytes));
+    r->copy_stride = stride_of(c->bytes);
+    r->from = aligned_alloc(64, r->copy_stride * r->per_block);
+    r->to = aligned_alloc(64, r->copy_stride * r->per_block);
     int have = r->send != NULL && r->recv != NULL && r->from != NULL && r->to != NULL;
     int all;
     MPI_Allreduce(&have, &all, 1, MPI_INT, MPI_MIN, c->mpi);
-    if (have) {
-        memset(r->from, 1, c->bytes);
-        memset(r->to, 2, c->bytes);
-    }
     return all != 0;
 }
 
@@ -81,7 +79,8 @@ static void calls(struct run *r, enum who who)
         else if (who == PEER)
             perf_coll_mpi(r->c, send, recv);
         else
-            memcpy(r->to, r->from, r->c->bytes);
+            memcpy(r->to + k * r->copy_stride, r->from + k * r->copy_stride,
+                   r->c->bytes);
         if (status != DML_OK && r->status == DML_OK)
             r->status = status;
     }
@@ -99,6 +98,10 @@ static double block(struct run *r, enum who who)
 {
     const struct perf_coll *c = r->c;
     r->iteration += r->per_block;
+    if (who == MEMCPY) {
+        memset(r->from, (int)r->iteration, r->copy_stride * r->per_block);
+        memset(r->to, 0, r->copy_stride * r->per_block);
+    }
     for (size_t k = 0; k < r->per_block && who != MEMCPY; k++)
         perf_coll_fill(c, r->send + k * r->send_stride, r->recv + k * r->recv_stride,
                        r->iteration + k);

@@ -81,8 +81,8 @@ static void print_method(const struct perf_coll *c)
         "%s, "
         "not in place.\n",
         PERF_BLOCKS, c->o->buffers);
-    printf("# limit: memcpy = all ranks at once copy `size` bytes, same buffers each "
-           "time\n");
+    printf("# limit: memcpy = all ranks at once copy `size` bytes, buffers rotated and "
+           "rewritten likewise\n");
 }
 
 void perf_report_head(const struct perf_coll *c)

@@ -66,6 +66,13 @@ const char *dml__native_supports(const struct dml__call *call)
         return NULL;
     if (call->dtype == DML_F16 || call->dtype == DML_BF16)
         return "MPI has no 16-bit floats";
+#ifdef MPICH_VERSION
+    if (call->coll == DML_COLL_REDUCE && call->root != 0)
+        return "MPICH 4.0 crashes when a root other than 0 reduces in place";
+#endif
+    bool is_unsigned = call->dtype == DML_U8 || call->dtype == DML_U64;
+    if (is_unsigned && (call->op == DML_MIN || call->op == DML_MAX))
+        return "MPI libraries may compare unsigned integers as signed ones";
     if (dml_dtype_bytes(call->dtype) == 1 &&
         (call->op == DML_SUM || call->op == DML_AVG))
         return "MPI libraries may saturate 8-bit sums, which wrap here";

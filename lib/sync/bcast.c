@@ -19,6 +19,8 @@ dml_status dml_sync_bcast(const dml_tensor *tensors, size_t ntensors, int root,
 {
     if (comm == NULL)
         return DML_EINVAL;
+    if (tensors == NULL && ntensors > 0)
+        return dml__fail(dml_comm_ctx(comm), DML_EINVAL, __func__, "tensors is NULL");
     dml_request *pending[MAX_PENDING] = {NULL};
     dml_status status = DML_OK;
     for (size_t i = 0; i < ntensors && status == DML_OK; i++) {

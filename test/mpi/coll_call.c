@@ -148,16 +148,21 @@ static MPI_Op mpi_op(dml_op op)
     }
 }
 
-bool coll_mpi_can(const struct coll_case *c)
+/* Where an MPI library is known to be wrong it is no reference: Open MPI 4.1 saturates
+ * sums of 8-bit integers, MPICH 4.0 compares unsigned integers as signed ones, and
+ * alone it forgets the offsets of MPI_Allgatherv. */
+bool coll_mpi_can(const struct coll_plan *p)
 {
+    const struct coll_case *c = &p->c;
     if (!coll_reduces(c->coll))
-        return true;
-    /* Open MPI's vector loops saturate sums of 8-bit integers; libdml's wrap. */
-    if (dml_dtype_bytes(c->dtype) == 1 && c->op == DML_SUM)
-        return false;
+        return !c->gaps || p->env->nranks > 1;
+    bool extreme = c->op == DML_MIN || c->op == DML_MAX;
+    if (c->dtype == DML_U8 || c->dtype == DML_U64)
+        return c->op == DML_PROD || (c->op == DML_SUM && c->dtype == DML_U64);
+    if (c->dtype == DML_I8)
+        return c->op == DML_PROD || extreme;
     return c->dtype != DML_F16 && c->dtype != DML_BF16 &&
-           (c->op == DML_SUM || c->op == DML_PROD || c->op == DML_MIN ||
-            c->op == DML_MAX);
+           (c->op == DML_SUM || c->op == DML_PROD || extreme);
 }
 
 /* The v-variants of MPI, which serve blocks of one size as well. */

@@ -77,8 +77,9 @@ bool coll_check(struct coll_plan *p, const struct coll_call *call);
 const unsigned char *coll_result(const struct coll_plan *p,
                                  const struct coll_call *call, size_t *bytes);
 
-/* MPI has the type and the operation (and not in place: it may overwrite more). */
-bool coll_mpi_can(const struct coll_case *c);
+/* MPI has the type and the operation, and can be relied on for them. Not to be called
+ * in place, where MPI may overwrite more than libdml. */
+bool coll_mpi_can(const struct coll_plan *p);
 
 /* The calls themselves; both fill no buffer and check nothing. */
 dml_status coll_call_dml(const struct coll_plan *p, const void *send, void *recv,

@@ -84,3 +84,15 @@ void test_reducer_misuse(struct dml_test *t)
     dml_reducer_destroy(reducer);
     dml_reducer_destroy(NULL);
 }
+
+void test_sync_bcast_misuse(struct dml_test *t)
+{
+    float x = 0;
+    dml_tensor one = {&x, 1, DML_F32, "one"}, odd = {&x, 1, (dml_dtype)99, "odd"};
+    dml_test_step(t, "wrong arguments");
+    dml_test_error(t, "root P", dml_sync_bcast(&one, 1, t->nranks, t->comm),
+                   DML_EINVAL);
+    dml_test_error(t, "root -1", dml_sync_bcast(&one, 1, -1, t->comm), DML_EINVAL);
+    dml_test_error(t, "type 99", dml_sync_bcast(&odd, 1, 0, t->comm), DML_EINVAL);
+    dml_test_error(t, "NULL", dml_sync_bcast(NULL, 1, 0, t->comm), DML_EINVAL);
+}

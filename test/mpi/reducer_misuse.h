@@ -7,5 +7,6 @@
 
 void test_reducer_mismatch(struct dml_test *t);
 void test_reducer_misuse(struct dml_test *t);
+void test_sync_bcast_misuse(struct dml_test *t);
 
 #endif
