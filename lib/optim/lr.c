@@ -70,9 +70,9 @@ dml_status dml_lr_check(dml_ctx *ctx, const dml_lr *lr)
         if (!isfinite(numbers[i].value))
             return dml__fail(ctx, DML_EINVAL, __func__, "%s is %g; use a finite number",
                              numbers[i].name, numbers[i].value);
-    if (lr->power < 0)
-        return dml__fail(ctx, DML_EINVAL, __func__,
-                         "power is %g; use a number that is not negative", lr->power);
+    if (lr->power <= 0)
+        return dml__fail(ctx, DML_EINVAL, __func__, "power is %g; use a number > 0",
+                         lr->power);
     if (ends_at_total(lr) && lr->warmup_steps > lr->total_steps)
         return dml__fail(ctx, DML_EINVAL, __func__,
                          "warmup_steps is %llu, longer than total_steps, %llu",
