@@ -33,6 +33,7 @@ static double sumsq_f32(size_t n, const float *x)
     for (; i + LANES <= n; i += LANES) {
         float block[LANES];
         memcpy(block, at(x, i * sizeof *x), sizeof block);
+        INDEPENDENT
         for (size_t j = 0; j < LANES; j++)
             sum[j] += (double)block[j] * (double)block[j];
     }

@@ -19,6 +19,7 @@ static inline void widen_BF16(float x[BLOCK], const void *from)
 {
     uint16_t h[BLOCK];
     memcpy(h, from, sizeof h);
+    INDEPENDENT
     for (size_t j = 0; j < BLOCK; j++)
         x[j] = dml__bf16_to_f32(h[j]);
 }
@@ -26,6 +27,7 @@ static inline void widen_BF16(float x[BLOCK], const void *from)
 static inline void narrow_BF16(void *to, const float x[BLOCK])
 {
     uint16_t h[BLOCK];
+    INDEPENDENT
     for (size_t j = 0; j < BLOCK; j++)
         h[j] = dml__f32_to_bf16(x[j]);
     memcpy(to, h, sizeof h);
@@ -35,6 +37,7 @@ static inline void widen_F16(float x[BLOCK], const void *from)
 {
     uint16_t h[BLOCK];
     memcpy(h, from, sizeof h);
+    INDEPENDENT
     for (size_t j = 0; j < BLOCK; j++)
         x[j] = dml__f16_to_f32(h[j]);
 }
@@ -42,6 +45,7 @@ static inline void widen_F16(float x[BLOCK], const void *from)
 static inline void narrow_F16(void *to, const float x[BLOCK])
 {
     uint16_t h[BLOCK];
+    INDEPENDENT
     for (size_t j = 0; j < BLOCK; j++)
         h[j] = dml__f32_to_f16(x[j]);
     memcpy(to, h, sizeof h);

@@ -11,6 +11,7 @@ static void FN(JOIN(fold, OP))(void *dst, const void *a, const void *b, size_t n
         float x[BLOCK], y[BLOCK];
         memcpy(x, at(a, i * sizeof *x), sizeof x);
         FN(widen)(y, at(b, i * sizeof(uint16_t)));
+        INDEPENDENT
         for (size_t j = 0; j < BLOCK; j++)
             x[j] = JOIN(OP, F32)(x[j], y[j]);
         memcpy(to(dst, i * sizeof *x), x, sizeof x);
@@ -33,6 +34,7 @@ static void FN(JOIN(reduce, OP))(void *dst, const void *a, const void *b, size_t
         float x[BLOCK], y[BLOCK];
         FN(widen)(x, at(a, i * sizeof(uint16_t)));
         FN(widen)(y, at(b, i * sizeof(uint16_t)));
+        INDEPENDENT
         for (size_t j = 0; j < BLOCK; j++)
             x[j] = JOIN(OP, F32)(x[j], y[j]);
         FN(narrow)(to(dst, i * sizeof(uint16_t)), x);

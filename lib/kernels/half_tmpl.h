@@ -33,6 +33,7 @@ static void FN(fold_scaled)(void *dst, const void *a, const void *b, size_t n,
         float x[BLOCK], y[BLOCK];
         memcpy(x, at(a, i * sizeof *x), sizeof x);
         FN(widen)(y, at(b, i * sizeof(uint16_t)));
+        INDEPENDENT
         for (size_t j = 0; j < BLOCK; j++)
             x[j] += y[j] * scale;
         memcpy(to(dst, i * sizeof *x), x, sizeof x);
@@ -55,6 +56,7 @@ static void FN(load_scaled)(void *dst, const void *a, const void *b, size_t n,
     for (; i + BLOCK <= n; i += BLOCK) {
         float x[BLOCK];
         FN(widen)(x, at(a, i * sizeof(uint16_t)));
+        INDEPENDENT
         for (size_t j = 0; j < BLOCK; j++)
             x[j] *= scale;
         memcpy(to(dst, i * sizeof *x), x, sizeof x);
@@ -77,6 +79,7 @@ static void FN(store_div)(void *dst, const void *a, const void *b, size_t n, dou
     for (; multiply && i + BLOCK <= n; i += BLOCK) {
         float x[BLOCK];
         memcpy(x, at(a, i * sizeof *x), sizeof x);
+        INDEPENDENT
         for (size_t j = 0; j < BLOCK; j++)
             x[j] *= factor;
         FN(narrow)(to(dst, i * sizeof(uint16_t)), x);
@@ -84,6 +87,7 @@ static void FN(store_div)(void *dst, const void *a, const void *b, size_t n, dou
     for (; i + BLOCK <= n; i += BLOCK) {
         float x[BLOCK];
         memcpy(x, at(a, i * sizeof *x), sizeof x);
+        INDEPENDENT
         for (size_t j = 0; j < BLOCK; j++)
             x[j] /= factor;
         FN(narrow)(to(dst, i * sizeof(uint16_t)), x);

@@ -11,7 +11,6 @@
  * Everything here is static but the table, so that no function compiled for one
  * processor can be linked into code that runs on another.
  */
-#include "kernels/half_block.h"
 #include "kernels/kernels.h"
 
 #include <math.h>
@@ -106,6 +105,8 @@ static inline bool inverse_is_exact(double divisor)
 
 /* ---- 16-bit floats -----------------------------------------------------------------
  */
+
+#include "kernels/half_block.h"
 
 #define NAME F16
 #include "kernels/half_tmpl.h"
