@@ -59,7 +59,8 @@ DML_API void dml_ctx_opts_init(dml_ctx_opts *opts);
  */
 DML_API dml_status dml_ctx_create(const dml_ctx_opts *opts, dml_ctx **ctx);
 
-/** Free a context; NULL is a no-op. Not collective. @since 0.1 */
+/** Free a context; NULL is a no-op. Not collective. Threads: one, after all other use.
+ * @since 0.1 */
 DML_API void dml_ctx_destroy(dml_ctx *ctx);
 
 /**

@@ -126,7 +126,8 @@ DML_API uint64_t dml_loader_steps(const dml_loader *loader);
  */
 DML_API dml_status dml_loader_next(dml_loader *loader, dml_batch *batch);
 
-/** Go to the start of @p epoch; what was prepared is dropped. @since 0.1 */
+/** Go to the start of @p epoch; what was prepared is dropped. @return DML_OK.
+ * @since 0.1 */
 DML_API dml_status dml_loader_seek(dml_loader *loader, uint64_t epoch);
 
 /** Seconds that dml_loader_next() waited so far. @since 0.1 */
