@@ -115,8 +115,8 @@ DML_API dml_status dml_waitall(size_t n, dml_request **requests);
  */
 DML_API dml_status dml_test(dml_request **request);
 
-/** Progress all pending requests of a communicator without waiting. Cheap when there
- * are none. Call it from long computations when no progress thread runs.
+/** Progress all pending requests of a communicator without waiting. Not collective.
+ * Cheap when there are none. Call it from long computations.
  * @return DML_OK | DML_ECOMM. @since 0.1 */
 DML_API dml_status dml_progress(dml_comm *comm);
 

@@ -70,11 +70,12 @@ DML_API void dml_ctx_destroy(dml_ctx *ctx);
  */
 DML_API void dml_ctx_last_error(const dml_ctx *ctx, dml_error *error);
 
-/** Name of the kernel set in use: "c", "avx2" or "avx512". Static. Any thread. @since
- * 0.1 */
+/** Name of the kernel set in use: "c", "avx2" or "avx512". Static. Not collective; any
+ * thread. @since 0.1 */
 DML_API const char *dml_ctx_isa(const dml_ctx *ctx);
 
-/** Linked library's version, "0.1.0". Static. Any thread. @since 0.1 */
+/** Linked library's version, "0.1.0". Static. Not collective; any thread.
+ * @since 0.1 */
 DML_API const char *dml_version(void);
 
 #ifdef __cplusplus

@@ -75,7 +75,8 @@ typedef struct dml_loader_opts {
     int nranks;        /**< P; default 1 */
     bool shuffle;      /**< a new order each epoch; default true */
     bool drop_last;    /**< true: an epoch ends at the last full batch. false: the last
-                            batch is shorter, and some ranks may get none; default true */
+                            batch is shorter, and some ranks may get none; default
+                            true */
     int shift;         /**< random shift by -shift .. shift pixels each way, zero-filled
                             (the mean, after normalisation); default 0 */
     bool flip;         /**< random left-right flip; default false */
