@@ -112,13 +112,12 @@ def check_program(top, path, text, report):
         kind, name = match.groups()
         if kind == "<" or name.startswith("dml/"):
             continue
-        bases = (own, "apps", "apps/common", "perf")
-        if not any(os.path.isfile(os.path.join(top, base, name)) for base in bases):
+        paths = [os.path.normpath(os.path.join(base, name))
+                 for base in (own, "apps", "apps/common", "perf", "lib")]
+        found = [p for p in paths if os.path.isfile(os.path.join(top, p))]
+        if not found or os.path.dirname(found[0]) not in (own, "apps/common"):
             report.fault(path, tree.line_of(text, match.start()),
-                         f"\"{name}\" is neither public, nor in {own}, nor common")
-        elif "/" in name and name.split("/")[0] not in (own.split("/")[-1], "common"):
-            report.fault(path, tree.line_of(text, match.start()),
-                         f"\"{name}\" belongs to another program")
+                         f"\"{name}\" is neither public, nor in {own}, nor in apps/common")
 
 
 def main():
