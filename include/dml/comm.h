@@ -104,8 +104,8 @@ DML_API dml_status dml_irecv(void *buf, size_t count, dml_dtype dtype, int peer,
  */
 DML_API dml_status dml_wait(dml_request **request);
 
-/** Wait for @p n requests; the first error, if any, is returned after all ended. @since
- * 0.1 */
+/** Wait for @p n requests.
+ * @return as dml_wait(); the first error, if any, after all ended. @since 0.1 */
 DML_API dml_status dml_waitall(size_t n, dml_request **requests);
 
 /**
@@ -115,8 +115,9 @@ DML_API dml_status dml_waitall(size_t n, dml_request **requests);
  */
 DML_API dml_status dml_test(dml_request **request);
 
-/** Progress all pending requests of a communicator without waiting. Cheap when there
- * are none. Call it from long computations when no progress thread runs. @since 0.1 */
+/** Progress all pending requests of a communicator without waiting. Not collective.
+ * Cheap when there are none. Call it from long computations.
+ * @return DML_OK | DML_ECOMM. @since 0.1 */
 DML_API dml_status dml_progress(dml_comm *comm);
 
 #ifdef __cplusplus

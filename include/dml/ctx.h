@@ -59,7 +59,8 @@ DML_API void dml_ctx_opts_init(dml_ctx_opts *opts);
  */
 DML_API dml_status dml_ctx_create(const dml_ctx_opts *opts, dml_ctx **ctx);
 
-/** Free a context; NULL is a no-op. Not collective. @since 0.1 */
+/** Free a context; NULL is a no-op. Not collective. Threads: one, after all other use.
+ * @since 0.1 */
 DML_API void dml_ctx_destroy(dml_ctx *ctx);
 
 /**
@@ -69,11 +70,12 @@ DML_API void dml_ctx_destroy(dml_ctx *ctx);
  */
 DML_API void dml_ctx_last_error(const dml_ctx *ctx, dml_error *error);
 
-/** Name of the kernel set in use: "c", "avx2" or "avx512". Static. Any thread. @since
- * 0.1 */
+/** Name of the kernel set in use: "c", "avx2" or "avx512". Static. Not collective; any
+ * thread. @since 0.1 */
 DML_API const char *dml_ctx_isa(const dml_ctx *ctx);
 
-/** Linked library's version, "0.1.0". Static. Any thread. @since 0.1 */
+/** Linked library's version, "0.1.0". Static. Not collective; any thread.
+ * @since 0.1 */
 DML_API const char *dml_version(void);
 
 #ifdef __cplusplus

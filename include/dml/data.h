@@ -75,7 +75,8 @@ typedef struct dml_loader_opts {
     int nranks;        /**< P; default 1 */
     bool shuffle;      /**< a new order each epoch; default true */
     bool drop_last;    /**< true: an epoch ends at the last full batch. false: the last
-                            batch is shorter, and some ranks may get none; default true */
+                            batch is shorter, and some ranks may get none; default
+                            true */
     int shift;         /**< random shift by -shift .. shift pixels each way, zero-filled
                             (the mean, after normalisation); default 0 */
     bool flip;         /**< random left-right flip; default false */
@@ -126,7 +127,8 @@ DML_API uint64_t dml_loader_steps(const dml_loader *loader);
  */
 DML_API dml_status dml_loader_next(dml_loader *loader, dml_batch *batch);
 
-/** Go to the start of @p epoch; what was prepared is dropped. @since 0.1 */
+/** Go to the start of @p epoch; what was prepared is dropped. @return DML_OK.
+ * @since 0.1 */
 DML_API dml_status dml_loader_seek(dml_loader *loader, uint64_t epoch);
 
 /** Seconds that dml_loader_next() waited so far. @since 0.1 */

@@ -11,6 +11,8 @@
  * Tensors that lie one after the other in memory in that order are reduced where they
  * are; others are packed.
  *
+ * Thread rule: a reducer belongs to the thread that uses its communicator.
+ *
  *     dml_reducer_begin(r, true);
  *     for each layer, last to first: { backward(layer); dml_reducer_ready(r, layer); }
  *     dml_reducer_finish(r);           // all gradients are now averages over the ranks
