@@ -3,9 +3,12 @@
  * Two-dimensional convolution (cross-correlation), square kernels, by oneDNN.
  *
  * y[n,k,i,j] = b[k] + sum over c, u, v of w[k,c,u,v] x[n,c,i*stride+u-pad,j*stride+v-pad].
+ * Initial weights: He et al. 2015, equation 10: variance 2 / (inputs of one output).
  * The first layer of a net has no data gradient: its input is the data.
  */
 #include "net.h"
+
+#include <math.h>
 
 struct conv {
     struct layer layer;
@@ -70,7 +73,7 @@ static dml_status setup_forward(struct conv *conv)
     if (!layer->out[0] || !weights)
         return DML_EINVAL;
     const dnnl_dim_t *dims = conv->weight_dims;
-    weights->fan_in = (size_t)(dims[1] * dims[2] * dims[3]);
+    weights->stddev = sqrt(2.0 / (double)(dims[1] * dims[2] * dims[3]));
     CNN_TRY(dnn_op_in(&net->dnn, op, DNNL_ARG_SRC, layer->in[0]->data,
                       dnn_op_md(op, dnnl_query_src_md, 0)));
     CNN_TRY(dnn_op_in(&net->dnn, op, DNNL_ARG_WEIGHTS, weights->data, NULL));

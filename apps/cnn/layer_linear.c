@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Fully connected layer, y = W x + b, by oneDNN's inner product. The input may be an
- * image (N C H W): it is read in whatever layout it has, without a copy.
+ * image (N C H W): it is read in whatever layout it has, without a copy. Initial weights are
+ * those of He et al. 2015, and of standard deviation 0.01 where they give the logits
+ * (Goyal et al. 2017, section 5.1), so that training starts from equal probabilities.
  */
 #include "net.h"
 
+#include <math.h>
 #include <string.h>
 
 struct linear {
     struct layer layer;
+    bool logits;
     struct dnn_op forward, backward_data, backward_weights;
     dnnl_memory_desc_t any_weights, bias, dst;
 };
@@ -49,7 +53,8 @@ static dml_status setup_forward(struct linear *linear, const dnnl_dims_t weight_
         net_add_param(net, layer, "bias", 1, linear->bias.dims, &linear->bias);
     if (!layer->out[0] || !weights || !bias)
         return DML_EINVAL;
-    weights->fan_in = weights->count / (size_t)weight_dims[0];
+    double inputs = (double)(weights->count / (size_t)weight_dims[0]);
+    weights->stddev = linear->logits ? 0.01 : sqrt(2.0 / inputs);
     bias->flags = DML_PARAM_NO_DECAY | DML_PARAM_NO_ADAPT;
     CNN_TRY(dnn_op_in(&net->dnn, op, DNNL_ARG_SRC, x->data, NULL));
     CNN_TRY(dnn_op_in(&net->dnn, op, DNNL_ARG_WEIGHTS, weights->data, NULL));
@@ -108,10 +113,22 @@ static dml_status setup(struct linear *linear, int outputs)
     return x->grad ? setup_backward_data(linear) : DML_OK;
 }
 
-struct value *net_linear(struct net *net, struct value *x, int outputs)
+static struct value *add_linear(struct net *net, struct value *x, int outputs,
+                                bool logits)
 {
     struct linear *linear = net_add_layer(net, sizeof *linear, &linear_ops, x);
-    if (!linear || setup(linear, outputs) != DML_OK)
+    if (!linear)
         return NULL;
-    return linear->layer.out[0];
+    linear->logits = logits;
+    return setup(linear, outputs) == DML_OK ? linear->layer.out[0] : NULL;
+}
+
+struct value *net_linear(struct net *net, struct value *x, int outputs)
+{
+    return add_linear(net, x, outputs, false);
+}
+
+struct value *net_logits(struct net *net, struct value *x)
+{
+    return add_linear(net, x, (int)net->shape.classes, true);
 }

@@ -7,7 +7,6 @@
 
 #include "net_place.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -164,8 +163,8 @@ dml_status net_add_state(struct net *net, const char *name, size_t count, float 
 
 /* ---- end of building ------------------------------------------------------------------ */
 
-/* He et al. 2015, equation 10: normal with variance 2 / fan_in; each tensor has its own
- * random stream, so values do not depend on layouts or on the number of ranks. */
+/* Each tensor has its own random stream, so that initial values depend neither on layouts
+ * nor on the number of ranks. */
 static dml_status init_params(struct net *net)
 {
     for (int i = 0; i < net->nparams; i++) {
@@ -173,11 +172,11 @@ static dml_status init_params(struct net *net)
         float *plain = malloc(param->count * sizeof *plain);
         if (!plain)
             return dnn_fail(&net->dnn, dnnl_out_of_memory, __func__);
-        double scale = param->fan_in ? sqrt(2.0 / (double)param->fan_in) : 0;
         for (size_t k = 0; k < param->count; k++)
-            plain[k] = param->fan_in
-                           ? (float)(scale * dml_rng_normal(net->seed, (uint64_t)i, k))
-                           : param->fill;
+            plain[k] = param->fill;
+        for (size_t k = 0; param->stddev > 0 && k < param->count; k++)
+            plain[k] +=
+                (float)(param->stddev * dml_rng_normal(net->seed, (uint64_t)i, k));
         dml_status status = net_set_param(net, i, plain);
         free(plain);
         CNN_TRY(status);

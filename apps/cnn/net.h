@@ -13,7 +13,8 @@
  * last layer's first: that is the order in which gradients become ready, so that an
  * all-reduce of neighbours needs no packing. A tensor is stored in the layout that the
  * forward primitive likes best, rounded up to 16 elements; padding is zero in both
- * buffers and stays zero under any element-wise optimizer.
+ * buffers and stays zero under any element-wise optimizer. The first NET_HEAD floats of
+ * the gradients belong to no parameter: a trainer lets its loss travel there.
  *
  * Dimensions: N rows (images) of one pass on this rank, C channels, H height, W width,
  * K output channels.
@@ -25,6 +26,7 @@
 
 #include <stdbool.h>
 
+#define NET_HEAD       16 /* floats at the front of the gradients, for the caller's sums */
 #define NET_MAX_LAYERS 128
 #define NET_MAX_VALUES 256
 #define NET_MAX_PARAMS 128
@@ -52,8 +54,8 @@ struct param {
     size_t stored;         /* elements in the flat buffers, padding included */
     size_t offset;         /* of the first element in the flat buffers */
     unsigned flags;        /* DML_PARAM_* */
-    size_t fan_in;         /* inputs of one output; 0: not random */
-    float fill;            /* initial value when fan_in is 0 */
+    double stddev;         /* of the initial values */
+    float fill;            /* their mean */
     dnnl_memory_t data, grad;
 };
 
@@ -125,6 +127,7 @@ void net_destroy(struct net *net);
 struct value *net_conv(struct net *net, struct value *x, int channels, int kernel,
                        int stride, int pad, bool bias);
 struct value *net_linear(struct net *net, struct value *x, int outputs);
+struct value *net_logits(struct net *net, struct value *x); /* the last layer */
 struct value *net_max_pool(struct net *net, struct value *x, int kernel, int stride);
 struct value *net_avg_pool(struct net *net, struct value *x, int kernel, int stride);
 struct value *net_global_pool(struct net *net, struct value *x);

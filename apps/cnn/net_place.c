@@ -108,6 +108,7 @@ static dml_status place_grads(struct net *net)
 
 static dml_status place_params(struct net *net)
 {
+    net->nparam_floats = NET_HEAD;
     for (int i = net->nparams; i-- > 0;) {
         net->params[i].offset = net->nparam_floats;
         net->nparam_floats += net->params[i].stored;

@@ -16,7 +16,7 @@ static struct value *build_small(struct net *net)
     x = net_relu(net, net_max_pool(net, x, 2, 2));
     x = net_relu(net, net_linear(net, x, 128));
     x = net_dropout(net, x, net->dropout);
-    return net_linear(net, x, (int)net->shape.classes);
+    return net_logits(net, x);
 }
 
 static struct value *conv_norm_relu(struct net *net, struct value *x, int channels,
@@ -39,7 +39,7 @@ static struct value *build_vgg(struct net *net)
     x = net_dropout(net, x, net->dropout);
     x = net_relu(net, net_linear(net, x, 256));
     x = net_dropout(net, x, net->dropout);
-    return net_linear(net, x, (int)net->shape.classes);
+    return net_logits(net, x);
 }
 
 static struct value *residual_block(struct net *net, struct value *x, int channels,
@@ -62,7 +62,7 @@ static struct value *build_resnet20(struct net *net)
         for (int block = 0; block < 3; block++)
             x = residual_block(net, x, 16 << stage, stage > 0 && block == 0 ? 2 : 1);
     x = net_global_pool(net, x);
-    return net_linear(net, x, (int)net->shape.classes);
+    return net_logits(net, x);
 }
 
 static const struct net_kind kinds[] = {
