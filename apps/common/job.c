@@ -2,7 +2,6 @@
 /*
  * Begin, agreement and end of a distributed app; see job.h.
  */
-#define _GNU_SOURCE /* sched_getaffinity */
 #include "job.h"
 
 #include "dml/mpi.h"
