@@ -103,10 +103,11 @@ static dml_status find_folder(struct job *job, const char *data, char dir[PATH_R
         if (try_folder(dir, looked, sizeof looked))
             return DML_OK;
     }
-    return job_fail(job, DML_EIO,
-                    "no idx or CIFAR-10 files found in: %s; give --data DIR, or install "
-                    "the package dataset-fashion-mnist",
-                    looked);
+    return job_fail(
+        job, DML_EIO,
+        "no idx or CIFAR-10 files found in: %s; give --data DIR, or install "
+        "the package dataset-fashion-mnist",
+        looked);
 }
 
 static dml_status open_part(struct job *job, const char *dir, bool train,

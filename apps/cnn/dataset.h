@@ -9,7 +9,7 @@
 
 struct dataset {
     dml_images *train, *test; /* train is NULL when only the test set was asked for */
-    dml_images_info info;     /* shape of one image; count and classes of train or test */
+    dml_images_info info; /* shape of one image; count and classes of train or test */
     /* Of the training images' pixels; set when train is. */
     float mean[DATASET_MAX_CHANNELS], stddev[DATASET_MAX_CHANNELS];
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Tests by all ranks together: each takes its share of every batch, and sums of loss and
- * hits are added up. The result depends on the number of ranks by rounding only.
+ * Tests by all ranks together: each takes its share of every batch, and sums of loss
+ * and hits are added up. The result depends on the number of ranks by rounding only.
  */
 #include "loss.h"
 #include "trainer.h"

@@ -31,15 +31,14 @@ static dml_status setup_relu(struct relu *relu)
     const struct value *x = layer->in[0], *y = layer->out[0];
     dnnl_eltwise_desc_t desc;
     DNN_TRY(dnn, dnnl_eltwise_forward_desc_init(&desc, dnnl_forward_training,
-                                                dnnl_eltwise_relu_use_dst_for_bwd, &x->md,
-                                                0, 0));
+                                                dnnl_eltwise_relu_use_dst_for_bwd,
+                                                &x->md, 0, 0));
     CNN_TRY(dnn_op_init(dnn, &relu->forward, &desc, NULL));
     CNN_TRY(dnn_op_in(dnn, &relu->forward, DNNL_ARG_SRC, x->data, NULL));
     CNN_TRY(dnn_op_out(dnn, &relu->forward, DNNL_ARG_DST, y->data, NULL));
 
-    DNN_TRY(dnn,
-            dnnl_eltwise_backward_desc_init(&desc, dnnl_eltwise_relu_use_dst_for_bwd,
-                                            &x->md, &y->md, 0, 0));
+    DNN_TRY(dnn, dnnl_eltwise_backward_desc_init(
+                     &desc, dnnl_eltwise_relu_use_dst_for_bwd, &x->md, &y->md, 0, 0));
     CNN_TRY(dnn_op_init(dnn, &relu->backward, &desc, &relu->forward));
     CNN_TRY(dnn_op_in(dnn, &relu->backward, DNNL_ARG_DST, y->data, NULL));
     CNN_TRY(dnn_op_in(dnn, &relu->backward, DNNL_ARG_DIFF_DST, y->grad, NULL));
@@ -61,19 +60,20 @@ struct value *net_relu(struct net *net, struct value *x)
     return relu->layer.out[0];
 }
 
-/* ---- dropout -------------------------------------------------------------------------- */
+/* ---- dropout
+ * -------------------------------------------------------------------------- */
 
 /*
  * Srivastava et al. 2014, "inverted": in training each number is kept with probability
  * 1 - p and multiplied by 1 / (1 - p), in tests nothing happens. Whether a number is
  * kept depends on (seed, layer, step, row of the global batch, place in the row), so on
- * the net's seed but not on the number of ranks. p is rounded to 1/65536: 64 random bits
- * serve four numbers.
+ * the net's seed but not on the number of ranks. p is rounded to 1/65536: 64 random
+ * bits serve four numbers.
  */
 struct dropout {
     struct layer layer;
-    uint64_t stream;   /* of random numbers, to which the step is added */
-    size_t row_floats; /* stored floats of one row; rows lie one after the other */
+    uint64_t stream;    /* of random numbers, to which the step is added */
+    size_t row_floats;  /* stored floats of one row; rows lie one after the other */
     uint32_t threshold; /* dropped when 16 random bits are below it */
     float scale;
     float *mask; /* [rows][row_floats] 0 or scale */
@@ -130,7 +130,8 @@ struct value *net_dropout(struct net *net, struct value *x, double probability)
     if (!dropout)
         return NULL;
     if (!x->grad || probability >= 1) {
-        (void)net_misuse(net, "dropout needs a probability below 1 and a layer before it");
+        (void)net_misuse(net,
+                         "dropout needs a probability below 1 and a layer before it");
         return NULL;
     }
     size_t bytes = dnnl_memory_desc_get_size(&x->md);

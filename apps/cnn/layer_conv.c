@@ -2,9 +2,10 @@
 /*
  * Two-dimensional convolution (cross-correlation), square kernels, by oneDNN.
  *
- * y[n,k,i,j] = b[k] + sum over c, u, v of w[k,c,u,v] x[n,c,i*stride+u-pad,j*stride+v-pad].
- * Initial weights: He et al. 2015, equation 10: variance 2 / (inputs of one output).
- * The first layer of a net has no data gradient: its input is the data.
+ * y[n,k,i,j] = b[k] + sum over c, u, v of w[k,c,u,v]
+ * x[n,c,i*stride+u-pad,j*stride+v-pad]. Initial weights: He et al. 2015, equation 10:
+ * variance 2 / (inputs of one output). The first layer of a net has no data gradient:
+ * its input is the data.
  */
 #include "net.h"
 
@@ -66,8 +67,8 @@ static dml_status setup_forward(struct conv *conv)
                            &mds.dst, conv->strides, conv->pads, conv->pads));
     CNN_TRY(dnn_op_init(&net->dnn, op, &desc, NULL));
 
-    layer->out[0] = net_add_value(net, 4, conv->out_dims,
-                                  dnn_op_md(op, dnnl_query_dst_md, 0));
+    layer->out[0] =
+        net_add_value(net, 4, conv->out_dims, dnn_op_md(op, dnnl_query_dst_md, 0));
     struct param *weights = net_add_param(net, layer, "weight", 4, conv->weight_dims,
                                           dnn_op_md(op, dnnl_query_weights_md, 0));
     if (!layer->out[0] || !weights)
@@ -140,7 +141,8 @@ struct value *net_conv(struct net *net, struct value *x, int channels, int kerne
     struct conv *conv = net_add_layer(net, sizeof *conv, &conv_ops, x);
     if (!conv)
         return NULL;
-    if (x->ndims != 4 || x->dims[2] + 2 * pad < kernel || x->dims[3] + 2 * pad < kernel) {
+    if (x->ndims != 4 || x->dims[2] + 2 * pad < kernel ||
+        x->dims[3] + 2 * pad < kernel) {
         (void)net_misuse(net, "a convolution's kernel is larger than its input");
         return NULL;
     }

@@ -8,7 +8,8 @@
 
 #include <string.h>
 
-/* ---- fork ----------------------------------------------------------------------------- */
+/* ---- fork
+ * ----------------------------------------------------------------------------- */
 
 /* Both outputs are the input's memory; in the backward pass their gradients add up. */
 struct fork {
@@ -66,7 +67,8 @@ struct value *net_fork(struct net *net, struct value *x, struct value **second)
     return a;
 }
 
-/* ---- add ------------------------------------------------------------------------------ */
+/* ---- add
+ * ------------------------------------------------------------------------------ */
 
 /* The sum is written over the first term; both terms get the sum's gradient. */
 struct add {
@@ -109,7 +111,8 @@ struct value *net_add(struct net *net, struct value *x, struct value *y)
     return add->layer.out[0];
 }
 
-/* ---- shortcut ------------------------------------------------------------------------- */
+/* ---- shortcut
+ * ------------------------------------------------------------------------- */
 
 /* Copies between a view of every stride-th pixel of the input and the first channels of
  * the output; the other channels stay zero. */

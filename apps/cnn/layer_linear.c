@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Fully connected layer, y = W x + b, by oneDNN's inner product. The input may be an
- * image (N C H W): it is read in whatever layout it has, without a copy. Initial weights are
- * those of He et al. 2015, and of standard deviation 0.01 where they give the logits
- * (Goyal et al. 2017, section 5.1), so that training starts from equal probabilities.
+ * image (N C H W): it is read in whatever layout it has, without a copy. Initial
+ * weights are those of He et al. 2015, and of standard deviation 0.01 where they give
+ * the logits (Goyal et al. 2017, section 5.1), so that training starts from equal
+ * probabilities.
  */
 #include "net.h"
 

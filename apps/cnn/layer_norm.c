@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Batch normalisation over the rows of this rank, with an optional ReLU fused behind it.
+ * Batch normalisation over the rows of this rank, with an optional ReLU fused behind
+ * it.
  *
- * y = gamma (x - mean) / sqrt(variance + epsilon) + beta, per channel. Training uses the
- * statistics of this rank's rows; running averages of them serve the tests, and are
+ * y = gamma (x - mean) / sqrt(variance + epsilon) + beta, per channel. Training uses
+ * the statistics of this rank's rows; running averages of them serve the tests, and are
  * averaged over the ranks before (see evaluate.c).
  * Source: Ioffe and Szegedy 2015, algorithms 1 and 2.
  */
@@ -88,7 +89,8 @@ static dml_status bind_common(struct norm *norm, struct dnn_op *op, bool reads_s
     struct dnn *dnn = &norm->layer.net->dnn;
     const struct param *params = &norm->layer.net->params[norm->layer.first_param];
     dml_status (*bind)(struct dnn *, struct dnn_op *, int, dnnl_memory_t,
-                       const dnnl_memory_desc_t *) = reads_stats ? dnn_op_in : dnn_op_out;
+                       const dnnl_memory_desc_t *) =
+        reads_stats ? dnn_op_in : dnn_op_out;
     CNN_TRY(dnn_op_in(dnn, op, DNNL_ARG_SRC, norm->layer.in[0]->data, NULL));
     CNN_TRY(bind(dnn, op, DNNL_ARG_MEAN, mean, NULL));
     CNN_TRY(bind(dnn, op, DNNL_ARG_VARIANCE, variance, NULL));
@@ -102,9 +104,8 @@ static dml_status setup_forward(struct norm *norm, dnnl_memory_t *workspace)
     struct dnn *dnn = &layer->net->dnn;
     const struct value *x = layer->in[0], *y = layer->out[0];
     dnnl_batch_normalization_desc_t desc;
-    DNN_TRY(dnn,
-            dnnl_batch_normalization_forward_desc_init(
-                &desc, dnnl_forward_training, &x->md, EPSILON, norm->flags));
+    DNN_TRY(dnn, dnnl_batch_normalization_forward_desc_init(
+                     &desc, dnnl_forward_training, &x->md, EPSILON, norm->flags));
     CNN_TRY(dnn_op_init(dnn, &norm->forward, &desc, NULL));
     CNN_TRY(bind_common(norm, &norm->forward, false, norm->mean, norm->variance));
     CNN_TRY(dnn_op_out(dnn, &norm->forward, DNNL_ARG_DST, y->data, NULL));
@@ -112,8 +113,7 @@ static dml_status setup_forward(struct norm *norm, dnnl_memory_t *workspace)
         dnn_op_md(&norm->forward, dnnl_query_workspace_md, 0);
     if (md && dnnl_memory_desc_get_size(md) > 0) {
         CNN_TRY(dnn_memory_alloc(dnn, md, workspace));
-        CNN_TRY(
-            dnn_op_out(dnn, &norm->forward, DNNL_ARG_WORKSPACE, *workspace, NULL));
+        CNN_TRY(dnn_op_out(dnn, &norm->forward, DNNL_ARG_WORKSPACE, *workspace, NULL));
     }
 
     DNN_TRY(dnn, dnnl_batch_normalization_forward_desc_init(

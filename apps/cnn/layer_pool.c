@@ -57,9 +57,10 @@ static dml_status setup(struct pool *pool, const struct window *window)
     dnnl_memory_desc_t dst;
     dnnl_pooling_desc_t desc;
     CNN_TRY(dnn_any(&net->dnn, 4, window->out_dims, &dst));
-    DNN_TRY(&net->dnn, dnnl_pooling_forward_desc_init(
-                           &desc, dnnl_forward_training, window->kind, &x->md, &dst,
-                           window->strides, window->kernel, window->pads, window->pads));
+    DNN_TRY(&net->dnn,
+            dnnl_pooling_forward_desc_init(&desc, dnnl_forward_training, window->kind,
+                                           &x->md, &dst, window->strides,
+                                           window->kernel, window->pads, window->pads));
     CNN_TRY(dnn_op_init(&net->dnn, op, &desc, NULL));
     layer->out[0] =
         net_add_value(net, 4, window->out_dims, dnn_op_md(op, dnnl_query_dst_md, 0));

@@ -77,9 +77,8 @@ int main(int argc, char **argv)
     struct job job;
     dml_status status = job_begin(&job, "dml-cnn");
     if (status == DML_OK)
-        status = job_agree(&job, parsed == CLI_OK
-                                     ? DML_OK
-                                     : job_fail(&job, DML_EINVAL, "%s", error));
+        status = job_agree(
+            &job, parsed == CLI_OK ? DML_OK : job_fail(&job, DML_EINVAL, "%s", error));
     if (status == DML_OK)
         status = run_command(&job, command, &options);
     return job_end(&job, status);

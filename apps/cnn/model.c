@@ -22,7 +22,8 @@
 #define VERSION     1u
 #define MAX_BYTES   ((size_t)1 << 31) /* far above any net here */
 
-/* ---- writing -------------------------------------------------------------------------- */
+/* ---- writing
+ * -------------------------------------------------------------------------- */
 
 struct writer {
     FILE *file;
@@ -111,12 +112,14 @@ dml_status model_write(FILE *file, struct net *net, const struct model_info *inf
     return status;
 }
 
-/* ---- reading -------------------------------------------------------------------------- */
+/* ---- reading
+ * -------------------------------------------------------------------------- */
 
 static dml_status malformed(const char *what, char *error, size_t error_bytes)
 {
-    snprintf(error, error_bytes, "not a usable model file: %s; write it anew with "
-                                 "dml-cnn train --model",
+    snprintf(error, error_bytes,
+             "not a usable model file: %s; write it anew with "
+             "dml-cnn train --model",
              what);
     return DML_EFORMAT;
 }
@@ -224,7 +227,8 @@ static dml_status load_param(struct model *model, struct net *net, int i)
     const struct param *param = &net->params[i];
     char name[sizeof param->name];
     get_text(model, name, sizeof name);
-    bool same = strcmp(name, param->name) == 0 && get_u32(model) == (uint32_t)param->ndims;
+    bool same =
+        strcmp(name, param->name) == 0 && get_u32(model) == (uint32_t)param->ndims;
     for (int d = 0; d < param->ndims; d++)
         same = same && get_u32(model) == (uint32_t)param->dims[d];
     if (!same || !good(model))

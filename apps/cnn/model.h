@@ -11,7 +11,7 @@
 
 struct model_info {
     char net[32];
-    struct net_shape shape; /* rows is not stored */
+    struct net_shape shape;                                     /* rows is not stored */
     float mean[MODEL_MAX_CHANNELS], stddev[MODEL_MAX_CHANNELS]; /* of the input */
 };
 

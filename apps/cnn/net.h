@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A network of layers on one rank: values (activations), parameters, and the passes over
- * them.
+ * A network of layers on one rank: values (activations), parameters, and the passes
+ * over them.
  *
- * A net is built layer by layer, first to last; each call takes the value that the layer
- * reads and returns the one it writes. Every value has exactly one producer and one
- * consumer: where two layers read the same value, a fork layer makes two of it. That is
- * all the graph there is, and it makes the backward pass a walk over the layers from
- * last to first.
+ * A net is built layer by layer, first to last; each call takes the value that the
+ * layer reads and returns the one it writes. Every value has exactly one producer and
+ * one consumer: where two layers read the same value, a fork layer makes two of it.
+ * That is all the graph there is, and it makes the backward pass a walk over the layers
+ * from last to first.
  *
- * Parameters lie in one flat f32 buffer, gradients in another with the same offsets, the
- * last layer's first: that is the order in which gradients become ready, so that an
+ * Parameters lie in one flat f32 buffer, gradients in another with the same offsets,
+ * the last layer's first: that is the order in which gradients become ready, so that an
  * all-reduce of neighbours needs no packing. A tensor is stored in the layout that the
  * forward primitive likes best, rounded up to 16 elements; padding is zero in both
  * buffers and stays zero under any element-wise optimizer. The first NET_HEAD floats of
@@ -118,7 +118,8 @@ struct net {
     uint64_t first_row; /* number of this rank's first row in the step's global batch */
 };
 
-/* ---- building (one net_* call per layer; a NULL value passes an error on) ------------ */
+/* ---- building (one net_* call per layer; a NULL value passes an error on)
+ * ------------ */
 
 dml_status net_create(const struct net_shape *shape, uint64_t seed, double dropout,
                       struct net **net);
@@ -147,7 +148,8 @@ dml_status net_finish(struct net *net, struct value *logits);
 /* The error of a building call or of a pass, one line. */
 const char *net_error(const struct net *net);
 
-/* ---- passes --------------------------------------------------------------------------- */
+/* ---- passes
+ * --------------------------------------------------------------------------- */
 
 /* Called in the backward pass when a parameter's gradient is final. */
 typedef dml_status net_ready_fn(void *user, int param);
@@ -158,7 +160,8 @@ dml_status net_forward(struct net *net, enum net_mode mode, const float *images)
 /* Starts from the gradient in net->output->grad (see loss.h). ready may be NULL. */
 dml_status net_backward(struct net *net, net_ready_fn *ready, void *user);
 
-/* ---- parameters ----------------------------------------------------------------------- */
+/* ---- parameters
+ * ----------------------------------------------------------------------- */
 
 /* Trained numbers, without padding. */
 size_t net_count_params(const struct net *net);
@@ -170,7 +173,8 @@ uint64_t net_layout_hash(const struct net *net);
 dml_status net_get_param(struct net *net, int i, float *plain);
 dml_status net_set_param(struct net *net, int i, const float *plain);
 
-/* ---- for layers ----------------------------------------------------------------------- */
+/* ---- for layers
+ * ----------------------------------------------------------------------- */
 
 /* A layer of "bytes" bytes whose first member is a struct layer, freed with the net. */
 void *net_add_layer(struct net *net, size_t bytes, const struct layer_ops *ops,

@@ -11,7 +11,8 @@
 
 #define MAX_SLOTS 16
 
-/* Time runs backwards over the layers: a group lives from layer "born" down to "dies". */
+/* Time runs backwards over the layers: a group lives from layer "born" down to "dies".
+ */
 struct life {
     int born, dies;
     size_t bytes;
@@ -119,10 +120,10 @@ static dml_status place_params(struct net *net)
         return DML_ENOMEM;
     for (int i = 0; i < net->nparams; i++) {
         struct param *param = &net->params[i];
-        DNN_TRY(&net->dnn, dnnl_memory_set_data_handle(
-                               param->data, net->param_data + param->offset));
-        DNN_TRY(&net->dnn, dnnl_memory_set_data_handle(
-                               param->grad, net->param_grad + param->offset));
+        DNN_TRY(&net->dnn, dnnl_memory_set_data_handle(param->data, net->param_data +
+                                                                        param->offset));
+        DNN_TRY(&net->dnn, dnnl_memory_set_data_handle(param->grad, net->param_grad +
+                                                                        param->offset));
     }
     return DML_OK;
 }

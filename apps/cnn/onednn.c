@@ -209,10 +209,11 @@ dml_status dnn_reorder_run(struct dnn *dnn, const struct dnn_reorder *reorder)
     return DML_OK;
 }
 
-/* Bind memory in the wanted layout; *changed says whether a second memory was needed. */
-static dml_status bind(struct dnn *dnn, struct dnn_op *op, int arg, dnnl_memory_t memory,
-                       const dnnl_memory_desc_t *wanted, const dnnl_memory_desc_t **have,
-                       dnnl_memory_t *changed)
+/* Bind memory in the wanted layout; *changed says whether a second memory was needed.
+ */
+static dml_status bind(struct dnn *dnn, struct dnn_op *op, int arg,
+                       dnnl_memory_t memory, const dnnl_memory_desc_t *wanted,
+                       const dnnl_memory_desc_t **have, dnnl_memory_t *changed)
 {
     *changed = NULL;
     DNN_TRY(dnn, dnnl_memory_get_memory_desc(memory, have));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A thin layer over oneDNN's C API: one engine, and operations whose arguments are bound
- * once. All memory is planned while a net is built and placed at the end, so that
+ * A thin layer over oneDNN's C API: one engine, and operations whose arguments are
+ * bound once. All memory is planned while a net is built and placed at the end, so that
  * nothing is allocated while it runs, and everything is freed in one place.
  */
 #ifndef CNN_ONEDNN_H
@@ -63,18 +63,18 @@ void dnn_free(struct dnn *dnn);
 dml_status dnn_fail(struct dnn *dnn, dnnl_status_t status, const char *where);
 
 /* Return on failure; for functions whose objects belong to a struct dnn. */
-#define DNN_TRY(dnn, call)                              \
-    do {                                                \
-        dnnl_status_t dnn_status_ = (call);             \
-        if (dnn_status_ != dnnl_success)                \
+#define DNN_TRY(dnn, call)                               \
+    do {                                                 \
+        dnnl_status_t dnn_status_ = (call);              \
+        if (dnn_status_ != dnnl_success)                 \
             return dnn_fail(dnn, dnn_status_, __func__); \
     } while (0)
 
-#define CNN_TRY(call)                      \
-    do {                                   \
-        dml_status cnn_status_ = (call);   \
-        if (cnn_status_ != DML_OK)         \
-            return cnn_status_;            \
+#define CNN_TRY(call)                    \
+    do {                                 \
+        dml_status cnn_status_ = (call); \
+        if (cnn_status_ != DML_OK)       \
+            return cnn_status_;          \
     } while (0)
 
 /* Zeroed memory, page-aligned, freed by dnn_free(); NULL and an error when there is

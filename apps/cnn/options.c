@@ -38,8 +38,8 @@ static const struct cli_option train_options[] = {
      "look ahead along the momentum"},
     {NULL, "weight-decay", CLI_REAL, AT(weight_decay), "5e-4", "L", 0, 1e3,
      "pulls weights (not biases, not batch norm) to zero"},
-    {NULL, "schedule", CLI_CHOICE, AT(schedule), "cosine", "constant|step|cosine|poly", 0,
-     0, "how the rate goes down after the warm-up"},
+    {NULL, "schedule", CLI_CHOICE, AT(schedule), "cosine", "constant|step|cosine|poly",
+     0, 0, "how the rate goes down after the warm-up"},
     {NULL, "warmup-epochs", CLI_REAL, AT(warmup_epochs), "0.2", "E", 0, 1e6,
      "linear rise of the rate from 0 at the start"},
     {NULL, "milestones", CLI_STRING, AT(milestones), "auto", "E,E,...", 0, 0,
@@ -74,13 +74,15 @@ static const struct cli_option test_options[] = {
 const struct cli_command cnn_train_command = {
     .app = "dml-cnn",
     .name = "train",
-    .summary = "Train a convolutional network on labelled images, data-parallel over MPI.",
+    .summary =
+        "Train a convolutional network on labelled images, data-parallel over MPI.",
     .options = train_options,
     .noptions = sizeof train_options / sizeof train_options[0],
     .examples =
         "  mpirun -n 2 dml-cnn train\n"
         "  mpirun -n 2 dml-cnn train --epochs 20 --augment --curve curve.jsonl\n"
-        "  mpirun -n 4 dml-cnn train --data cifar10-subset --net resnet20 --epochs 30 --augment\n",
+        "  mpirun -n 4 dml-cnn train --data cifar10-subset --net resnet20 --epochs 30 "
+        "--augment\n",
 };
 
 const struct cli_command cnn_test_command = {

@@ -26,7 +26,8 @@ static dml_status open_inputs(struct testing *testing)
     struct job *job = testing->run->job;
     const struct cnn_options *options = testing->run->options;
     if (!options->model)
-        return job_fail(job, DML_EINVAL, "--model FILE is needed: the net to be tested");
+        return job_fail(job, DML_EINVAL,
+                        "--model FILE is needed: the net to be tested");
     if (options->batch % job->nranks != 0)
         return job_fail(job, DML_EINVAL,
                         "--batch %lld cannot be divided by %d ranks: take a multiple",
@@ -40,11 +41,12 @@ static dml_status open_inputs(struct testing *testing)
     const dml_images_info *info = &testing->set.info;
     if (shape->channels != info->channels || shape->height != info->height ||
         shape->width != info->width || shape->classes < info->nclasses)
-        return job_fail(job, DML_EINVAL,
-                        "the model is for %zu x %zu x %zu images of %zu classes, the data "
-                        "are %zu x %zu x %zu of %zu: give the data it was trained for",
-                        shape->channels, shape->height, shape->width, shape->classes,
-                        info->channels, info->height, info->width, info->nclasses);
+        return job_fail(
+            job, DML_EINVAL,
+            "the model is for %zu x %zu x %zu images of %zu classes, the data "
+            "are %zu x %zu x %zu of %zu: give the data it was trained for",
+            shape->channels, shape->height, shape->width, shape->classes,
+            info->channels, info->height, info->width, info->nclasses);
     return DML_OK;
 }
 
@@ -60,8 +62,8 @@ static dml_status run_test(struct testing *testing)
     dml_status status =
         model_load(&testing->model, testing->net, job->error, sizeof job->error);
     if (status == DML_OK)
-        status = evaluate_loader(job, testing->set.test, batch, info->mean, info->stddev,
-                                 &testing->loader);
+        status = evaluate_loader(job, testing->set.test, batch, info->mean,
+                                 info->stddev, &testing->loader);
     CNN_TRY(job_agree(job, status));
     double start = trainer_now_s();
     CNN_TRY(evaluate(job, testing->net, testing->loader, rows, &testing->result));
@@ -76,7 +78,8 @@ static dml_status write_report(struct testing *testing)
     dml_comm_get_stats(job->comm, &stats);
     double sums[] = {(double)stats.bytes_sent, stats.wait_s};
     double peak = report_peak_rss_bytes();
-    dml_status status = dml_allreduce(DML_IN_PLACE, sums, 2, DML_F64, DML_SUM, job->comm);
+    dml_status status =
+        dml_allreduce(DML_IN_PLACE, sums, 2, DML_F64, DML_SUM, job->comm);
     if (status == DML_OK)
         status = dml_allreduce(DML_IN_PLACE, &peak, 1, DML_F64, DML_MAX, job->comm);
     CNN_TRY(job_note(job, status));
@@ -98,7 +101,8 @@ static dml_status write_report(struct testing *testing)
     };
     json_t *extra = json_pack("{s:s, s:f}", "net", testing->model.info.net, "test_loss",
                               testing->result.loss);
-    return report_write(&testing->report, &report, extra, job->error, sizeof job->error);
+    return report_write(&testing->report, &report, extra, job->error,
+                        sizeof job->error);
 }
 
 dml_status cnn_test(const struct cnn_run *run)

@@ -29,7 +29,8 @@ struct training {
     struct test_result result;
 };
 
-/* ---- curve and progress --------------------------------------------------------------- */
+/* ---- curve and progress
+ * --------------------------------------------------------------- */
 
 static uint64_t samples_done(const struct training *training)
 {
@@ -74,7 +75,8 @@ static void show_step(struct training *training, double loss)
     progress_bar(&training->progress, trainer->step, training->nsteps, text);
 }
 
-/* ---- the loop ------------------------------------------------------------------------- */
+/* ---- the loop
+ * ------------------------------------------------------------------------- */
 
 static void end_block(struct training *training)
 {
@@ -93,13 +95,14 @@ static dml_status test_now(struct training *training)
     CNN_TRY(evaluate(training->run->job, trainer->net, training->test_loader,
                      trainer->rows, &training->result));
     curve_test(training);
-    progress_line(&training->progress,
-                  "epoch %.4g of %lld: test loss %.4f, test accuracy %.4f  (%.1f s, %.0f "
-                  "images/s)",
-                  epochs_done(training), (long long)training->run->options->epochs,
-                  training->result.loss, training->result.accuracy,
-                  trainer_now_s() - training->start_s,
-                  (double)samples_done(training) / trainer->step_s);
+    progress_line(
+        &training->progress,
+        "epoch %.4g of %lld: test loss %.4f, test accuracy %.4f  (%.1f s, %.0f "
+        "images/s)",
+        epochs_done(training), (long long)training->run->options->epochs,
+        training->result.loss, training->result.accuracy,
+        trainer_now_s() - training->start_s,
+        (double)samples_done(training) / trainer->step_s);
     return DML_OK;
 }
 
@@ -133,7 +136,8 @@ static dml_status run_steps(struct training *training)
     return DML_OK;
 }
 
-/* ---- results -------------------------------------------------------------------------- */
+/* ---- results
+ * -------------------------------------------------------------------------- */
 
 static int compare_doubles(const void *a, const void *b)
 {
@@ -167,10 +171,11 @@ static dml_status write_report(struct training *training, const struct report *r
         median_speed(training), "train_loss", trainer->loss, "test_loss",
         training->result.loss, "data_seconds", trainer->data_s, "parameters",
         (json_int_t)net_count_params(trainer->net), "activation_bytes",
-        (json_int_t)trainer->net->activation_bytes, "buckets", (json_int_t)stats.buckets,
-        "packed_buckets", (json_int_t)stats.packed_buckets);
+        (json_int_t)trainer->net->activation_bytes, "buckets",
+        (json_int_t)stats.buckets, "packed_buckets", (json_int_t)stats.packed_buckets);
     struct job *job = training->run->job;
-    return report_write(&training->report, report, extra, job->error, sizeof job->error);
+    return report_write(&training->report, report, extra, job->error,
+                        sizeof job->error);
 }
 
 /* Figures over all ranks; collective. */
@@ -188,7 +193,8 @@ static dml_status gather_report(struct training *training, struct report *report
     dml_status status =
         dml_allreduce(DML_IN_PLACE, sums, 4, DML_F64, DML_SUM, run->job->comm);
     if (status == DML_OK)
-        status = dml_allreduce(DML_IN_PLACE, &peak, 1, DML_F64, DML_MAX, run->job->comm);
+        status =
+            dml_allreduce(DML_IN_PLACE, &peak, 1, DML_F64, DML_MAX, run->job->comm);
     double nranks = run->job->nranks;
     *report = (struct report){
         .app = "dml-cnn",
@@ -234,7 +240,8 @@ static dml_status write_results(struct training *training)
     return job_agree(job, status);
 }
 
-/* ---- begin and end -------------------------------------------------------------------- */
+/* ---- begin and end
+ * -------------------------------------------------------------------- */
 
 static dml_status open_outputs(struct training *training)
 {
@@ -256,11 +263,12 @@ static dml_status check_options(const struct cnn_run *run)
     if (options->batch % parts == 0)
         return DML_OK;
     int64_t above = (options->batch / parts + 1) * parts;
-    return job_fail(run->job, DML_EINVAL,
-                    "--batch %lld cannot be divided by %d ranks x --accumulate %lld: take "
-                    "a multiple of %lld, such as %lld",
-                    (long long)options->batch, run->job->nranks,
-                    (long long)options->accumulate, (long long)parts, (long long)above);
+    return job_fail(
+        run->job, DML_EINVAL,
+        "--batch %lld cannot be divided by %d ranks x --accumulate %lld: take "
+        "a multiple of %lld, such as %lld",
+        (long long)options->batch, run->job->nranks, (long long)options->accumulate,
+        (long long)parts, (long long)above);
 }
 
 static dml_status prepare(struct training *training)
@@ -278,7 +286,8 @@ static dml_status prepare(struct training *training)
     CNN_TRY(trainer_create(run->job, options, set, trainer));
 
     training->nsteps = (uint64_t)options->epochs * trainer->epoch_steps;
-    if (options->max_steps != CLI_AUTO && (uint64_t)options->max_steps < training->nsteps)
+    if (options->max_steps != CLI_AUTO &&
+        (uint64_t)options->max_steps < training->nsteps)
         training->nsteps = (uint64_t)options->max_steps;
     training->nblocks_room = training->nsteps / BLOCK_STEPS + 1;
     training->block_speeds =
@@ -291,20 +300,22 @@ static dml_status prepare(struct training *training)
             : job_fail(run->job, DML_ENOMEM, "out of memory");
     CNN_TRY(job_agree(run->job, status));
 
-    progress_line(&training->progress,
-                  "%s: %zu parameters; %zu training images of %zu x %zu x %zu; %d rank%s x "
-                  "%d thread%s; batch %lld",
-                  options->net, net_count_params(trainer->net), set->info.count,
-                  set->info.channels, set->info.height, set->info.width,
-                  run->job->nranks, run->job->nranks > 1 ? "s" : "", run->threads,
-                  run->threads > 1 ? "s" : "", (long long)options->batch);
+    progress_line(
+        &training->progress,
+        "%s: %zu parameters; %zu training images of %zu x %zu x %zu; %d rank%s x "
+        "%d thread%s; batch %lld",
+        options->net, net_count_params(trainer->net), set->info.count,
+        set->info.channels, set->info.height, set->info.width, run->job->nranks,
+        run->job->nranks > 1 ? "s" : "", run->threads, run->threads > 1 ? "s" : "",
+        (long long)options->batch);
     return DML_OK;
 }
 
 dml_status cnn_train(const struct cnn_run *run)
 {
     struct training *training = calloc(1, sizeof *training);
-    dml_status status = training ? DML_OK : job_fail(run->job, DML_ENOMEM, "out of memory");
+    dml_status status =
+        training ? DML_OK : job_fail(run->job, DML_ENOMEM, "out of memory");
     CNN_TRY(job_agree(run->job, status));
     training->run = run;
     progress_init(&training->progress, run->job->rank == 0 && !run->options->quiet);
@@ -316,11 +327,11 @@ dml_status cnn_train(const struct cnn_run *run)
 
     /* A curve is worth having when training failed, too. */
     if (training->curve.file) {
-        dml_status kept = outfile_commit(&training->curve, run->job->error,
-                                         sizeof run->job->error);
+        dml_status kept =
+            outfile_commit(&training->curve, run->job->error, sizeof run->job->error);
         if (status == DML_OK)
             status = kept;
-    } 
+    }
     outfile_cancel(&training->report);
     outfile_cancel(&training->model);
     dml_loader_destroy(training->test_loader);

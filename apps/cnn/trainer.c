@@ -24,7 +24,8 @@ double trainer_now_s(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* ---- one step ------------------------------------------------------------------------- */
+/* ---- one step
+ * ------------------------------------------------------------------------- */
 
 static dml_status gradient_ready(void *user, int param)
 {
@@ -55,9 +56,9 @@ static dml_status run_pass(struct trainer *trainer, int64_t pass)
         return job_note(trainer->job, status);
 
     net->step = trainer->step;
-    net->first_row =
-        ((uint64_t)pass * (uint64_t)trainer->job->nranks + (uint64_t)trainer->job->rank) *
-        trainer->rows;
+    net->first_row = ((uint64_t)pass * (uint64_t)trainer->job->nranks +
+                      (uint64_t)trainer->job->rank) *
+                     trainer->rows;
     status = net_forward(net, NET_TRAIN, batch.images);
     if (status != DML_OK)
         return job_fail(trainer->job, status, "%s", net_error(net));
@@ -133,23 +134,24 @@ dml_status trainer_step(struct trainer *trainer)
     return DML_OK;
 }
 
-/* ---- setting up ----------------------------------------------------------------------- */
+/* ---- setting up
+ * ----------------------------------------------------------------------- */
 
 dml_status trainer_make_net(struct job *job, const char *kind,
-                            const struct net_shape *shape, uint64_t seed, double dropout,
-                            struct net **net)
+                            const struct net_shape *shape, uint64_t seed,
+                            double dropout, struct net **net)
 {
     const struct net_kind *found = nets_find(kind);
     dml_status status = DML_OK;
     if (!found)
         status = job_fail(job, DML_EINVAL, "there is no net named %s", kind);
     else
-        status = nets_make(found, shape, seed, dropout < 0 ? found->dropout : dropout,
-                           net);
+        status =
+            nets_make(found, shape, seed, dropout < 0 ? found->dropout : dropout, net);
     if (status != DML_OK && found)
-        status = job_fail(job, status, "cannot make the net %s for %zu x %zu images: %s",
-                          kind, shape->height, shape->width,
-                          *net ? net_error(*net) : "out of memory");
+        status = job_fail(
+            job, status, "cannot make the net %s for %zu x %zu images: %s", kind,
+            shape->height, shape->width, *net ? net_error(*net) : "out of memory");
     CNN_TRY(job_agree(job, status));
     return job_same_value(job, net_layout_hash(*net),
                           "this processor's best memory layout differs from rank 0's: "
@@ -192,11 +194,13 @@ static dml_status make_schedule(struct trainer *trainer)
                                              0.75 * (double)options->epochs};
     int count = 2;
     if (strcmp(options->milestones, "auto") != 0)
-        count = cnn_parse_milestones(options->milestones, epochs, TRAINER_MAX_MILESTONES);
+        count =
+            cnn_parse_milestones(options->milestones, epochs, TRAINER_MAX_MILESTONES);
     if (count < 0)
-        return job_fail(trainer->job, DML_EINVAL,
-                        "--milestones needs increasing epochs such as 10,15, not \"%.40s\"",
-                        options->milestones);
+        return job_fail(
+            trainer->job, DML_EINVAL,
+            "--milestones needs increasing epochs such as 10,15, not \"%.40s\"",
+            options->milestones);
     for (int i = 0; i < count; i++)
         trainer->milestones[i] = (uint64_t)(epochs[i] * epoch_steps + 0.5);
     dml_lr_init(lr);

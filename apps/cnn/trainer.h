@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Steps of data-parallel training, and tests by all ranks; see trainer.c, evaluate.c. */
+/* Steps of data-parallel training, and tests by all ranks; see trainer.c, evaluate.c.
+ */
 #ifndef CNN_TRAINER_H
 #define CNN_TRAINER_H
 
@@ -19,9 +20,10 @@ struct trainer {
     dml_optim *optim;
     dml_lr schedule;
     uint64_t milestones[TRAINER_MAX_MILESTONES];
-    float *sum;      /* [net->nparam_floats] gradients of earlier passes of a step */
-    bool last_pass;  /* the pass in progress ends the step: gradients go to the reducer */
-    size_t rows;     /* of one pass on this rank */
+    float *sum; /* [net->nparam_floats] gradients of earlier passes of a step */
+    bool
+        last_pass; /* the pass in progress ends the step: gradients go to the reducer */
+    size_t rows;   /* of one pass on this rank */
     uint64_t epoch_steps, step;
     /* Of the newest step, over the global batch. */
     double loss, accuracy, rate;
@@ -52,11 +54,11 @@ dml_status evaluate(struct job *job, struct net *net, dml_loader *loader, size_t
 dml_status evaluate_loader(struct job *job, const dml_images *images, size_t batch,
                            const float *mean, const float *stddev, dml_loader **loader);
 
-/* Make a net for this rank's rows; the same layouts on all ranks or an error. Collective,
- * agreed. */
+/* Make a net for this rank's rows; the same layouts on all ranks or an error.
+ * Collective, agreed. */
 dml_status trainer_make_net(struct job *job, const char *kind,
-                            const struct net_shape *shape, uint64_t seed, double dropout,
-                            struct net **net);
+                            const struct net_shape *shape, uint64_t seed,
+                            double dropout, struct net **net);
 
 double trainer_now_s(void);
 

@@ -35,7 +35,7 @@ static bool is_choice(const char *choices, const char *text)
     size_t length = strlen(text);
     for (const char *at = choices; at; at = strchr(at, '|')) {
         at += *at == '|';
-        if (length > 0 && strncmp(at, text, length) == 0 &&
+        if (length > 0 && !strchr(text, '|') && strncmp(at, text, length) == 0 &&
             (at[length] == '|' || at[length] == '\0'))
             return true;
     }
@@ -91,8 +91,9 @@ static enum cli_result store(const struct cli_command *command,
         if (read_number(option, text, target))
             return CLI_OK;
         return bad(command, error, "--%s needs %s from %.15g to %.15g, not \"%.40s\"",
-                   option->name, option->kind == CLI_INT ? "a whole number" : "a number",
-                   option->min, option->max, text);
+                   option->name,
+                   option->kind == CLI_INT ? "a whole number" : "a number", option->min,
+                   option->max, text);
     }
     return bad(command, error, "--%s cannot be read", option->name);
 }
@@ -161,7 +162,8 @@ enum cli_result cli_parse(const struct cli_command *command, int argc, char **ar
     return CLI_OK;
 }
 
-/* ---- help ----------------------------------------------------------------------------- */
+/* ---- help
+ * ----------------------------------------------------------------------------- */
 
 #define HELP_COLUMN 30
 #define HELP_WIDTH  88
@@ -211,8 +213,9 @@ void cli_help(const struct cli_command *command, FILE *out)
     }
     fprintf(out, "  --help                      this text\n");
     fprintf(out, "\nDefaults stand in [brackets].\n\nexamples:\n%s", command->examples);
-    fprintf(out, "\nexit status: 0 when the work is done; 1 after any failure, with one "
-                 "line\non standard error that says what, where and what to do.\n");
+    fprintf(out,
+            "\nexit status: 0 when the work is done; 1 after any failure, with one "
+            "line\non standard error that says what, where and what to do.\n");
 }
 
 void cli_option_text(const struct cli_option *option, const void *values,
@@ -232,7 +235,8 @@ void cli_option_text(const struct cli_option *option, const void *values,
                  string);
         return;
     case CLI_INT:
-        snprintf(text, CLI_TEXT, "--%s %" PRId64, option->name, *(const int64_t *)target);
+        snprintf(text, CLI_TEXT, "--%s %" PRId64, option->name,
+                 *(const int64_t *)target);
         return;
     case CLI_REAL:
         snprintf(text, CLI_TEXT, "--%s %.17g", option->name, *(const double *)target);

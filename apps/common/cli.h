@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Command lines from one table: what an option is called, where its value goes, its
- * default and its help stand in one place, so that --help, the parser and the comparison
- * over ranks cannot disagree.
+ * default and its help stand in one place, so that --help, the parser and the
+ * comparison over ranks cannot disagree.
  */
 #ifndef APPS_CLI_H
 #define APPS_CLI_H
@@ -14,7 +14,8 @@
 
 enum cli_kind {
     CLI_FLAG,   /* bool; no argument */
-    CLI_STRING, /* const char *, borrowed from argv; NULL when not given and no default */
+    CLI_STRING, /* const char *, borrowed from argv; NULL when not given and no default
+                 */
     CLI_INT,    /* int64_t */
     CLI_REAL,   /* double */
     CLI_CHOICE  /* const char *, one of "a|b|c" */
@@ -22,8 +23,8 @@ enum cli_kind {
 
 /* One option. Numbers whose default is "auto" accept that word, as CLI_AUTO. */
 struct cli_option {
-    const char *group;    /* heading in --help; NULL: as the option before */
-    const char *name;     /* without "--" */
+    const char *group; /* heading in --help; NULL: as the option before */
+    const char *name;  /* without "--" */
     enum cli_kind kind;
     size_t offset;        /* of the target in the options struct */
     const char *fallback; /* default, as it would be typed; NULL: none */
@@ -48,8 +49,8 @@ struct cli_command {
 enum cli_result { CLI_OK, CLI_HELP, CLI_BAD };
 
 /*
- * Fill the struct "values" from defaults and argv[first ...]. On CLI_BAD error holds one
- * line. Options may be written "--name value", "--name=value", and shortened while
+ * Fill the struct "values" from defaults and argv[first ...]. On CLI_BAD error holds
+ * one line. Options may be written "--name value", "--name=value", and shortened while
  * unique.
  */
 enum cli_result cli_parse(const struct cli_command *command, int argc, char **argv,

@@ -81,10 +81,9 @@ dml_status job_agree(struct job *job, dml_status mine)
 {
     int32_t failing = mine == DML_OK ? job->nranks : job->rank;
     int32_t first = failing, status = mine;
-    dml_status sent =
-        mine == DML_ECOMM
-            ? DML_ECOMM
-            : dml_allreduce(&failing, &first, 1, DML_I32, DML_MIN, job->comm);
+    dml_status sent = mine == DML_ECOMM ? DML_ECOMM
+                                        : dml_allreduce(&failing, &first, 1, DML_I32,
+                                                        DML_MIN, job->comm);
     if (sent == DML_OK && first == job->nranks)
         return DML_OK;
     if (sent == DML_OK)
@@ -100,7 +99,8 @@ dml_status job_agree(struct job *job, dml_status mine)
     return (dml_status)status;
 }
 
-/* ---- options over ranks --------------------------------------------------------------- */
+/* ---- options over ranks
+ * --------------------------------------------------------------- */
 
 static uint64_t hash_text(uint64_t hash, const char *text)
 {
@@ -121,7 +121,8 @@ static uint64_t hash_options(const struct cli_command *command, const void *valu
     return hash;
 }
 
-/* The first option that differs from rank 0's; all ranks take part in every broadcast. */
+/* The first option that differs from rank 0's; all ranks take part in every broadcast.
+ */
 static dml_status find_difference(struct job *job, const struct cli_command *command,
                                   const void *values)
 {
@@ -134,10 +135,11 @@ static dml_status find_difference(struct job *job, const struct cli_command *com
         if (status != DML_OK)
             return job_note(job, status);
         if (found == DML_OK && strcmp(first, mine) != 0)
-            found = job_fail(job, DML_EMISMATCH,
-                             "started with %.150s, but rank 0 with %.150s: give all ranks "
-                             "the same options",
-                             mine, first);
+            found =
+                job_fail(job, DML_EMISMATCH,
+                         "started with %.150s, but rank 0 with %.150s: give all ranks "
+                         "the same options",
+                         mine, first);
     }
     return found;
 }
@@ -146,8 +148,7 @@ dml_status job_same_options(struct job *job, const struct cli_command *command,
                             const void *values)
 {
     uint64_t hash = hash_options(command, values), least = 0, most = 0;
-    dml_status status =
-        dml_allreduce(&hash, &least, 1, DML_U64, DML_MIN, job->comm);
+    dml_status status = dml_allreduce(&hash, &least, 1, DML_U64, DML_MIN, job->comm);
     if (status == DML_OK)
         status = dml_allreduce(&hash, &most, 1, DML_U64, DML_MAX, job->comm);
     if (status != DML_OK)
@@ -166,7 +167,8 @@ dml_status job_same_value(struct job *job, uint64_t value, const char *text)
     return job_agree(job, status);
 }
 
-/* ---- threads -------------------------------------------------------------------------- */
+/* ---- threads
+ * -------------------------------------------------------------------------- */
 
 int job_default_threads(void)
 {

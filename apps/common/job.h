@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Begin and end of every app: MPI, context and communicator, and the agreement that lets
- * all ranks fail together. After every stage that may fail on one rank alone, all ranks
- * call job_agree(): the lowest failing rank prints its one line and all leave with the
- * same error, so nobody waits for somebody who is gone.
+ * Begin and end of every app: MPI, context and communicator, and the agreement that
+ * lets all ranks fail together. After every stage that may fail on one rank alone, all
+ * ranks call job_agree(): the lowest failing rank prints its one line and all leave
+ * with the same error, so nobody waits for somebody who is gone.
  */
 #ifndef APPS_JOB_H
 #define APPS_JOB_H

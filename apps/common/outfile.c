@@ -49,8 +49,8 @@ dml_status outfile_open(struct outfile *out, const char *path, char *error,
 
 dml_status outfile_commit(struct outfile *out, char *error, size_t error_bytes)
 {
-    bool good = fflush(out->file) == 0 && !ferror(out->file) &&
-                fsync(fileno(out->file)) == 0;
+    bool good =
+        fflush(out->file) == 0 && !ferror(out->file) && fsync(fileno(out->file)) == 0;
     good = fclose(out->file) == 0 && good;
     out->file = NULL;
     good = good && rename(out->partial, out->path) == 0;

@@ -58,7 +58,8 @@ void progress_bar(struct progress *progress, uint64_t done, uint64_t total,
     for (size_t i = 0; i < BAR_CELLS; i++)
         cells[i] = i < filled ? '=' : i == filled ? '>' : ' ';
     cells[BAR_CELLS] = '\0';
-    printf("\r[%s] %3.0f %% %s\033[K", cells, 100.0 * (double)done / (double)total, text);
+    printf("\r[%s] %3.0f %% %s\033[K", cells, 100.0 * (double)done / (double)total,
+           text);
     fflush(stdout);
     progress->drawn = true;
 }

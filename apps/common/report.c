@@ -17,16 +17,17 @@ dml_status report_write(struct outfile *out, const struct report *report, json_t
         "samples_per_second", report->samples_per_second, "test_metric",
         report->test_metric, "test_value", report->test_value, "bytes_sent",
         (json_int_t)report->bytes_sent, "comm_seconds", report->comm_seconds,
-        "compute_seconds", report->compute_seconds, "wait_seconds", report->wait_seconds,
-        "peak_rss_bytes", (json_int_t)report->peak_rss_bytes);
-    bool good = json && (!extra || json_object_update(json, extra) == 0) &&
-                json_dumpf(json, out->file, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) == 0 &&
-                fputc('\n', out->file) != EOF;
+        "compute_seconds", report->compute_seconds, "wait_seconds",
+        report->wait_seconds, "peak_rss_bytes", (json_int_t)report->peak_rss_bytes);
+    bool good =
+        json && (!extra || json_object_update(json, extra) == 0) &&
+        json_dumpf(json, out->file, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) == 0 &&
+        fputc('\n', out->file) != EOF;
     json_decref(json);
     json_decref(extra);
     if (!good) {
-        snprintf(error, error_bytes, "cannot make the report %s: a figure is not finite",
-                 out->path);
+        snprintf(error, error_bytes,
+                 "cannot make the report %s: a figure is not finite", out->path);
         outfile_cancel(out);
         return DML_ENUMERIC;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The report that every app writes for --report: one JSON object, the same keys for all;
- * see report.c. */
+/* The report that every app writes for --report: one JSON object, the same keys for
+ * all; see report.c. */
 #ifndef APPS_REPORT_H
 #define APPS_REPORT_H
 
@@ -25,7 +25,8 @@ struct report {
     double peak_rss_bytes;  /* maximum over ranks */
 };
 
-/* Write and commit. "extra" holds an app's own keys; taken (freed here), may be NULL. */
+/* Write and commit. "extra" holds an app's own keys; taken (freed here), may be NULL.
+ */
 dml_status report_write(struct outfile *out, const struct report *report, json_t *extra,
                         char *error, size_t error_bytes);
 

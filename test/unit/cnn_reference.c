@@ -27,10 +27,10 @@ static struct tensor new_tensor(int n, int c, int h, int w)
 }
 
 /* Call body(...) for each element of y. */
-#define EACH(y)                                  \
-    for (int n = 0; n < (y).n; n++)              \
-        for (int c = 0; c < (y).c; c++)          \
-            for (int i = 0; i < (y).h; i++)      \
+#define EACH(y)                             \
+    for (int n = 0; n < (y).n; n++)         \
+        for (int c = 0; c < (y).c; c++)     \
+            for (int i = 0; i < (y).h; i++) \
                 for (int j = 0; j < (y).w; j++)
 
 /* Sum of one channel's window times its kernel; outside the image is zero. */
@@ -47,8 +47,9 @@ static double window_sum(const struct tensor *x, int n, int c, const double *wei
     return sum;
 }
 
-struct tensor ref_conv(const struct tensor *x, const double *weights, const double *bias,
-                       int channels, int kernel, int stride, int pad)
+struct tensor ref_conv(const struct tensor *x, const double *weights,
+                       const double *bias, int channels, int kernel, int stride,
+                       int pad)
 {
     struct tensor y = new_tensor(x->n, channels, (x->h + 2 * pad - kernel) / stride + 1,
                                  (x->w + 2 * pad - kernel) / stride + 1);
@@ -56,8 +57,8 @@ struct tensor ref_conv(const struct tensor *x, const double *weights, const doub
     {
         double sum = bias ? bias[c] : 0;
         for (int k = 0; k < x->c; k++)
-            sum += window_sum(x, n, k, weights + (c * x->c + k) * kernel * kernel, kernel,
-                              i * stride - pad, j * stride - pad);
+            sum += window_sum(x, n, k, weights + (c * x->c + k) * kernel * kernel,
+                              kernel, i * stride - pad, j * stride - pad);
         *tensor_at(&y, n, c, i, j) = sum;
     }
     return y;

@@ -18,9 +18,11 @@ struct tensor {
 size_t tensor_count(const struct tensor *t);
 double *tensor_at(const struct tensor *t, int n, int c, int h, int w);
 
-/* Results are new; x is kept. Weights and biases in row-major order, bias may be NULL. */
-struct tensor ref_conv(const struct tensor *x, const double *weights, const double *bias,
-                       int channels, int kernel, int stride, int pad);
+/* Results are new; x is kept. Weights and biases in row-major order, bias may be NULL.
+ */
+struct tensor ref_conv(const struct tensor *x, const double *weights,
+                       const double *bias, int channels, int kernel, int stride,
+                       int pad);
 struct tensor ref_linear(const struct tensor *x, const double *weights,
                          const double *bias, int outputs);
 struct tensor ref_max_pool(const struct tensor *x, int kernel, int stride);

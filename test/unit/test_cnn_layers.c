@@ -11,19 +11,28 @@
  */
 #include "cnn_reference.h"
 #include "nets.h"
+#include "unit.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include "unit.h"
 
 #define TOLERANCE  2e-5
 #define STEP       1e-6
 #define OUTPUTS    3
 #define MAX_CHECKS 40 /* elements looked at in one parameter */
 
-enum kind { CONV, MAX_POOL, AVG_POOL, GLOBAL_POOL, NORM, NORM_RELU, RELU, RESIDUAL, SHRINK };
+enum kind {
+    CONV,
+    MAX_POOL,
+    AVG_POOL,
+    GLOBAL_POOL,
+    NORM,
+    NORM_RELU,
+    RELU,
+    RESIDUAL,
+    SHRINK
+};
 
 struct layer_case {
     const char *name;
@@ -61,7 +70,8 @@ static const struct layer_case cases[] = {
 };
 #define NCASES (sizeof cases / sizeof cases[0])
 
-/* ---- the net and its reference -------------------------------------------------------- */
+/* ---- the net and its reference
+ * -------------------------------------------------------- */
 
 static struct value *build(struct net *net, const struct layer_case *t)
 {
@@ -113,7 +123,8 @@ static double reference(const struct layer_case *t, const struct tensor *input,
     double *const *q = p + 2; /* the layer's */
     switch (t->kind) {
     case CONV:
-        replace(&x, ref_conv(&x, q[0], q[1], t->channels, t->kernel, t->stride, t->pad));
+        replace(&x,
+                ref_conv(&x, q[0], q[1], t->channels, t->kernel, t->stride, t->pad));
         q += 2;
         break;
     case MAX_POOL:
@@ -138,7 +149,8 @@ static double reference(const struct layer_case *t, const struct tensor *input,
     case RESIDUAL:
     case SHRINK:
         side = ref_shortcut(&x, t->channels, t->stride);
-        replace(&x, ref_conv(&x, q[0], NULL, t->channels, t->kernel, t->stride, t->pad));
+        replace(&x,
+                ref_conv(&x, q[0], NULL, t->channels, t->kernel, t->stride, t->pad));
         replace(&x, ref_add(&x, &side));
         replace(&x, ref_relu(&x));
         free(side.v);
@@ -153,7 +165,8 @@ static double reference(const struct layer_case *t, const struct tensor *input,
     return sum;
 }
 
-/* ---- one case ------------------------------------------------------------------------- */
+/* ---- one case
+ * ------------------------------------------------------------------------- */
 
 struct bench {
     struct net *net;
@@ -221,10 +234,11 @@ static void check_param(struct bench *bench, const struct layer_case *t, int i)
     const struct param *param = &bench->net->params[i];
     dnnl_memory_desc_t md;
     float *grad = must(malloc(param->count * sizeof *grad));
-    assert_int_equal(dnn_plain(&bench->net->dnn, param->ndims, param->dims, &md), DML_OK);
-    assert_int_equal(dnn_convert(&bench->net->dnn, &param->md, dnn_data(param->grad), &md,
-                                 grad),
+    assert_int_equal(dnn_plain(&bench->net->dnn, param->ndims, param->dims, &md),
                      DML_OK);
+    assert_int_equal(
+        dnn_convert(&bench->net->dnn, &param->md, dnn_data(param->grad), &md, grad),
+        DML_OK);
     double largest = 0;
     for (size_t k = 0; k < param->count; k++)
         largest = fmax(largest, fabs((double)grad[k]));
@@ -240,8 +254,8 @@ static void check_param(struct bench *bench, const struct layer_case *t, int i)
         /* Batch norm takes a bias in front of it away: its gradient is 0 but for the
          * rounding of terms of size 1. */
         if (!(fabs((double)grad[k] - expected) <= TOLERANCE * fmax(largest, 10)))
-            fail_msg("%s: %s[%zu]: gradient %.9g, expected %.9g (largest %.3g)", t->name,
-                     param->name, k, (double)grad[k], expected, largest);
+            fail_msg("%s: %s[%zu]: gradient %.9g, expected %.9g (largest %.3g)",
+                     t->name, param->name, k, (double)grad[k], expected, largest);
     }
     free(grad);
 }
@@ -276,12 +290,14 @@ static void gradients_are_difference_quotients(void **state)
         run_case(&cases[i]);
 }
 
-/* ---- dropout -------------------------------------------------------------------------- */
+/* ---- dropout
+ * -------------------------------------------------------------------------- */
 
 #define DROP_ROWS  8
 #define DROP_WIDTH 96
 
-/* Layers: linear, dropout, linear; the dropped numbers are those that are 0 after it. */
+/* Layers: linear, dropout, linear; the dropped numbers are those that are 0 after it.
+ */
 static struct net *dropout_net(size_t rows, uint64_t first_row, uint64_t step)
 {
     struct net *net = NULL;
@@ -353,7 +369,8 @@ static void dropout_does_not_depend_on_the_split_of_rows(void **state)
         assert_int_equal(part[i] == 0, whole[DROP_ROWS / 2 * DROP_WIDTH + i] == 0);
 }
 
-/* ---- running averages and misuse ------------------------------------------------------ */
+/* ---- running averages and misuse
+ * ------------------------------------------------------ */
 
 static void tests_use_the_running_averages(void **state)
 {
