@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Finds a data set in a folder and opens it: idx files in MNIST's names, or CIFAR-10
+ * binary files.
+ */
+#include "dataset.h"
+
+#include <glob.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PATH_ROOM 1024
+#define MAX_FILES 64
+
+static const char default_set[] = "fashion-mnist";
+
+/* DIR/NAME or DIR/NAME.gz, whichever is there; else DIR/NAME and false. */
+static bool find_file(const char *dir, const char *name, char path[PATH_ROOM])
+{
+    snprintf(path, PATH_ROOM, "%s/%s.gz", dir, name);
+    if (access(path, F_OK) == 0)
+        return true;
+    path[strlen(path) - 3] = '\0';
+    return access(path, F_OK) == 0;
+}
+
+static dml_status open_idx(struct job *job, const char *dir, const char *part,
+                           dml_images **images)
+{
+    char image_path[PATH_ROOM], label_path[PATH_ROOM], name[64];
+    snprintf(name, sizeof name, "%s-images-idx3-ubyte", part);
+    (void)find_file(dir, name, image_path);
+    snprintf(name, sizeof name, "%s-labels-idx1-ubyte", part);
+    (void)find_file(dir, name, label_path);
+    return job_note(job, dml_images_open_idx(job->ctx, image_path, label_path, images));
+}
+
+static dml_status open_cifar(struct job *job, glob_t *files, dml_images **images)
+{
+    size_t count = files->gl_pathc < MAX_FILES ? files->gl_pathc : MAX_FILES;
+    const char *paths[MAX_FILES];
+    for (size_t i = 0; i < count; i++)
+        paths[i] = files->gl_pathv[i];
+    return job_note(job, dml_images_open_cifar10(job->ctx, paths, count, images));
+}
+
+/* Files of the CIFAR-10 binary format by their usual names; sorted. */
+static bool find_cifar(const char *dir, bool train, glob_t *files)
+{
+    static const char *const names[2][4] = {
+        {"test_batch.bin", "test_batch.bin.gz", "*-test.bin", "*-test.bin.gz"},
+        {"data_batch_*.bin", "data_batch_*.bin.gz", "*-train.bin", "*-train.bin.gz"},
+    };
+    char pattern[PATH_ROOM];
+    for (int i = 0; i < 4; i++) {
+        snprintf(pattern, sizeof pattern, "%s/%s", dir, names[train][i]);
+        if (glob(pattern, 0, NULL, files) == 0)
+            return true;
+        globfree(files);
+    }
+    return false;
+}
+
+static bool has_idx(const char *dir)
+{
+    char path[PATH_ROOM];
+    return find_file(dir, "train-images-idx3-ubyte", path) ||
+           find_file(dir, "t10k-images-idx3-ubyte", path);
+}
+
+static bool has_cifar(const char *dir)
+{
+    glob_t files;
+    bool found = find_cifar(dir, true, &files) || find_cifar(dir, false, &files);
+    if (found)
+        globfree(&files);
+    return found;
+}
+
+/* Try one folder, and add it to the list of those looked at. */
+static bool try_folder(const char *dir, char *looked, size_t looked_bytes)
+{
+    size_t used = strlen(looked);
+    snprintf(looked + used, looked_bytes - used, "%s%s", used ? ", " : "", dir);
+    return has_idx(dir) || has_cifar(dir);
+}
+
+/* A folder, or a data set's name below the usual places. */
+static dml_status find_folder(struct job *job, const char *data, char dir[PATH_ROOM])
+{
+    char looked[CLI_TEXT / 2] = "";
+    const char *set = data ? data : default_set;
+    const char *env = getenv("DML_DATA");
+    const char *const roots[] = {env, "../shared/data", "/usr/share/datasets"};
+    snprintf(dir, PATH_ROOM, "%s", data ? data : env ? env : "");
+    if (dir[0] && try_folder(dir, looked, sizeof looked))
+        return DML_OK;
+    for (size_t i = 0; i < 3; i++) {
+        if (!roots[i] || (data && strchr(data, '/')))
+            continue;
+        snprintf(dir, PATH_ROOM, "%s/%s", roots[i], set);
+        if (try_folder(dir, looked, sizeof looked))
+            return DML_OK;
+    }
+    return job_fail(
+        job, DML_EIO,
+        "no idx or CIFAR-10 files found in: %s; give --data DIR, or install "
+        "the package dataset-fashion-mnist",
+        looked);
+}
+
+static dml_status open_part(struct job *job, const char *dir, bool train,
+                            dml_images **images)
+{
+    glob_t files;
+    if (has_idx(dir))
+        return open_idx(job, dir, train ? "train" : "t10k", images);
+    if (!find_cifar(dir, train, &files))
+        return job_fail(job, DML_EIO, "%s has no %s files of the CIFAR-10 format", dir,
+                        train ? "training" : "test");
+    dml_status status = open_cifar(job, &files, images);
+    globfree(&files);
+    return status;
+}
+
+/* The two parts must fit one net. */
+static dml_status check_parts(struct job *job, const struct dataset *set)
+{
+    dml_images_info test;
+    dml_images_get_info(set->test, &test);
+    if (set->info.channels > DATASET_MAX_CHANNELS)
+        return job_fail(job, DML_EUNSUPPORTED,
+                        "images of %zu channels; at most %d are supported",
+                        set->info.channels, DATASET_MAX_CHANNELS);
+    if (test.channels != set->info.channels || test.height != set->info.height ||
+        test.width != set->info.width)
+        return job_fail(job, DML_EFORMAT,
+                        "test images are %zu x %zu x %zu, training images %zu x %zu x "
+                        "%zu: the two files are of different data sets",
+                        test.channels, test.height, test.width, set->info.channels,
+                        set->info.height, set->info.width);
+    if (test.nclasses > set->info.nclasses)
+        return job_fail(job, DML_EFORMAT,
+                        "the test set has label %zu, but the training set's largest is "
+                        "%zu",
+                        test.nclasses - 1, set->info.nclasses - 1);
+    return DML_OK;
+}
+
+dml_status dataset_open(struct job *job, const char *data, bool with_train,
+                        struct dataset *set)
+{
+    char dir[PATH_ROOM];
+    *set = (struct dataset){0};
+    dml_status status = find_folder(job, data, dir);
+    if (status == DML_OK && with_train)
+        status = open_part(job, dir, true, &set->train);
+    if (status == DML_OK)
+        status = open_part(job, dir, false, &set->test);
+    if (status != DML_OK)
+        return status;
+    dml_images_get_info(with_train ? set->train : set->test, &set->info);
+    status = check_parts(job, set);
+    if (status != DML_OK || !with_train)
+        return status;
+    dml_images_moments(set->train, set->mean, set->stddev);
+    for (size_t c = 0; c < set->info.channels; c++)
+        if (set->stddev[c] <= 0)
+            set->stddev[c] = 1; /* a channel of one colour */
+    return DML_OK;
+}
+
+void dataset_close(struct dataset *set)
+{
+    dml_images_destroy(set->train);
+    dml_images_destroy(set->test);
+    *set = (struct dataset){0};
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ReLU and dropout. Both work in place: neither the layers before them nor their own
+ * backward pass need the input again.
+ */
+#include "net.h"
+
+struct relu {
+    struct layer layer;
+    struct dnn_op forward, backward;
+};
+
+static dml_status relu_forward(struct layer *layer, enum net_mode mode)
+{
+    (void)mode;
+    return dnn_op_run(&layer->net->dnn, &((struct relu *)layer)->forward);
+}
+
+static dml_status relu_backward(struct layer *layer)
+{
+    return dnn_op_run(&layer->net->dnn, &((struct relu *)layer)->backward);
+}
+
+static const struct layer_ops relu_ops = {"relu", relu_forward, relu_backward};
+
+/* The gradient passes where the output is positive; at 0 it is 0. */
+static dml_status setup_relu(struct relu *relu)
+{
+    struct layer *layer = &relu->layer;
+    struct dnn *dnn = &layer->net->dnn;
+    const struct value *x = layer->in[0], *y = layer->out[0];
+    dnnl_eltwise_desc_t desc;
+    DNN_TRY(dnn, dnnl_eltwise_forward_desc_init(&desc, dnnl_forward_training,
+                                                dnnl_eltwise_relu_use_dst_for_bwd,
+                                                &x->md, 0, 0));
+    CNN_TRY(dnn_op_init(dnn, &relu->forward, &desc, NULL));
+    CNN_TRY(dnn_op_in(dnn, &relu->forward, DNNL_ARG_SRC, x->data, NULL));
+    CNN_TRY(dnn_op_out(dnn, &relu->forward, DNNL_ARG_DST, y->data, NULL));
+
+    DNN_TRY(dnn, dnnl_eltwise_backward_desc_init(
+                     &desc, dnnl_eltwise_relu_use_dst_for_bwd, &x->md, &y->md, 0, 0));
+    CNN_TRY(dnn_op_init(dnn, &relu->backward, &desc, &relu->forward));
+    CNN_TRY(dnn_op_in(dnn, &relu->backward, DNNL_ARG_DST, y->data, NULL));
+    CNN_TRY(dnn_op_in(dnn, &relu->backward, DNNL_ARG_DIFF_DST, y->grad, NULL));
+    return dnn_op_out(dnn, &relu->backward, DNNL_ARG_DIFF_SRC, x->grad, NULL);
+}
+
+struct value *net_relu(struct net *net, struct value *x)
+{
+    struct relu *relu = net_add_layer(net, sizeof *relu, &relu_ops, x);
+    if (!relu)
+        return NULL;
+    if (!x->grad) {
+        (void)net_misuse(net, "a net cannot begin with a layer that works in place");
+        return NULL;
+    }
+    relu->layer.out[0] = net_alias_value(net, x);
+    if (!relu->layer.out[0] || setup_relu(relu) != DML_OK)
+        return NULL;
+    return relu->layer.out[0];
+}
+
+/* ---- dropout
+ * -------------------------------------------------------------------------- */
+
+/*
+ * Srivastava et al. 2014, "inverted": in training each number is kept with probability
+ * 1 - p and multiplied by 1 / (1 - p), in tests nothing happens. Whether a number is
+ * kept depends on (seed, layer, step, row of the global batch, place in the row), so on
+ * the net's seed but not on the number of ranks. p is rounded to 1/65536: 64 random
+ * bits serve four numbers.
+ */
+struct dropout {
+    struct layer layer;
+    uint64_t stream;    /* of random numbers, to which the step is added */
+    size_t row_floats;  /* stored floats of one row; rows lie one after the other */
+    uint32_t threshold; /* dropped when 16 random bits are below it */
+    float scale;
+    float *mask; /* [rows][row_floats] 0 or scale */
+};
+
+static void draw_row(const struct dropout *dropout, size_t row)
+{
+    const struct net *net = dropout->layer.net;
+    uint64_t stream = dropout->stream + net->step;
+    uint64_t groups = (dropout->row_floats + 3) / 4;
+    uint64_t first = (net->first_row + row) * groups;
+    float *mask = dropout->mask + row * dropout->row_floats;
+    for (size_t i = 0; i < dropout->row_floats; i += 4) {
+        uint64_t bits = dml_rng_u64(net->seed, stream, first + i / 4);
+        for (size_t k = i; k < i + 4 && k < dropout->row_floats; k++, bits >>= 16)
+            mask[k] = (bits & 0xffff) < dropout->threshold ? 0 : dropout->scale;
+    }
+}
+
+static void multiply(float *data, const float *mask, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        data[i] *= mask[i];
+}
+
+static dml_status dropout_forward(struct layer *layer, enum net_mode mode)
+{
+    struct dropout *dropout = (struct dropout *)layer;
+    size_t rows = (size_t)layer->in[0]->dims[0];
+    if (mode == NET_TEST)
+        return DML_OK;
+    for (size_t row = 0; row < rows; row++)
+        draw_row(dropout, row);
+    multiply(dnn_data(layer->out[0]->data), dropout->mask, rows * dropout->row_floats);
+    return DML_OK;
+}
+
+static dml_status dropout_backward(struct layer *layer)
+{
+    struct dropout *dropout = (struct dropout *)layer;
+    multiply(dnn_data(layer->in[0]->grad), dropout->mask,
+             (size_t)layer->in[0]->dims[0] * dropout->row_floats);
+    return DML_OK;
+}
+
+static const struct layer_ops dropout_ops = {"dropout", dropout_forward,
+                                             dropout_backward};
+
+struct value *net_dropout(struct net *net, struct value *x, double probability)
+{
+    if (probability <= 0)
+        return x;
+    struct dropout *dropout = net_add_layer(net, sizeof *dropout, &dropout_ops, x);
+    if (!dropout)
+        return NULL;
+    if (!x->grad || probability >= 1) {
+        (void)net_misuse(net,
+                         "dropout needs a probability below 1 and a layer before it");
+        return NULL;
+    }
+    size_t bytes = dnnl_memory_desc_get_size(&x->md);
+    dropout->stream = (uint64_t)net->nlayers << 40; /* above those of the parameters */
+    dropout->row_floats = bytes / sizeof(float) / (size_t)x->dims[0];
+    dropout->threshold = (uint32_t)(probability * 65536 + 0.5);
+    dropout->scale = (float)(65536.0 / (65536.0 - dropout->threshold));
+    dropout->mask = dnn_alloc(&net->dnn, bytes);
+    dropout->layer.out[0] = net_alias_value(net, x);
+    return dropout->mask ? dropout->layer.out[0] : NULL;
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What residual nets need: fork (one value read twice), add, and the shortcut that
+ * changes shape without parameters.
+ * Source: He, Zhang, Ren and Sun 2016, equation 1, and option A of section 3.3.
+ */
+#include "net.h"
+
+#include <string.h>
+
+/* ---- fork
+ * ----------------------------------------------------------------------------- */
+
+/* Both outputs are the input's memory; in the backward pass their gradients add up. */
+struct fork {
+    struct layer layer;
+    struct dnn_op backward;
+};
+
+static dml_status do_nothing(struct layer *layer, enum net_mode mode)
+{
+    (void)layer;
+    (void)mode;
+    return DML_OK;
+}
+
+static dml_status fork_backward(struct layer *layer)
+{
+    return dnn_op_run(&layer->net->dnn, &((struct fork *)layer)->backward);
+}
+
+static const struct layer_ops fork_ops = {"fork", do_nothing, fork_backward};
+
+/* total = total + term, in place. */
+static dml_status setup_sum(struct dnn *dnn, struct dnn_op *op,
+                            const dnnl_memory_desc_t *md, dnnl_memory_t total,
+                            dnnl_memory_t term)
+{
+    dnnl_binary_desc_t desc;
+    DNN_TRY(dnn, dnnl_binary_desc_init(&desc, dnnl_binary_add, md, md, md));
+    CNN_TRY(dnn_op_init(dnn, op, &desc, NULL));
+    CNN_TRY(dnn_op_in(dnn, op, DNNL_ARG_SRC_0, total, NULL));
+    CNN_TRY(dnn_op_in(dnn, op, DNNL_ARG_SRC_1, term, NULL));
+    return dnn_op_out(dnn, op, DNNL_ARG_DST, total, NULL);
+}
+
+struct value *net_fork(struct net *net, struct value *x, struct value **second)
+{
+    struct fork *fork = net_add_layer(net, sizeof *fork, &fork_ops, x);
+    *second = NULL;
+    if (!fork)
+        return NULL;
+    if (!x->grad) {
+        (void)net_misuse(net, "a net cannot begin with a fork");
+        return NULL;
+    }
+    struct value *a = net_alias_value(net, x);
+    struct value *b = net_add_value(net, x->ndims, x->dims, &x->md);
+    if (!a || !b)
+        return NULL;
+    b->data_group = x->data_group;
+    if (setup_sum(&net->dnn, &fork->backward, &x->md, a->grad, b->grad) != DML_OK)
+        return NULL;
+    fork->layer.out[0] = a;
+    fork->layer.out[1] = b;
+    *second = b;
+    return a;
+}
+
+/* ---- add
+ * ------------------------------------------------------------------------------ */
+
+/* The sum is written over the first term; both terms get the sum's gradient. */
+struct add {
+    struct layer layer;
+    struct dnn_op forward;
+};
+
+static dml_status add_forward(struct layer *layer, enum net_mode mode)
+{
+    (void)mode;
+    return dnn_op_run(&layer->net->dnn, &((struct add *)layer)->forward);
+}
+
+static dml_status add_backward(struct layer *layer)
+{
+    (void)layer; /* one memory is the gradient of all three */
+    return DML_OK;
+}
+
+static const struct layer_ops add_ops = {"add", add_forward, add_backward};
+
+struct value *net_add(struct net *net, struct value *x, struct value *y)
+{
+    struct add *add = net_add_layer(net, sizeof *add, &add_ops, x);
+    if (!add || !y)
+        return NULL;
+    if (!dnnl_memory_desc_equal(&x->md, &y->md)) {
+        (void)net_misuse(net, "the terms of a sum differ in shape or layout");
+        return NULL;
+    }
+    int group = y->grad_group;
+    for (int i = 0; i < net->nvalues; i++)
+        if (net->values[i].grad_group == group)
+            net->values[i].grad_group = x->grad_group;
+    add->layer.in[1] = y;
+    add->layer.out[0] = net_alias_value(net, x);
+    if (!add->layer.out[0] ||
+        setup_sum(&net->dnn, &add->forward, &x->md, x->data, y->data) != DML_OK)
+        return NULL;
+    return add->layer.out[0];
+}
+
+/* ---- shortcut
+ * ------------------------------------------------------------------------- */
+
+/* Copies between a view of every stride-th pixel of the input and the first channels of
+ * the output; the other channels stay zero. */
+struct shortcut {
+    struct layer layer;
+    struct dnn_reorder forward, backward;
+    size_t in_bytes;
+};
+
+static dml_status shortcut_forward(struct layer *layer, enum net_mode mode)
+{
+    (void)mode;
+    return dnn_reorder_run(&layer->net->dnn, &((struct shortcut *)layer)->forward);
+}
+
+static dml_status shortcut_backward(struct layer *layer)
+{
+    const struct shortcut *shortcut = (struct shortcut *)layer;
+    memset(dnn_data(layer->in[0]->grad), 0, shortcut->in_bytes);
+    return dnn_reorder_run(&layer->net->dnn, &shortcut->backward);
+}
+
+static const struct layer_ops shortcut_ops = {"shortcut", shortcut_forward,
+                                              shortcut_backward};
+
+/* A memory object over the same data in another layout; it is placed with the value. */
+static dml_status setup_copies(struct shortcut *shortcut, int stride)
+{
+    struct layer *layer = &shortcut->layer;
+    struct net *net = layer->net;
+    const struct value *x = layer->in[0], *y = layer->out[0];
+    dnnl_memory_desc_t thin = x->md, part;
+    for (int d = 2; d < 4; d++) {
+        thin.dims[d] = thin.padded_dims[d] = y->dims[d];
+        thin.format_desc.blocking.strides[d] *= stride;
+    }
+    const dnnl_dims_t offsets = {0};
+    DNN_TRY(&net->dnn,
+            dnnl_memory_desc_init_submemory(&part, &y->md, thin.dims, offsets));
+    struct value *from = net_add_value(net, 4, thin.dims, &thin);
+    struct value *to = net_add_value(net, 4, thin.dims, &part);
+    if (!from || !to)
+        return DML_EINVAL;
+    from->data_group = x->data_group;
+    from->grad_group = x->grad_group;
+    to->data_group = y->data_group;
+    to->grad_group = y->grad_group;
+    CNN_TRY(dnn_reorder_init(&net->dnn, &shortcut->forward, &thin, from->data, &part,
+                             to->data));
+    return dnn_reorder_init(&net->dnn, &shortcut->backward, &part, to->grad, &thin,
+                            from->grad);
+}
+
+struct value *net_shortcut(struct net *net, struct value *x, int channels, int stride)
+{
+    struct shortcut *shortcut = net_add_layer(net, sizeof *shortcut, &shortcut_ops, x);
+    if (!shortcut)
+        return NULL;
+    if (x->ndims != 4 || !x->grad || channels < x->dims[1]) {
+        (void)net_misuse(net, "a shortcut cannot drop channels or begin a net");
+        return NULL;
+    }
+    const dnnl_dims_t dims = {x->dims[0], channels, (x->dims[2] + stride - 1) / stride,
+                              (x->dims[3] + stride - 1) / stride};
+    dnnl_memory_desc_t md;
+    dnnl_format_tag_t tag = x->md.format_desc.blocking.inner_nblks == 0 ? dnnl_nchw
+                            : x->md.format_desc.blocking.inner_blks[0] == 16
+                                ? dnnl_nChw16c
+                                : dnnl_nChw8c;
+    if (dnnl_memory_desc_init_by_tag(&md, 4, dims, dnnl_f32, tag) != dnnl_success) {
+        (void)net_misuse(net, "a shortcut's input has an unexpected layout");
+        return NULL;
+    }
+    shortcut->in_bytes = dnnl_memory_desc_get_size(&x->md);
+    shortcut->layer.out[0] = net_add_value(net, 4, dims, &md);
+    if (!shortcut->layer.out[0] || setup_copies(shortcut, stride) != DML_OK)
+        return NULL;
+    return shortcut->layer.out[0];
+}

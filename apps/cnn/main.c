@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * dml-cnn: convolutional networks trained data-parallel over MPI.
+ */
+#include "commands.h"
+
+#include <omp.h>
+#include <string.h>
+
+static const struct command {
+    const struct cli_command *cli;
+    dml_status (*run)(const struct cnn_run *run);
+} commands[] = {
+    {&cnn_train_command, cnn_train},
+    {&cnn_test_command, cnn_test},
+};
+#define NCOMMANDS (sizeof commands / sizeof commands[0])
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; name && i < NCOMMANDS; i++)
+        if (strcmp(commands[i].cli->name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static void print_usage(FILE *out)
+{
+    fprintf(out, "usage: dml-cnn COMMAND [options]\n\ncommands:\n");
+    for (size_t i = 0; i < NCOMMANDS; i++)
+        fprintf(out, "  %-7s %s\n", commands[i].cli->name, commands[i].cli->summary);
+    fprintf(out, "\nnets:\n");
+    for (size_t i = 0; nets_at(i); i++)
+        fprintf(out, "  %-9s %s\n", nets_at(i)->name, nets_at(i)->text);
+    fprintf(out, "\nTry dml-cnn train --help, or: mpirun -n 2 dml-cnn train\n");
+}
+
+/* All ranks have their options: compare them, set threads, work. */
+static dml_status run_command(struct job *job, const struct command *command,
+                              struct cnn_options *options)
+{
+    struct cnn_run run = {.job = job, .options = options};
+    CNN_TRY(job_same_value(job, (uint64_t)(command - commands),
+                           "started with another command than rank 0"));
+    CNN_TRY(job_same_options(job, command->cli, options));
+    int share = job_default_threads();
+    run.threads = options->threads == CLI_AUTO ? share : (int)options->threads;
+    omp_set_num_threads(run.threads);
+    return command->run(&run);
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : NULL;
+    const struct command *command = find_command(name);
+    struct cnn_options options = {0};
+    char error[CLI_TEXT] = "";
+    enum cli_result parsed = CLI_BAD;
+    if (command)
+        parsed = cli_parse(command->cli, argc, argv, 2, &options, error);
+    else if (name && (strcmp(name, "--help") == 0 || strcmp(name, "help") == 0))
+        parsed = CLI_HELP;
+    else if (name)
+        snprintf(error, sizeof error, "unknown command \"%.60s\"; see dml-cnn --help",
+                 name);
+    else
+        snprintf(error, sizeof error, "which command? see dml-cnn --help");
+
+    /* Help needs no MPI; of several processes one prints it. */
+    if (parsed == CLI_HELP) {
+        if (job_launcher_rank() == 0 && command)
+            cli_help(command->cli, stdout);
+        else if (job_launcher_rank() == 0)
+            print_usage(stdout);
+        return 0;
+    }
+    struct job job;
+    dml_status status = job_begin(&job, "dml-cnn");
+    if (status == DML_OK)
+        status = job_agree(
+            &job, parsed == CLI_OK ? DML_OK : job_fail(&job, DML_EINVAL, "%s", error));
+    if (status == DML_OK)
+        status = run_command(&job, command, &options);
+    return job_end(&job, status);
+}

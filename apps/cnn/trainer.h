@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Steps of data-parallel training, and tests by all ranks; see trainer.c, evaluate.c.
+ */
+#ifndef CNN_TRAINER_H
+#define CNN_TRAINER_H
+
+#include "../common/job.h"
+#include "dataset.h"
+#include "nets.h"
+#include "options.h"
+
+#define TRAINER_MAX_MILESTONES 16
+
+struct trainer {
+    struct job *job;
+    const struct cnn_options *options;
+    struct net *net;
+    dml_loader *loader;
+    dml_reducer *reducer;
+    dml_optim *optim;
+    dml_lr schedule;
+    uint64_t milestones[TRAINER_MAX_MILESTONES];
+    float *sum; /* [net->nparam_floats] gradients of earlier passes of a step */
+    bool
+        last_pass; /* the pass in progress ends the step: gradients go to the reducer */
+    size_t rows;   /* of one pass on this rank */
+    uint64_t epoch_steps, step;
+    /* Of the newest step, over the global batch. */
+    double loss, accuracy, rate;
+    /* Seconds on this rank since the start. */
+    double step_s, data_s, comm_s;
+};
+
+/* What a test found, over the whole test set. */
+struct test_result {
+    double loss, accuracy;
+};
+
+/* Collective; on failure the line has been printed. Destroy in any case. */
+dml_status trainer_create(struct job *job, const struct cnn_options *options,
+                          const struct dataset *set, struct trainer *trainer);
+void trainer_destroy(struct trainer *trainer);
+
+/* One step: forward, backward with averaging, update. Collective. DML_ENUMERIC, on all
+ * ranks at once and with the parameters untouched, when the loss is not finite. */
+dml_status trainer_step(struct trainer *trainer);
+
+/* Test by all ranks, each on its share; the running averages of batch normalisation are
+ * first averaged over the ranks. rows: of one pass on this rank. Collective. */
+dml_status evaluate(struct job *job, struct net *net, dml_loader *loader, size_t rows,
+                    struct test_result *result);
+
+/* The loader of a test set for evaluate(). */
+dml_status evaluate_loader(struct job *job, const dml_images *images, size_t batch,
+                           const float *mean, const float *stddev, dml_loader **loader);
+
+/* Make a net for this rank's rows; the same layouts on all ranks or an error.
+ * Collective, agreed. */
+dml_status trainer_make_net(struct job *job, const char *kind,
+                            const struct net_shape *shape, uint64_t seed,
+                            double dropout, struct net **net);
+
+double trainer_now_s(void);
+
+#endif

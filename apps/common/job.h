@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Begin and end of every app: MPI, context and communicator, and the agreement that
+ * lets all ranks fail together. After every stage that may fail on one rank alone, all
+ * ranks call job_agree(): the lowest failing rank prints its one line and all leave
+ * with the same error, so nobody waits for somebody who is gone.
+ */
+#ifndef APPS_JOB_H
+#define APPS_JOB_H
+
+#include "cli.h"
+
+#include <stdbool.h>
+
+struct job {
+    const char *app;
+    dml_ctx *ctx;
+    dml_comm *comm;
+    int rank, nranks;
+    bool mpi_begun;
+    char error[CLI_TEXT]; /* this rank's line, for job_agree() */
+};
+
+/* The number that the launcher gave this process, 0 without one: known before, and
+ * without, MPI. Only number 0 should print what all processes would print. */
+int job_launcher_rank(void);
+
+/* Initialise MPI and make context and communicator. On failure the line is printed. */
+dml_status job_begin(struct job *job, const char *app);
+
+/* Record a failure and return it: "return job_fail(job, DML_EIO, "...")". */
+dml_status job_fail(struct job *job, dml_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Record the context's last error, or the status's text when it has none, and return
+ * the status; DML_OK passes. */
+dml_status job_note(struct job *job, dml_status status);
+
+/* Collective: DML_OK when "mine" is DML_OK on all ranks; else the lowest failing rank
+ * prints its line, and its status is returned on all. */
+dml_status job_agree(struct job *job, dml_status mine);
+
+/* Collective: the same options on all ranks? The first rank that differs from rank 0
+ * prints the first option that does, with both values. Collective. */
+dml_status job_same_options(struct job *job, const struct cli_command *command,
+                            const void *values);
+
+/* Collective: is a number equal on all ranks? If not, the first rank that differs from
+ * rank 0 prints "text", and DML_EMISMATCH is returned on all. */
+dml_status job_same_value(struct job *job, uint64_t value, const char *text);
+
+/* Threads for this rank: the processors it may run on, shared with the other ranks of
+ * the node that may run on the same ones. Collective over all processes. */
+int job_default_threads(void);
+
+/* End MPI. Returns the exit status for main(): 0 for DML_OK, else 1. After a failure of
+ * message passing itself the whole job is aborted, because others may wait. */
+int job_end(struct job *job, dml_status status);
+
+#endif

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Every layer of dml-cnn: its output, and the gradients by its parameters and by its
+ * input, against central differences of a second implementation in double precision.
+ *
+ * A case is a net: a 1 x 1 convolution (whose weights' gradients depend on the tested
+ * layer's data gradient), the layer, a fully connected layer, and the objective
+ * sum(r * logits) with random r. With h = 1e-6 the difference quotient in double is
+ * exact to 1e-8 or so of the largest gradient; single precision computes sums of up to
+ * a few thousand terms, so 2e-5 of the largest gradient is allowed.
+ */
+#include "cnn_reference.h"
+#include "nets.h"
+#include "unit.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define TOLERANCE  2e-5
+#define STEP       1e-6
+#define OUTPUTS    3
+#define MAX_CHECKS 40 /* elements looked at in one parameter */
+
+enum kind {
+    CONV,
+    MAX_POOL,
+    AVG_POOL,
+    GLOBAL_POOL,
+    NORM,
+    NORM_RELU,
+    RELU,
+    RESIDUAL,
+    SHRINK
+};
+
+struct layer_case {
+    const char *name;
+    enum kind kind;
+    int rows, inputs, height, width; /* of the net's input */
+    int carried;                     /* channels that the tested layer sees */
+    int channels, kernel, stride, pad;
+};
+
+static const struct layer_case cases[] = {
+    {"conv 3x3", CONV, 2, 1, 6, 5, 3, 5, 3, 1, 1},
+    {"conv 3x3, blocked channels", CONV, 2, 3, 7, 7, 16, 32, 3, 1, 1},
+    {"conv 3x3, odd channels", CONV, 3, 2, 5, 9, 17, 19, 3, 1, 1},
+    {"conv 1x1 stride 2", CONV, 2, 3, 7, 6, 16, 16, 1, 2, 0},
+    {"conv 3x3 stride 2", CONV, 2, 1, 8, 8, 16, 32, 3, 2, 1},
+    {"conv 5x5 no pad", CONV, 1, 1, 6, 7, 4, 4, 5, 1, 0},
+    {"conv whole image", CONV, 2, 1, 4, 4, 8, 8, 4, 1, 0},
+    {"max pool 2", MAX_POOL, 2, 1, 6, 6, 16, 0, 2, 2, 0},
+    {"max pool 2, odd", MAX_POOL, 3, 2, 7, 5, 5, 0, 2, 2, 0},
+    {"max pool 3 stride 2", MAX_POOL, 2, 1, 7, 7, 16, 0, 3, 2, 0},
+    {"average pool 2", AVG_POOL, 2, 1, 6, 4, 16, 0, 2, 2, 0},
+    {"average pool 3, overlapping", AVG_POOL, 1, 1, 5, 6, 3, 0, 3, 1, 0},
+    {"global pool", GLOBAL_POOL, 2, 1, 5, 7, 16, 0, 0, 0, 0},
+    {"global pool, odd channels", GLOBAL_POOL, 3, 1, 3, 4, 7, 0, 0, 0, 0},
+    {"batch norm", NORM, 4, 1, 4, 4, 16, 0, 0, 0, 0},
+    {"batch norm, odd channels", NORM, 3, 2, 5, 3, 5, 0, 0, 0, 0},
+    {"batch norm + relu", NORM_RELU, 4, 1, 4, 5, 16, 0, 0, 0, 0},
+    {"batch norm + relu, odd channels", NORM_RELU, 3, 1, 5, 3, 3, 0, 0, 0, 0},
+    {"relu", RELU, 2, 1, 5, 5, 16, 0, 0, 0, 0},
+    {"relu, odd channels", RELU, 1, 1, 3, 7, 3, 0, 0, 0, 0},
+    {"residual", RESIDUAL, 2, 1, 5, 6, 16, 16, 3, 1, 1},
+    {"residual, odd channels", RESIDUAL, 2, 1, 5, 6, 6, 6, 3, 1, 1},
+    {"residual that shrinks", SHRINK, 2, 1, 6, 6, 16, 32, 3, 2, 1},
+    {"residual that shrinks, odd size", SHRINK, 2, 1, 7, 5, 16, 32, 3, 2, 1},
+};
+#define NCASES (sizeof cases / sizeof cases[0])
+
+/* ---- the net and its reference
+ * -------------------------------------------------------- */
+
+static struct value *build(struct net *net, const struct layer_case *t)
+{
+    struct value *side = NULL;
+    struct value *x = net_conv(net, net->input, t->carried, 1, 1, 0, true);
+    switch (t->kind) {
+    case CONV:
+        x = net_conv(net, x, t->channels, t->kernel, t->stride, t->pad, true);
+        break;
+    case MAX_POOL:
+        x = net_max_pool(net, x, t->kernel, t->stride);
+        break;
+    case AVG_POOL:
+        x = net_avg_pool(net, x, t->kernel, t->stride);
+        break;
+    case GLOBAL_POOL:
+        x = net_global_pool(net, x);
+        break;
+    case NORM:
+    case NORM_RELU:
+        x = net_batch_norm(net, x, t->kind == NORM_RELU);
+        break;
+    case RELU:
+        x = net_relu(net, x);
+        break;
+    case RESIDUAL:
+    case SHRINK:
+        x = net_fork(net, x, &side);
+        x = net_conv(net, x, t->channels, t->kernel, t->stride, t->pad, false);
+        if (t->kind == SHRINK)
+            side = net_shortcut(net, side, t->channels, t->stride);
+        x = net_relu(net, net_add(net, x, side));
+        break;
+    }
+    return net_linear(net, x, OUTPUTS);
+}
+
+static void replace(struct tensor *x, struct tensor y)
+{
+    free(x->v);
+    *x = y;
+}
+
+/* The objective, of parameters p[] in the net's order. */
+static double reference(const struct layer_case *t, const struct tensor *input,
+                        double *const *p, const double *r)
+{
+    struct tensor x = ref_conv(input, p[0], p[1], t->carried, 1, 1, 0), side = {0};
+    double *const *q = p + 2; /* the layer's */
+    switch (t->kind) {
+    case CONV:
+        replace(&x,
+                ref_conv(&x, q[0], q[1], t->channels, t->kernel, t->stride, t->pad));
+        q += 2;
+        break;
+    case MAX_POOL:
+        replace(&x, ref_max_pool(&x, t->kernel, t->stride));
+        break;
+    case AVG_POOL:
+        replace(&x, ref_avg_pool(&x, t->kernel, t->stride));
+        break;
+    case GLOBAL_POOL:
+        replace(&x, ref_global_pool(&x));
+        break;
+    case NORM:
+    case NORM_RELU:
+        replace(&x, ref_batch_norm(&x, q[0], q[1], 1e-5));
+        if (t->kind == NORM_RELU)
+            replace(&x, ref_relu(&x));
+        q += 2;
+        break;
+    case RELU:
+        replace(&x, ref_relu(&x));
+        break;
+    case RESIDUAL:
+    case SHRINK:
+        side = ref_shortcut(&x, t->channels, t->stride);
+        replace(&x,
+                ref_conv(&x, q[0], NULL, t->channels, t->kernel, t->stride, t->pad));
+        replace(&x, ref_add(&x, &side));
+        replace(&x, ref_relu(&x));
+        free(side.v);
+        q += 1;
+        break;
+    }
+    replace(&x, ref_linear(&x, q[0], q[1], OUTPUTS));
+    double sum = 0;
+    for (size_t i = 0; i < tensor_count(&x); i++)
+        sum += r[i] * x.v[i];
+    free(x.v);
+    return sum;
+}
+
+/* ---- one case
+ * ------------------------------------------------------------------------- */
+
+struct bench {
+    struct net *net;
+    struct tensor input;
+    double *params[NET_MAX_PARAMS]; /* row-major copies */
+    double *r;                      /* [rows * OUTPUTS] */
+};
+
+static void *must(void *pointer)
+{
+    assert_non_null(pointer);
+    return pointer;
+}
+
+/* Random parameters: initial ones hold zeros, for which mistakes could hide. */
+static void fill_params(struct bench *bench)
+{
+    for (int i = 0; i < bench->net->nparams; i++) {
+        size_t count = bench->net->params[i].count;
+        float *plain = must(malloc(count * sizeof *plain));
+        bench->params[i] = must(malloc(count * sizeof *bench->params[i]));
+        for (size_t k = 0; k < count; k++) {
+            plain[k] = (float)dml_rng_normal(7, 100 + (uint64_t)i, k);
+            bench->params[i][k] = (double)plain[k];
+        }
+        assert_int_equal(net_set_param(bench->net, i, plain), DML_OK);
+        free(plain);
+    }
+}
+
+static void run_passes(struct bench *bench)
+{
+    struct net *net = bench->net;
+    size_t count = tensor_count(&bench->input), nlogits = net->shape.rows * OUTPUTS;
+    float *images = must(malloc(count * sizeof *images));
+    float *grad = dnn_data(net->output->grad);
+    for (size_t i = 0; i < count; i++) {
+        images[i] = (float)dml_rng_normal(7, 1, i);
+        bench->input.v[i] = (double)images[i];
+    }
+    for (size_t i = 0; i < nlogits; i++) {
+        grad[i] = (float)dml_rng_normal(7, 2, i);
+        bench->r[i] = (double)grad[i];
+    }
+    assert_int_equal(net_forward(net, NET_TRAIN, images), DML_OK);
+    assert_int_equal(net_backward(net, NULL, NULL), DML_OK);
+    free(images);
+}
+
+static void check_output(struct bench *bench, const struct layer_case *t)
+{
+    const float *logits = dnn_data(bench->net->output->data);
+    double sum = 0, scale = 0;
+    for (size_t i = 0; i < bench->net->shape.rows * OUTPUTS; i++) {
+        sum += bench->r[i] * (double)logits[i];
+        scale += fabs(bench->r[i] * (double)logits[i]);
+    }
+    double expected = reference(t, &bench->input, bench->params, bench->r);
+    if (!(fabs(sum - expected) <= TOLERANCE * scale))
+        fail_msg("%s: objective %.9g, expected %.9g", t->name, sum, expected);
+}
+
+static void check_param(struct bench *bench, const struct layer_case *t, int i)
+{
+    const struct param *param = &bench->net->params[i];
+    dnnl_memory_desc_t md;
+    float *grad = must(malloc(param->count * sizeof *grad));
+    assert_int_equal(dnn_plain(&bench->net->dnn, param->ndims, param->dims, &md),
+                     DML_OK);
+    assert_int_equal(
+        dnn_convert(&bench->net->dnn, &param->md, dnn_data(param->grad), &md, grad),
+        DML_OK);
+    double largest = 0;
+    for (size_t k = 0; k < param->count; k++)
+        largest = fmax(largest, fabs((double)grad[k]));
+    size_t stride = param->count / MAX_CHECKS + 1;
+    for (size_t k = 0; k < param->count; k += stride) {
+        double *at = &bench->params[i][k], kept = *at;
+        *at = kept + STEP;
+        double above = reference(t, &bench->input, bench->params, bench->r);
+        *at = kept - STEP;
+        double below = reference(t, &bench->input, bench->params, bench->r);
+        *at = kept;
+        double expected = (above - below) / (2 * STEP);
+        /* Batch norm takes a bias in front of it away: its gradient is 0 but for the
+         * rounding of terms of size 1. */
+        if (!(fabs((double)grad[k] - expected) <= TOLERANCE * fmax(largest, 10)))
+            fail_msg("%s: %s[%zu]: gradient %.9g, expected %.9g (largest %.3g)",
+                     t->name, param->name, k, (double)grad[k], expected, largest);
+    }
+    free(grad);
+}
+
+static void run_case(const struct layer_case *t)
+{
+    struct bench bench = {.input = {t->rows, t->inputs, t->height, t->width, NULL}};
+    struct net_shape shape = {(size_t)t->rows, (size_t)t->inputs, (size_t)t->height,
+                              (size_t)t->width, OUTPUTS};
+    assert_int_equal(net_create(&shape, 1, 0, &bench.net), DML_OK);
+    dml_status status = net_finish(bench.net, build(bench.net, t));
+    if (status != DML_OK)
+        fail_msg("%s: %s", t->name, net_error(bench.net));
+    bench.input.v = must(malloc(tensor_count(&bench.input) * sizeof(double)));
+    bench.r = must(malloc(shape.rows * OUTPUTS * sizeof *bench.r));
+    fill_params(&bench);
+    run_passes(&bench);
+    check_output(&bench, t);
+    for (int i = 0; i < bench.net->nparams; i++)
+        check_param(&bench, t, i);
+    for (int i = 0; i < bench.net->nparams; i++)
+        free(bench.params[i]);
+    free(bench.input.v);
+    free(bench.r);
+    net_destroy(bench.net);
+}
+
+static void gradients_are_difference_quotients(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < NCASES; i++)
+        run_case(&cases[i]);
+}
+
+/* ---- dropout
+ * -------------------------------------------------------------------------- */
+
+#define DROP_ROWS  8
+#define DROP_WIDTH 96
+
+/* Layers: linear, dropout, linear; the dropped numbers are those that are 0 after it.
+ */
+static struct net *dropout_net(size_t rows, uint64_t first_row, uint64_t step)
+{
+    struct net *net = NULL;
+    struct net_shape shape = {rows, 1, 4, 4, OUTPUTS};
+    assert_int_equal(net_create(&shape, 5, 0, &net), DML_OK);
+    struct value *x = net_conv(net, net->input, DROP_WIDTH, 4, 1, 0, true);
+    x = net_dropout(net, x, 0.25);
+    assert_int_equal(net_finish(net, net_linear(net, x, OUTPUTS)), DML_OK);
+    net->first_row = first_row;
+    net->step = step;
+    return net;
+}
+
+static void forward_ones(struct net *net, enum net_mode mode, float *out, size_t rows)
+{
+    float images[DROP_ROWS * 16];
+    for (size_t i = 0; i < DROP_ROWS * 16; i++)
+        images[i] = 1;
+    assert_int_equal(net_forward(net, mode, images), DML_OK);
+    const float *data = dnn_data(net->layers[1]->out[0]->data);
+    for (size_t i = 0; i < rows * DROP_WIDTH; i++)
+        out[i] = data[i];
+}
+
+static void dropout_drops_a_share_and_keeps_the_mean(void **state)
+{
+    (void)state;
+    float kept[DROP_ROWS * DROP_WIDTH], dropped[DROP_ROWS * DROP_WIDTH];
+    struct net *net = dropout_net(DROP_ROWS, 0, 3);
+    forward_ones(net, NET_TEST, kept, DROP_ROWS);
+    forward_ones(net, NET_TRAIN, dropped, DROP_ROWS);
+    size_t zeros = 0;
+    for (size_t i = 0; i < DROP_ROWS * DROP_WIDTH; i++) {
+        zeros += dropped[i] == 0;
+        if (dropped[i] != 0)
+            assert_true(fabsf(dropped[i] - kept[i] / 0.75f) <= 1e-5f * fabsf(kept[i]));
+    }
+    /* 768 numbers, p = 1/4: 192 with standard deviation 12. */
+    assert_in_range(zeros, 192 - 60, 192 + 60);
+    /* The gradient passes where the number did. */
+    float *grad = dnn_data(net->output->grad);
+    for (size_t i = 0; i < DROP_ROWS * OUTPUTS; i++)
+        grad[i] = 1;
+    assert_int_equal(net_backward(net, NULL, NULL), DML_OK);
+    const float *back = dnn_data(net->layers[1]->in[0]->grad);
+    for (size_t i = 0; i < DROP_ROWS * DROP_WIDTH; i++)
+        assert_int_equal(back[i] == 0, dropped[i] == 0);
+    net_destroy(net);
+}
+
+static void dropout_does_not_depend_on_the_split_of_rows(void **state)
+{
+    (void)state;
+    float whole[DROP_ROWS * DROP_WIDTH], part[DROP_ROWS * DROP_WIDTH];
+    float other[DROP_ROWS * DROP_WIDTH];
+    struct net *net = dropout_net(DROP_ROWS, 0, 3);
+    forward_ones(net, NET_TRAIN, whole, DROP_ROWS);
+    net->step = 4;
+    forward_ones(net, NET_TRAIN, other, DROP_ROWS);
+    net_destroy(net);
+    net = dropout_net(DROP_ROWS / 2, DROP_ROWS / 2, 3);
+    forward_ones(net, NET_TRAIN, part, DROP_ROWS / 2);
+    net_destroy(net);
+    size_t changed = 0;
+    for (size_t i = 0; i < DROP_ROWS * DROP_WIDTH; i++)
+        changed += (whole[i] == 0) != (other[i] == 0);
+    assert_true(changed > 100);
+    for (size_t i = 0; i < DROP_ROWS / 2 * DROP_WIDTH; i++)
+        assert_int_equal(part[i] == 0, whole[DROP_ROWS / 2 * DROP_WIDTH + i] == 0);
+}
+
+/* ---- running averages and misuse
+ * ------------------------------------------------------ */
+
+static void tests_use_the_running_averages(void **state)
+{
+    (void)state;
+    struct net *net = NULL;
+    struct net_shape shape = {4, 1, 4, 4, OUTPUTS};
+    float images[4 * 16];
+    for (size_t i = 0; i < 64; i++)
+        images[i] = (float)dml_rng_normal(9, 1, i);
+    assert_int_equal(net_create(&shape, 5, 0, &net), DML_OK);
+    struct value *x = net_conv(net, net->input, 3, 1, 1, 0, true);
+    x = net_batch_norm(net, x, false);
+    assert_int_equal(net_finish(net, net_linear(net, x, OUTPUTS)), DML_OK);
+    float before[4 * OUTPUTS];
+    /* After many equal batches the averages are the batch's, so both modes agree, but
+     * for n/(n-1) in the variance: n = 64. */
+    for (int i = 0; i < 200; i++)
+        assert_int_equal(net_forward(net, NET_TRAIN, images), DML_OK);
+    const float *logits = dnn_data(net->output->data);
+    for (int i = 0; i < 4 * OUTPUTS; i++)
+        before[i] = logits[i];
+    assert_int_equal(net_forward(net, NET_TEST, images), DML_OK);
+    double factor = sqrt(63.0 / 64.0);
+    for (int i = 0; i < 4 * OUTPUTS; i++)
+        assert_true(fabs((double)logits[i] - factor * (double)before[i]) < 1e-3);
+    net_destroy(net);
+}
+
+static void builders_refuse_what_does_not_fit(void **state)
+{
+    (void)state;
+    struct net *net = NULL;
+    struct net_shape shape = {2, 1, 4, 4, OUTPUTS};
+    assert_int_equal(net_create(&shape, 5, 0, &net), DML_OK);
+    assert_null(net_conv(net, net->input, 3, 5, 1, 0, true));
+    assert_non_null(net_error(net)[0] ? net_error(net) : NULL);
+    assert_null(net_max_pool(net, net->input, 5, 1));
+    assert_null(net_relu(net, net->input));
+    assert_null(net_relu(net, NULL));
+    assert_true(net_finish(net, NULL) != DML_OK);
+    net_destroy(net);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gradients_are_difference_quotients),
+        cmocka_unit_test(dropout_drops_a_share_and_keeps_the_mean),
+        cmocka_unit_test(dropout_does_not_depend_on_the_split_of_rows),
+        cmocka_unit_test(tests_use_the_running_averages),
+        cmocka_unit_test(builders_refuse_what_does_not_fit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
