@@ -2,7 +2,7 @@
 /*
  * Inputs as pure functions of (seed, rank, index), and the serial reduction of them;
  * see numbers.h for the bounds. The float formats are described by a table and taken
- * apart with ldexp, slowly and plainly.
+ * apart with ldexp where C has no such type.
  */
 #include "numbers.h"
 
@@ -123,6 +123,7 @@ void numbers_fill(void *dst, size_t first, size_t count, dml_dtype dtype, dml_op
         put(p + i * bytes, dtype, input_bits(dtype, op, seed, rank, first + i));
 }
 
+/* A number of f->bits bits: sign, exponent, mantissa. */
 static long double float_value(const struct format *f, uint64_t bits)
 {
     uint64_t mantissa = bits & (((uint64_t)1 << f->mantissa) - 1);
@@ -137,9 +138,28 @@ static long double float_value(const struct format *f, uint64_t bits)
     return sign * ldexpl((long double)mantissa, exponent - f->bias - f->mantissa);
 }
 
+/* The same for the types that C has, which are too many to go the slow way. */
+static long double value_of(dml_dtype dtype, uint64_t bits)
+{
+    float f32;
+    double f64;
+    uint32_t low = (uint32_t)(dtype == DML_BF16 ? bits << 16 : bits);
+    switch (dtype) {
+    case DML_F64:
+        memcpy(&f64, &bits, sizeof f64);
+        return f64;
+    case DML_F32:
+    case DML_BF16:
+        memcpy(&f32, &low, sizeof f32);
+        return f32;
+    default:
+        return float_value(&formats[dtype], bits);
+    }
+}
+
 long double numbers_value(dml_dtype dtype, const void *element)
 {
-    return float_value(&formats[dtype], get(element, dtype));
+    return value_of(dtype, get(element, dtype));
 }
 
 /* ---- integers ----------------------------------------------------------------------
@@ -196,11 +216,10 @@ static uint64_t reduce_integer(dml_dtype dtype, dml_op op, uint64_t seed, int nr
 static uint64_t extreme_float(dml_dtype dtype, dml_op op, uint64_t seed, int nranks,
                               size_t index)
 {
-    const struct format *f = &formats[dtype];
     uint64_t best = input_bits(dtype, op, seed, 0, index);
     for (int r = 1; r < nranks; r++) {
         uint64_t x = input_bits(dtype, op, seed, r, index);
-        bool below = float_value(f, x) < float_value(f, best);
+        bool below = value_of(dtype, x) < value_of(dtype, best);
         if (below == (op == DML_MIN))
             best = x;
     }
@@ -223,7 +242,8 @@ static void reduce_float(struct numbers_ref *ref, dml_op op, uint64_t seed, int 
     long double u = ldexpl(1.0L, -f->accumulator);
     long double total = op == DML_PROD ? 1 : 0, magnitude = 0;
     for (int r = 0; r < nranks; r++) {
-        long double x = float_value(f, input_bits(ref->dtype, op, seed, r, index));
+        long double x =
+            value_of(ref->dtype, input_bits(ref->dtype, op, seed, r, index));
         if (op == OP_PREMUL)
             x *= (long double)numbers_scale(ref->dtype, r);
         total = op == DML_PROD ? total * x : total + x;

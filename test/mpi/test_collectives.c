@@ -24,6 +24,7 @@ struct matrix {
     size_t nalgorithms;
     unsigned calls[MAX_ALGORITHMS], refused[MAX_ALGORITHMS];
     unsigned mpi_calls;
+    bool always;                      /* run the case whatever --every says */
     unsigned generated;               /* cases so far, those left out by --every too */
     uint64_t digests[MAX_ALGORITHMS]; /* of results that all ranks must share */
 };
@@ -104,7 +105,7 @@ static void run_algorithm(struct matrix *m, struct coll_plan *p, size_t a)
 static void run_case(struct matrix *m, struct coll_case c)
 {
     struct dml_test *t = m->env.t;
-    if (m->generated++ % t->every != t->seed % t->every)
+    if (m->generated++ % t->every != t->seed % t->every && !m->always)
         return;
     c.coll = m->coll;
     c.seed = dml_test_hash(t->seed, m->coll, m->generated);
@@ -195,6 +196,28 @@ static void run_types(struct matrix *m, size_t count, unsigned stride, bool ever
     }
 }
 
+/* Blocks of several windows of the ring, and many segments of the trees: 600 KB a rank
+ * of f32, and a type and operation drawn at random. */
+static void run_windows(struct matrix *m)
+{
+    struct dml_test *t = m->env.t;
+    bool blocks = coll_has_blocks(m->coll) || m->coll == DML_COLL_ALLTOALL;
+    size_t count = 150001 + dml_test_random(t) % 1000;
+    struct coll_case c = {
+        .dtype = DML_F32,
+        .op = DML_SUM,
+        .count = blocks ? count : count * (size_t)m->env.nranks,
+        .root = m->env.nranks - 1,
+    };
+    m->always = true;
+    run_case(m, c);
+    c.dtype = (dml_dtype)(dml_test_random(t) % DML_NDTYPES);
+    c.op = (dml_op)(dml_test_random(t) % NUMBERS_NOPS);
+    c.uneven = coll_has_blocks(m->coll);
+    run_case(m, c);
+    m->always = false;
+}
+
 static void report(const struct matrix *m)
 {
     struct dml_test *t = m->env.t;
@@ -221,6 +244,7 @@ static void run_matrix(struct dml_test *t, dml_coll coll)
     choose_counts(&m, counts);
     for (size_t i = 0; i < NCOUNTS; i++)
         run_types(&m, counts[i], i < 8 ? 1 : i < 10 ? 4 : 11, i == 1 || i == 5);
+    run_windows(&m);
     dml_comm_set_algorithm(t->comm, coll, "auto");
     report(&m);
     coll_env_close(&m.env);
