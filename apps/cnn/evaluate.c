@@ -82,9 +82,9 @@ dml_status evaluate(struct job *job, struct net *net, dml_loader *loader, size_t
     result->loss = sums[0] / sums[2];
     result->accuracy = sums[1] / sums[2];
     if (!isfinite(result->loss))
-        return job_agree(job, job_fail(job, DML_ENUMERIC,
-                                       "the test loss is %f: training diverged; try a "
-                                       "smaller --lr",
-                                       result->loss));
+        return job_agree(job,
+                         job_fail(job, DML_ENUMERIC,
+                                  "the test loss is not finite: training diverged; "
+                                  "try a smaller --lr"));
     return DML_OK;
 }

@@ -124,9 +124,10 @@ dml_status trainer_step(struct trainer *trainer)
     trainer->rate = dml_lr_at(&trainer->schedule, trainer->step);
     if (!isfinite(trainer->loss))
         return job_fail(job, DML_ENUMERIC,
-                        "the loss is %f at step %llu (epoch %.2f): training diverged; "
+                        "the loss is %s at step %llu (epoch %.2f): training diverged; "
                         "try a smaller --lr or a longer --warmup-epochs",
-                        trainer->loss, (unsigned long long)trainer->step,
+                        isnan(trainer->loss) ? "not a number" : "infinite",
+                        (unsigned long long)trainer->step,
                         (double)trainer->step / (double)trainer->epoch_steps);
     CNN_TRY(job_note(job, dml_optim_step(trainer->optim, trainer->rate)));
     trainer->step++;
@@ -161,6 +162,11 @@ dml_status trainer_make_net(struct job *job, const char *kind,
 static dml_status make_loader(struct trainer *trainer, const struct dataset *set)
 {
     const struct cnn_options *options = trainer->options;
+    if ((uint64_t)options->batch > set->info.count)
+        return job_fail(trainer->job, DML_EINVAL,
+                        "--batch %lld is larger than the training set of %zu images: "
+                        "make it smaller",
+                        (long long)options->batch, set->info.count);
     dml_loader_opts opts;
     dml_loader_opts_init(&opts);
     opts.seed = (uint64_t)options->seed;
@@ -177,11 +183,6 @@ static dml_status make_loader(struct trainer *trainer, const struct dataset *set
         return job_note(trainer->job, status);
     trainer->epoch_steps =
         dml_loader_steps(trainer->loader) / (uint64_t)options->accumulate;
-    if (trainer->epoch_steps == 0)
-        return job_fail(trainer->job, DML_EINVAL,
-                        "--batch %lld is larger than the data (%zu images): make it "
-                        "smaller",
-                        (long long)options->batch, set->info.count);
     return DML_OK;
 }
 

@@ -218,6 +218,16 @@ void cli_help(const struct cli_command *command, FILE *out)
             "line\non standard error that says what, where and what to do.\n");
 }
 
+/* The shortest of two notations that reads back as the same number. */
+static void real_text(const char *name, double number, char text[CLI_TEXT])
+{
+    char digits[40];
+    snprintf(digits, sizeof digits, "%.15g", number);
+    if (strtod(digits, NULL) != number)
+        snprintf(digits, sizeof digits, "%.17g", number);
+    snprintf(text, CLI_TEXT, "--%s %s", name, digits);
+}
+
 void cli_option_text(const struct cli_option *option, const void *values,
                      char text[CLI_TEXT])
 {
@@ -239,7 +249,7 @@ void cli_option_text(const struct cli_option *option, const void *values,
                  *(const int64_t *)target);
         return;
     case CLI_REAL:
-        snprintf(text, CLI_TEXT, "--%s %.17g", option->name, *(const double *)target);
+        real_text(option->name, *(const double *)target, text);
         return;
     }
 }

@@ -23,9 +23,9 @@ int job_launcher_rank(void)
     return 0;
 }
 
-static void print_error(const struct job *job)
+static void print_error(const struct job *job, bool name_rank)
 {
-    if (job->nranks > 1)
+    if (name_rank)
         fprintf(stderr, "%s: rank %d: %s\n", job->app, job->rank, job->error);
     else
         fprintf(stderr, "%s: %s\n", job->app, job->error);
@@ -53,7 +53,8 @@ dml_status job_note(struct job *job, dml_status status)
 
 dml_status job_begin(struct job *job, const char *app)
 {
-    *job = (struct job){.app = app, .nranks = 1};
+    /* Open MPI sets its variables in a process that it starts alone, too. */
+    *job = (struct job){.app = app, .nranks = 1, .launcher_rank = job_launcher_rank()};
     int provided = 0;
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided) != MPI_SUCCESS) {
         fprintf(stderr, "%s: MPI does not start; is the right mpirun used?\n", app);
@@ -68,8 +69,8 @@ dml_status job_begin(struct job *job, const char *app)
         status = job_note(job, dml_comm_from_mpi(job->ctx, MPI_COMM_WORLD, &job->comm));
     if (status != DML_OK) {
         /* Without a communicator nobody can agree: one process speaks for all. */
-        if (job_launcher_rank() == 0)
-            print_error(job);
+        if (job->launcher_rank == 0)
+            print_error(job, false);
         return status;
     }
     job->rank = dml_comm_rank(job->comm);
@@ -79,23 +80,25 @@ dml_status job_begin(struct job *job, const char *app)
 
 dml_status job_agree(struct job *job, dml_status mine)
 {
-    int32_t failing = mine == DML_OK ? job->nranks : job->rank;
-    int32_t first = failing, status = mine;
-    dml_status sent = mine == DML_ECOMM ? DML_ECOMM
-                                        : dml_allreduce(&failing, &first, 1, DML_I32,
-                                                        DML_MIN, job->comm);
-    if (sent == DML_OK && first == job->nranks)
+    /* The lowest failing rank; and 1 when all failed: then the cause is common, and the
+     * line names no rank. */
+    int32_t lowest[2] = {mine == DML_OK ? job->nranks : job->rank, mine != DML_OK};
+    int32_t status = mine;
+    dml_status sent = DML_ECOMM;
+    if (mine != DML_ECOMM)
+        sent = dml_allreduce(DML_IN_PLACE, lowest, 2, DML_I32, DML_MIN, job->comm);
+    if (sent == DML_OK && lowest[0] == job->nranks)
         return DML_OK;
     if (sent == DML_OK)
-        sent = dml_bcast(&status, 1, DML_I32, first, job->comm);
+        sent = dml_bcast(&status, 1, DML_I32, lowest[0], job->comm);
     if (sent != DML_OK) {
         if (mine == DML_OK)
             (void)job_note(job, sent);
-        print_error(job);
+        print_error(job, true);
         MPI_Abort(MPI_COMM_WORLD, 1);
     }
-    if (first == job->rank)
-        print_error(job);
+    if (lowest[0] == job->rank)
+        print_error(job, lowest[1] == 0);
     return (dml_status)status;
 }
 

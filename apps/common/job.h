@@ -17,6 +17,7 @@ struct job {
     dml_ctx *ctx;
     dml_comm *comm;
     int rank, nranks;
+    int launcher_rank; /* see job_launcher_rank(); read before MPI changes it */
     bool mpi_begun;
     char error[CLI_TEXT]; /* this rank's line, for job_agree() */
 };
