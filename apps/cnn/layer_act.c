@@ -60,8 +60,7 @@ struct value *net_relu(struct net *net, struct value *x)
     return relu->layer.out[0];
 }
 
-/* ---- dropout
- * -------------------------------------------------------------------------- */
+/* ---- dropout -------------------------------------------------------------------- */
 
 /*
  * Srivastava et al. 2014, "inverted": in training each number is kept with probability

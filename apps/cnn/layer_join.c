@@ -8,8 +8,7 @@
 
 #include <string.h>
 
-/* ---- fork
- * ----------------------------------------------------------------------------- */
+/* ---- fork ----------------------------------------------------------------------- */
 
 /* Both outputs are the input's memory; in the backward pass their gradients add up. */
 struct fork {
@@ -67,8 +66,7 @@ struct value *net_fork(struct net *net, struct value *x, struct value **second)
     return a;
 }
 
-/* ---- add
- * ------------------------------------------------------------------------------ */
+/* ---- add ------------------------------------------------------------------------ */
 
 /* The sum is written over the first term; both terms get the sum's gradient. */
 struct add {
@@ -111,8 +109,7 @@ struct value *net_add(struct net *net, struct value *x, struct value *y)
     return add->layer.out[0];
 }
 
-/* ---- shortcut
- * ------------------------------------------------------------------------- */
+/* ---- shortcut ------------------------------------------------------------------- */
 
 /* Copies between a view of every stride-th pixel of the input and the first channels of
  * the output; the other channels stay zero. */

@@ -22,8 +22,7 @@
 #define VERSION     1u
 #define MAX_BYTES   ((size_t)1 << 31) /* far above any net here */
 
-/* ---- writing
- * -------------------------------------------------------------------------- */
+/* ---- writing -------------------------------------------------------------------- */
 
 struct writer {
     FILE *file;
@@ -112,8 +111,7 @@ dml_status model_write(FILE *file, struct net *net, const struct model_info *inf
     return status;
 }
 
-/* ---- reading
- * -------------------------------------------------------------------------- */
+/* ---- reading -------------------------------------------------------------------- */
 
 static dml_status malformed(const char *what, char *error, size_t error_bytes)
 {

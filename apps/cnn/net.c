@@ -62,8 +62,7 @@ dml_status net_misuse(struct net *net, const char *text)
     return DML_EINVAL;
 }
 
-/* ---- lists
- * ---------------------------------------------------------------------------- */
+/* ---- lists ---------------------------------------------------------------------- */
 
 void *net_add_layer(struct net *net, size_t bytes, const struct layer_ops *ops,
                     struct value *in)
@@ -162,8 +161,7 @@ dml_status net_add_state(struct net *net, const char *name, size_t count, float 
     return DML_OK;
 }
 
-/* ---- end of building
- * ------------------------------------------------------------------ */
+/* ---- end of building ------------------------------------------------------------ */
 
 /* Each tensor has its own random stream, so that initial values depend neither on
  * layouts nor on the number of ranks. */
@@ -203,8 +201,7 @@ dml_status net_finish(struct net *net, struct value *logits)
     return init_params(net);
 }
 
-/* ---- passes
- * --------------------------------------------------------------------------- */
+/* ---- passes --------------------------------------------------------------------- */
 
 dml_status net_forward(struct net *net, enum net_mode mode, const float *images)
 {
@@ -226,8 +223,7 @@ dml_status net_backward(struct net *net, net_ready_fn *ready, void *user)
     return DML_OK;
 }
 
-/* ---- parameters
- * ----------------------------------------------------------------------- */
+/* ---- parameters ----------------------------------------------------------------- */
 
 size_t net_count_params(const struct net *net)
 {

@@ -148,8 +148,7 @@ dml_status net_finish(struct net *net, struct value *logits);
 /* The error of a building call or of a pass, one line. */
 const char *net_error(const struct net *net);
 
-/* ---- passes
- * --------------------------------------------------------------------------- */
+/* ---- passes --------------------------------------------------------------------- */
 
 /* Called in the backward pass when a parameter's gradient is final. */
 typedef dml_status net_ready_fn(void *user, int param);
@@ -160,8 +159,7 @@ dml_status net_forward(struct net *net, enum net_mode mode, const float *images)
 /* Starts from the gradient in net->output->grad (see loss.h). ready may be NULL. */
 dml_status net_backward(struct net *net, net_ready_fn *ready, void *user);
 
-/* ---- parameters
- * ----------------------------------------------------------------------- */
+/* ---- parameters ----------------------------------------------------------------- */
 
 /* Trained numbers, without padding. */
 size_t net_count_params(const struct net *net);
@@ -173,8 +171,7 @@ uint64_t net_layout_hash(const struct net *net);
 dml_status net_get_param(struct net *net, int i, float *plain);
 dml_status net_set_param(struct net *net, int i, const float *plain);
 
-/* ---- for layers
- * ----------------------------------------------------------------------- */
+/* ---- for layers ----------------------------------------------------------------- */
 
 /* A layer of "bytes" bytes whose first member is a struct layer, freed with the net. */
 void *net_add_layer(struct net *net, size_t bytes, const struct layer_ops *ops,

@@ -29,8 +29,7 @@ struct training {
     struct test_result result;
 };
 
-/* ---- curve and progress
- * --------------------------------------------------------------- */
+/* ---- curve and progress --------------------------------------------------------- */
 
 static uint64_t samples_done(const struct training *training)
 {
@@ -75,8 +74,7 @@ static void show_step(struct training *training, double loss)
     progress_bar(&training->progress, trainer->step, training->nsteps, text);
 }
 
-/* ---- the loop
- * ------------------------------------------------------------------------- */
+/* ---- the loop ------------------------------------------------------------------- */
 
 static void end_block(struct training *training)
 {
@@ -136,8 +134,7 @@ static dml_status run_steps(struct training *training)
     return DML_OK;
 }
 
-/* ---- results
- * -------------------------------------------------------------------------- */
+/* ---- results -------------------------------------------------------------------- */
 
 static int compare_doubles(const void *a, const void *b)
 {
@@ -240,8 +237,7 @@ static dml_status write_results(struct training *training)
     return job_agree(job, status);
 }
 
-/* ---- begin and end
- * -------------------------------------------------------------------- */
+/* ---- begin and end -------------------------------------------------------------- */
 
 static dml_status open_outputs(struct training *training)
 {

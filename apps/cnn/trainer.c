@@ -24,8 +24,7 @@ double trainer_now_s(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* ---- one step
- * ------------------------------------------------------------------------- */
+/* ---- one step ------------------------------------------------------------------- */
 
 static dml_status gradient_ready(void *user, int param)
 {
@@ -135,8 +134,7 @@ dml_status trainer_step(struct trainer *trainer)
     return DML_OK;
 }
 
-/* ---- setting up
- * ----------------------------------------------------------------------- */
+/* ---- setting up ----------------------------------------------------------------- */
 
 dml_status trainer_make_net(struct job *job, const char *kind,
                             const struct net_shape *shape, uint64_t seed,

@@ -162,8 +162,7 @@ enum cli_result cli_parse(const struct cli_command *command, int argc, char **ar
     return CLI_OK;
 }
 
-/* ---- help
- * ----------------------------------------------------------------------------- */
+/* ---- help ----------------------------------------------------------------------- */
 
 #define HELP_COLUMN 30
 #define HELP_WIDTH  88

@@ -102,8 +102,7 @@ dml_status job_agree(struct job *job, dml_status mine)
     return (dml_status)status;
 }
 
-/* ---- options over ranks
- * --------------------------------------------------------------- */
+/* ---- options over ranks --------------------------------------------------------- */
 
 static uint64_t hash_text(uint64_t hash, const char *text)
 {
@@ -170,8 +169,7 @@ dml_status job_same_value(struct job *job, uint64_t value, const char *text)
     return job_agree(job, status);
 }
 
-/* ---- threads
- * -------------------------------------------------------------------------- */
+/* ---- threads -------------------------------------------------------------------- */
 
 int job_default_threads(void)
 {

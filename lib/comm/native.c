@@ -106,6 +106,45 @@ static void *recv_arg(const struct dml__call *c)
     return c->recv;
 }
 
+/* Counts what this rank passes to MPI and gets from it: what MPI sends for it is MPI's
+ * business. */
+static void count_bytes(const struct dml__call *c)
+{
+    dml_comm *comm = c->comm;
+    bool at_root = comm->rank == c->root;
+    size_t own = c->counts != NULL ? c->counts[comm->rank] : c->count;
+    size_t in = own, out = own;
+    switch (c->coll) {
+    case DML_COLL_REDUCE_SCATTER:
+        in = c->total;
+        break;
+    case DML_COLL_ALLGATHER:
+        out = c->total;
+        break;
+    case DML_COLL_ALLTOALL:
+        in = out = c->total;
+        break;
+    case DML_COLL_BCAST:
+        in = at_root ? own : 0;
+        out = at_root ? 0 : own;
+        break;
+    case DML_COLL_REDUCE:
+        out = at_root ? own : 0;
+        break;
+    case DML_COLL_GATHER:
+        out = at_root ? c->total : 0;
+        break;
+    case DML_COLL_SCATTER:
+        in = at_root ? c->total : 0;
+        break;
+    default: /* all-reduce: the whole vector both ways; barrier: nothing */
+        break;
+    }
+    comm->stats.bytes_sent += in * c->elem_bytes;
+    comm->stats.bytes_received += out * c->elem_bytes;
+    comm->stats.messages_sent++;
+}
+
 dml_status dml__native_run(const struct dml__call *c)
 {
     dml_comm *comm = c->comm;
@@ -148,9 +187,7 @@ dml_status dml__native_run(const struct dml__call *c)
         code = MPI_Barrier(comm->coll);
         break;
     }
-    comm->stats.bytes_sent += bytes;
-    comm->stats.bytes_received += bytes;
-    comm->stats.messages_sent++;
+    count_bytes(c);
     if (timed)
         comm->stats.wait_s += dml__now_s() - begin_s;
     return code == MPI_SUCCESS ? DML_OK : dml__mpi_fail(comm, c->where, code);
@@ -204,11 +241,7 @@ int dml__native_start(const struct dml__call *c, int *scratch, MPI_Request *mpi)
     int n = (int)c->count;
     const void *send = send_arg(c);
     void *recv = recv_arg(c);
-    size_t bytes =
-        (c->counts != NULL ? c->counts[comm->rank] : c->count) * c->elem_bytes;
-    comm->stats.bytes_sent += bytes;
-    comm->stats.bytes_received += bytes;
-    comm->stats.messages_sent++;
+    count_bytes(c);
     if (c->counts != NULL)
         return start_v(c, scratch, mpi);
     switch (c->coll) {

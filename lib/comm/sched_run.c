@@ -140,7 +140,8 @@ static bool reap(dml_request *r)
     if (r->ninflight == 0)
         return false;
     int which[DML__MAX_INFLIGHT], n = 0;
-    int code = MPI_Testsome(r->ninflight, r->inflight, &n, which, MPI_STATUSES_IGNORE);
+    MPI_Status statuses[DML__MAX_INFLIGHT];
+    int code = MPI_Testsome(r->ninflight, r->inflight, &n, which, statuses);
     if (code != MPI_SUCCESS) {
         fail(r, code);
         return true;

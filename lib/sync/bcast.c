@@ -21,6 +21,10 @@ dml_status dml_sync_bcast(const dml_tensor *tensors, size_t ntensors, int root,
         return DML_EINVAL;
     if (tensors == NULL && ntensors > 0)
         return dml__fail(dml_comm_ctx(comm), DML_EINVAL, __func__, "tensors is NULL");
+    if (root < 0 || root >= dml_comm_size(comm))
+        return dml__fail(dml_comm_ctx(comm), DML_EINVAL, __func__,
+                         "root is %d; it must be one of the %d ranks", root,
+                         dml_comm_size(comm));
     dml_request *pending[MAX_PENDING] = {NULL};
     dml_status status = DML_OK;
     for (size_t i = 0; i < ntensors && status == DML_OK; i++) {

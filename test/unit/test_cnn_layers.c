@@ -70,8 +70,7 @@ static const struct layer_case cases[] = {
 };
 #define NCASES (sizeof cases / sizeof cases[0])
 
-/* ---- the net and its reference
- * -------------------------------------------------------- */
+/* ---- the net and its reference -------------------------------------------------- */
 
 static struct value *build(struct net *net, const struct layer_case *t)
 {
@@ -165,8 +164,7 @@ static double reference(const struct layer_case *t, const struct tensor *input,
     return sum;
 }
 
-/* ---- one case
- * ------------------------------------------------------------------------- */
+/* ---- one case ------------------------------------------------------------------- */
 
 struct bench {
     struct net *net;

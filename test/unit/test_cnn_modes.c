@@ -11,8 +11,7 @@
 
 #define OUTPUTS 3
 
-/* ---- dropout
- * -------------------------------------------------------------------------- */
+/* ---- dropout -------------------------------------------------------------------- */
 
 #define DROP_ROWS  8
 #define DROP_WIDTH 96
@@ -90,8 +89,7 @@ static void dropout_does_not_depend_on_the_split_of_rows(void **state)
         assert_int_equal(part[i] == 0, whole[DROP_ROWS / 2 * DROP_WIDTH + i] == 0);
 }
 
-/* ---- running averages and misuse
- * ------------------------------------------------------ */
+/* ---- running averages and misuse ------------------------------------------------ */
 
 static void tests_use_the_running_averages(void **state)
 {

@@ -182,8 +182,7 @@ static void weights_begin_as_documented(void **state)
     net_destroy(c);
 }
 
-/* ---- model files
- * ---------------------------------------------------------------------- */
+/* ---- model files ---------------------------------------------------------------- */
 
 #define ERROR_ROOM 512
 

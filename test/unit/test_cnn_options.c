@@ -174,8 +174,7 @@ static void milestones_must_increase(void **state)
         assert_int_equal(cnn_parse_milestones(wrong[i], epochs, 3), -1);
 }
 
-/* ---- files that are whole or absent
- * ---------------------------------------------------- */
+/* ---- files that are whole or absent --------------------------------------------- */
 
 static void files_appear_when_complete(void **state)
 {
