@@ -8,13 +8,11 @@ static void FN(JOIN(fold, OP))(void *dst, const void *a, const void *b, size_t n
 {
     size_t i = 0;
     for (; i + BLOCK <= n; i += BLOCK) {
-        float x[BLOCK], y[BLOCK];
-        memcpy(x, at(a, i * sizeof *x), sizeof x);
-        FN(widen)(y, at(b, i * sizeof(uint16_t)));
+        float x[BLOCK];
+        FN(widen)(x, at(b, i * sizeof(uint16_t)));
         INDEPENDENT
         for (size_t j = 0; j < BLOCK; j++)
-            x[j] = JOIN(OP, F32)(x[j], y[j]);
-        memcpy(to(dst, i * sizeof *x), x, sizeof x);
+            put_F32(dst, i + j, JOIN(OP, F32)(get_F32(a, i + j), x[j]));
     }
     if (i < n) {
         float x[BLOCK] = {0};
