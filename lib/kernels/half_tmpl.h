@@ -5,7 +5,8 @@
  *
  *     NAME            F16 or BF16: ends every name made here, see FN()
  *     FN(widen)(float x[BLOCK], const void *from)   and
- *     FN(narrow)(void *to, const float x[BLOCK])
+ *     FN(narrow)(void *to, const float x[BLOCK]),
+ *     and FN(split), FN(join) for two blocks in any order: see half_block.h
  *
  * Loops go block by block: widen, compute in f32 exactly as plain_tmpl.h does, narrow.
  * A block is so short that the compiler keeps it in registers. What is left at the end
