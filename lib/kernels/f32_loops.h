@@ -31,11 +31,11 @@ static double sumsq_f32(size_t n, const float *x)
     double sum[LANES] = {0};
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) {
-        float block[LANES];
-        memcpy(block, at(x, i * sizeof *x), sizeof block);
         INDEPENDENT
-        for (size_t j = 0; j < LANES; j++)
-            sum[j] += (double)block[j] * (double)block[j];
+        for (size_t j = 0; j < LANES; j++) {
+            double value = get_F32(x, i + j);
+            sum[j] += value * value;
+        }
     }
     for (size_t j = 0; i < n; i++, j++) {
         double value = get_F32(x, i);

@@ -8,13 +8,11 @@ static void FN(JOIN(fold, OP))(void *dst, const void *a, const void *b, size_t n
 {
     size_t i = 0;
     for (; i + BLOCK <= n; i += BLOCK) {
-        float x[BLOCK], y[BLOCK];
-        memcpy(x, at(a, i * sizeof *x), sizeof x);
-        FN(widen)(y, at(b, i * sizeof(uint16_t)));
+        float x[BLOCK];
+        FN(widen)(x, at(b, i * sizeof(uint16_t)));
         INDEPENDENT
         for (size_t j = 0; j < BLOCK; j++)
-            x[j] = JOIN(OP, F32)(x[j], y[j]);
-        memcpy(to(dst, i * sizeof *x), x, sizeof x);
+            put_F32(dst, i + j, JOIN(OP, F32)(get_F32(a, i + j), x[j]));
     }
     if (i < n) {
         float x[BLOCK] = {0};
@@ -30,20 +28,20 @@ static void FN(JOIN(reduce, OP))(void *dst, const void *a, const void *b, size_t
                                  double arg)
 {
     size_t i = 0;
-    for (; i + BLOCK <= n; i += BLOCK) {
-        float x[BLOCK], y[BLOCK];
-        FN(widen)(x, at(a, i * sizeof(uint16_t)));
-        FN(widen)(y, at(b, i * sizeof(uint16_t)));
+    for (; i + 2 * BLOCK <= n; i += 2 * BLOCK) {
+        float x[2 * BLOCK], y[2 * BLOCK];
+        FN(split)(x, at(a, i * sizeof(uint16_t)));
+        FN(split)(y, at(b, i * sizeof(uint16_t)));
         INDEPENDENT
-        for (size_t j = 0; j < BLOCK; j++)
+        for (size_t j = 0; j < 2 * BLOCK; j++)
             x[j] = JOIN(OP, F32)(x[j], y[j]);
-        FN(narrow)(to(dst, i * sizeof(uint16_t)), x);
+        FN(join)(to(dst, i * sizeof(uint16_t)), x);
     }
     if (i < n) {
-        uint16_t x[BLOCK] = {0}, y[BLOCK] = {0};
+        uint16_t x[2 * BLOCK] = {0}, y[2 * BLOCK] = {0};
         memcpy(x, at(a, i * sizeof *x), (n - i) * sizeof *x);
         memcpy(y, at(b, i * sizeof *y), (n - i) * sizeof *y);
-        FN(JOIN(reduce, OP))(x, x, y, BLOCK, arg);
+        FN(JOIN(reduce, OP))(x, x, y, 2 * BLOCK, arg);
         memcpy(to(dst, i * sizeof *x), x, (n - i) * sizeof *x);
     }
 }

@@ -5,7 +5,8 @@
  *
  *     NAME            F16 or BF16: ends every name made here, see FN()
  *     FN(widen)(float x[BLOCK], const void *from)   and
- *     FN(narrow)(void *to, const float x[BLOCK])
+ *     FN(narrow)(void *to, const float x[BLOCK]),
+ *     and FN(split), FN(join) for two blocks in any order: see half_block.h
  *
  * Loops go block by block: widen, compute in f32 exactly as plain_tmpl.h does, narrow.
  * A block is so short that the compiler keeps it in registers. What is left at the end
@@ -30,13 +31,11 @@ static void FN(fold_scaled)(void *dst, const void *a, const void *b, size_t n,
     const float scale = (float)arg;
     size_t i = 0;
     for (; i + BLOCK <= n; i += BLOCK) {
-        float x[BLOCK], y[BLOCK];
-        memcpy(x, at(a, i * sizeof *x), sizeof x);
-        FN(widen)(y, at(b, i * sizeof(uint16_t)));
+        float x[BLOCK];
+        FN(widen)(x, at(b, i * sizeof(uint16_t)));
         INDEPENDENT
         for (size_t j = 0; j < BLOCK; j++)
-            x[j] += y[j] * scale;
-        memcpy(to(dst, i * sizeof *x), x, sizeof x);
+            put_F32(dst, i + j, get_F32(a, i + j) + x[j] * scale);
     }
     if (i < n) {
         float x[BLOCK] = {0};
@@ -58,8 +57,7 @@ static void FN(load_scaled)(void *dst, const void *a, const void *b, size_t n,
         FN(widen)(x, at(a, i * sizeof(uint16_t)));
         INDEPENDENT
         for (size_t j = 0; j < BLOCK; j++)
-            x[j] *= scale;
-        memcpy(to(dst, i * sizeof *x), x, sizeof x);
+            put_F32(dst, i + j, x[j] * scale);
     }
     if (i < n) {
         float x[BLOCK];
@@ -78,18 +76,16 @@ static void FN(store_div)(void *dst, const void *a, const void *b, size_t n, dou
     size_t i = 0;
     for (; multiply && i + BLOCK <= n; i += BLOCK) {
         float x[BLOCK];
-        memcpy(x, at(a, i * sizeof *x), sizeof x);
         INDEPENDENT
         for (size_t j = 0; j < BLOCK; j++)
-            x[j] *= factor;
+            x[j] = get_F32(a, i + j) * factor;
         FN(narrow)(to(dst, i * sizeof(uint16_t)), x);
     }
     for (; i + BLOCK <= n; i += BLOCK) {
         float x[BLOCK];
-        memcpy(x, at(a, i * sizeof *x), sizeof x);
         INDEPENDENT
         for (size_t j = 0; j < BLOCK; j++)
-            x[j] /= factor;
+            x[j] = get_F32(a, i + j) / factor;
         FN(narrow)(to(dst, i * sizeof(uint16_t)), x);
     }
     if (i < n) {
