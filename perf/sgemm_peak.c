@@ -25,8 +25,8 @@ static double best_rate(int n, const float *a, const float *b, float *c)
     double best = 0;
     for (int i = 0; i < REPEATS; i++) {
         double start = now_s();
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, n, n, 1, a, n, b, n, 0,
-                    c, n);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, n, n, 1, a, n, b, n,
+                    0, c, n);
         double rate = 2e-9 * (double)n * n * n / (now_s() - start);
         if (rate > best)
             best = rate;

@@ -143,7 +143,7 @@ static dml_status check_parts(struct job *job, const struct dataset *set)
     if (test.nclasses > set->info.nclasses)
         return job_fail(job, DML_EFORMAT,
                         "the test set has label %zu, but the training set's largest is "
-                        "%zu",
+                        "%zu: give the files of one data set",
                         test.nclasses - 1, set->info.nclasses - 1);
     return DML_OK;
 }

@@ -35,13 +35,33 @@ static void print_usage(FILE *out)
     fprintf(out, "\nTry dml-cnn train --help, or: mpirun -n 2 dml-cnn train\n");
 }
 
-/* All ranks have their options: compare them, set threads, work. */
+static void print_help(const struct command *command)
+{
+    if (command)
+        cli_help(command->cli, stdout);
+    else
+        print_usage(stdout);
+}
+
+/* All ranks have understood their command lines: compare them, set threads, work. */
 static dml_status run_command(struct job *job, const struct command *command,
-                              struct cnn_options *options)
+                              bool wants_help, struct cnn_options *options)
 {
     struct cnn_run run = {.job = job, .options = options};
-    CNN_TRY(job_same_value(job, (uint64_t)(command - commands),
-                           "started with another command than rank 0"));
+    CNN_TRY(job_same_value(job, command ? (uint64_t)(command - commands) : NCOMMANDS,
+                           "started with another command than rank 0: give all ranks "
+                           "the same command"));
+    CNN_TRY(job_same_value(
+        job, wants_help,
+        wants_help
+            ? "started with --help, but rank 0 without: give all ranks the same options"
+            : "started without --help, but rank 0 with it: give all ranks the same "
+              "options"));
+    if (wants_help) {
+        if (job->rank == 0)
+            print_help(command);
+        return DML_OK;
+    }
     CNN_TRY(job_same_options(job, command->cli, options));
     int share = job_default_threads();
     run.threads = options->threads == CLI_AUTO ? share : (int)options->threads;
@@ -66,20 +86,17 @@ int main(int argc, char **argv)
     else
         snprintf(error, sizeof error, "which command? see dml-cnn --help");
 
-    /* Help needs no MPI; of several processes one prints it. */
-    if (parsed == CLI_HELP) {
-        if (job_launcher_rank() == 0 && command)
-            cli_help(command->cli, stdout);
-        else if (job_launcher_rank() == 0)
-            print_usage(stdout);
+    /* Help needs no MPI; but under a launcher other ranks may wait for this one. */
+    if (parsed == CLI_HELP && !job_is_launched()) {
+        print_help(command);
         return 0;
     }
     struct job job;
     dml_status status = job_begin(&job, "dml-cnn");
     if (status == DML_OK)
         status = job_agree(
-            &job, parsed == CLI_OK ? DML_OK : job_fail(&job, DML_EINVAL, "%s", error));
+            &job, parsed == CLI_BAD ? job_fail(&job, DML_EINVAL, "%s", error) : DML_OK);
     if (status == DML_OK)
-        status = run_command(&job, command, &options);
+        status = run_command(&job, command, parsed == CLI_HELP, &options);
     return job_end(&job, status);
 }

@@ -13,8 +13,11 @@
 #include "model.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #define MAGIC       "DMLCNN\r\n"
@@ -113,12 +116,13 @@ dml_status model_write(FILE *file, struct net *net, const struct model_info *inf
 
 /* ---- reading -------------------------------------------------------------------- */
 
-static dml_status malformed(const char *what, char *error, size_t error_bytes)
+static dml_status malformed(const struct model *model, const char *what, char *error,
+                            size_t error_bytes)
 {
     snprintf(error, error_bytes,
-             "not a usable model file: %s; write it anew with "
-             "dml-cnn train --model",
-             what);
+             "%.300s: not a usable model file: %s; write it anew with dml-cnn train "
+             "--model",
+             model->path, what);
     return DML_EFORMAT;
 }
 
@@ -162,42 +166,66 @@ static void get_floats(struct model *model, float *values, size_t count)
     }
 }
 
-static dml_status read_file(const char *path, struct model *model, char *error,
-                            size_t error_bytes)
+/* Not blocking, and regular files only: a pipe without a writer is not waited for. */
+static FILE *open_file(const char *path, size_t *size)
 {
-    FILE *file = fopen(path, "rb");
-    long size = -1;
-    if (file && fseek(file, 0, SEEK_END) == 0)
-        size = ftell(file);
-    if (size >= 0 && (size_t)size < MAX_BYTES) {
-        rewind(file);
-        model->bytes = malloc((size_t)size + 1);
-        if (model->bytes)
-            model->size = fread(model->bytes, 1, (size_t)size, file);
+    struct stat info;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return NULL;
+    int code = 0;
+    if (fstat(fd, &info) != 0)
+        code = errno;
+    else if (S_ISDIR(info.st_mode))
+        code = EISDIR;
+    else if (!S_ISREG(info.st_mode))
+        code = EINVAL;
+    else if ((uint64_t)info.st_size > MAX_BYTES)
+        code = EFBIG;
+    FILE *file = code == 0 ? fdopen(fd, "rb") : NULL;
+    if (file) {
+        *size = (size_t)info.st_size;
+        return file;
     }
+    close(fd);
+    errno = code != 0 ? code : ENOMEM;
+    return NULL;
+}
+
+static dml_status read_file(struct model *model, char *error, size_t error_bytes)
+{
+    size_t size = 0;
+    FILE *file = open_file(model->path, &size);
+    bool good = false;
+    if (file) {
+        model->bytes = malloc(size + 1);
+        if (model->bytes)
+            model->size = fread(model->bytes, 1, size, file);
+        good = model->bytes && model->size == size;
+    }
+    if (!good)
+        snprintf(error, error_bytes,
+                 "cannot read the model %.300s: %s; give --model a file written by "
+                 "dml-cnn train",
+                 model->path, strerror(errno));
     if (file)
         fclose(file);
-    if (size < 0 || !model->bytes || model->size != (size_t)size) {
-        snprintf(error, error_bytes, "cannot read the model %s: %s", path,
-                 strerror(errno));
-        return DML_EIO;
-    }
-    return DML_OK;
+    return good ? DML_OK : DML_EIO;
 }
 
 static dml_status read_header(struct model *model, char *error, size_t error_bytes)
 {
     if (model->size < MAGIC_BYTES + 8 || memcmp(model->bytes, MAGIC, MAGIC_BYTES) != 0)
-        return malformed("wrong first bytes", error, error_bytes);
+        return malformed(model, "wrong first bytes", error, error_bytes);
     model->at = model->size - 4;
     uint32_t stored = get_u32(model);
     model->size -= 4;
     if (stored != (uint32_t)crc32_z(crc32_z(0, NULL, 0), model->bytes, model->size))
-        return malformed("its checksum is wrong (cut short or damaged)", error,
+        return malformed(model, "its checksum is wrong (cut short or damaged)", error,
                          error_bytes);
     model->at = MAGIC_BYTES;
     if (get_u32(model) != VERSION)
-        return malformed("written by another version", error, error_bytes);
+        return malformed(model, "written by another version", error, error_bytes);
     struct model_info *info = &model->info;
     get_text(model, info->net, sizeof info->net);
     info->shape.channels = get_u32(model);
@@ -206,17 +234,17 @@ static dml_status read_header(struct model *model, char *error, size_t error_byt
     info->shape.classes = get_u32(model);
     if (!good(model) || info->shape.channels == 0 ||
         info->shape.channels > MODEL_MAX_CHANNELS)
-        return malformed("a bad header", error, error_bytes);
+        return malformed(model, "a bad header", error, error_bytes);
     get_floats(model, info->mean, info->shape.channels);
     get_floats(model, info->stddev, info->shape.channels);
-    return good(model) ? DML_OK : malformed("a bad header", error, error_bytes);
+    return good(model) ? DML_OK : malformed(model, "a bad header", error, error_bytes);
 }
 
 dml_status model_open(const char *path, struct model *model, char *error,
                       size_t error_bytes)
 {
-    *model = (struct model){0};
-    dml_status status = read_file(path, model, error, error_bytes);
+    *model = (struct model){.path = path};
+    dml_status status = read_file(model, error, error_bytes);
     return status == DML_OK ? read_header(model, error, error_bytes) : status;
 }
 
@@ -266,7 +294,7 @@ dml_status model_load(struct model *model, struct net *net, char *error,
     if (status == DML_OK && model->at != model->size)
         status = DML_EFORMAT;
     if (status == DML_EFORMAT)
-        return malformed("its tensors are not those of the net it names", error,
+        return malformed(model, "its tensors are not those of the net it names", error,
                          error_bytes);
     if (status != DML_OK)
         snprintf(error, error_bytes, "cannot load the model: %s",

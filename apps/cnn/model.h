@@ -17,6 +17,7 @@ struct model_info {
 
 /* A model file in memory. */
 struct model {
+    const char *path; /* borrowed, for error lines */
     unsigned char *bytes;
     size_t size, at;
     struct model_info info;

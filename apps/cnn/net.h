@@ -26,7 +26,7 @@
 
 #include <stdbool.h>
 
-#define NET_HEAD       16 /* floats at the front of the gradients, for the caller's sums */
+#define NET_HEAD       16 /* floats before the gradients, for the caller's sums */
 #define NET_MAX_LAYERS 128
 #define NET_MAX_VALUES 256
 #define NET_MAX_PARAMS 128

@@ -101,7 +101,7 @@ int cnn_parse_milestones(const char *text, double *milestones, int room)
         char *end = NULL;
         double epoch = strtod(at, &end);
         bool good = end != at && (*end == ',' || *end == '\0') && epoch > 0 &&
-                    (count == 0 || epoch > milestones[count - 1]);
+                    epoch <= 1e6 && (count == 0 || epoch > milestones[count - 1]);
         if (!good || count == room)
             return -1;
         milestones[count++] = epoch;

@@ -233,6 +233,8 @@ static dml_status write_results(struct training *training)
         status = write_model(training);
     if (status == DML_OK && training->report.file)
         status = write_report(training, &report);
+    if (status == DML_OK && training->curve.file)
+        status = outfile_commit(&training->curve, job->error, sizeof job->error);
     progress_line(&training->progress, "test accuracy %.4f", training->result.accuracy);
     return job_agree(job, status);
 }
@@ -321,13 +323,12 @@ dml_status cnn_train(const struct cnn_run *run)
     if (status == DML_OK)
         status = write_results(training);
 
-    /* A curve is worth having when training failed, too. */
-    if (training->curve.file) {
-        dml_status kept =
-            outfile_commit(&training->curve, run->job->error, sizeof run->job->error);
-        if (status == DML_OK)
-            status = kept;
-    }
+    /* A curve is worth having when training failed, too; that failure is the one told.
+     */
+    char ignored[CLI_TEXT];
+    if (training->curve.file && ftell(training->curve.file) > 0)
+        (void)outfile_commit(&training->curve, ignored, sizeof ignored);
+    outfile_cancel(&training->curve);
     outfile_cancel(&training->report);
     outfile_cancel(&training->model);
     dml_loader_destroy(training->test_loader);

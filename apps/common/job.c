@@ -11,16 +11,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-int job_launcher_rank(void)
+static const char *launcher_rank_text(void)
 {
     static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK",
                                         "SLURM_PROCID"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        const char *text = getenv(names[i]);
-        if (text)
-            return atoi(text);
-    }
-    return 0;
+    const char *text = NULL;
+    for (size_t i = 0; !text && i < sizeof names / sizeof names[0]; i++)
+        text = getenv(names[i]);
+    return text;
+}
+
+int job_launcher_rank(void)
+{
+    const char *text = launcher_rank_text();
+    return text ? atoi(text) : 0;
+}
+
+bool job_is_launched(void)
+{
+    return launcher_rank_text() != NULL;
 }
 
 static void print_error(const struct job *job, bool name_rank)

@@ -26,6 +26,9 @@ struct job {
  * without, MPI. Only number 0 should print what all processes would print. */
 int job_launcher_rank(void);
 
+/* Was this process started by mpirun or the like, so that others may wait for it? */
+bool job_is_launched(void);
+
 /* Initialise MPI and make context and communicator. On failure the line is printed. */
 dml_status job_begin(struct job *job, const char *app);
 

@@ -4,10 +4,9 @@
  * normalisation; and what builders refuse.
  */
 #include "nets.h"
+#include "unit.h"
 
 #include <math.h>
-
-#include "unit.h"
 
 #define OUTPUTS 3
 
