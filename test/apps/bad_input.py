@@ -232,10 +232,16 @@ def pair_cases(idx):
 
 # ---- outputs ---------------------------------------------------------------------------
 
+def link_full(folder):
+    """A name for /dev/full that a program may replace by mistake without harm."""
+    os.symlink("/dev/full", os.path.join(folder, "full"))
+
+
 def make_output_case(train, option, path, words):
     def case(folder):
         os.mkdir(os.path.join(folder, "taken"))
         put(os.path.join(folder, "plain"), b"")
+        link_full(folder)
         fails(folder, [*train, option, path], [path, *words])
     return case
 
@@ -246,7 +252,7 @@ def output_cases(train):
               ("names a folder", "taken", ["directory", advice]),
               ("below a file", "plain/file", [advice]),
               ("where no file can be made", "/proc/file", [advice]),
-              ("on a full device", "/dev/full", ["No space left", "another path"])]
+              ("on a full device", "full", ["No space left", "another path"])]
     cases = []
     for option in "--report", "--curve", "--model":
         for name, path, words in places:
@@ -295,6 +301,7 @@ def model_cases(nranks, idx, model, cifar):
 
     def on(name, words, *options, data=idx, prepare=None):
         def case(folder):
+            link_full(folder)
             if prepare:
                 prepare(os.path.join(folder, "here"))
             fails(folder, [*test, data, *options], words)
@@ -309,8 +316,8 @@ def model_cases(nranks, idx, model, cifar):
        data=cifar)
     on("a test's batch that cannot be divided", [f"--batch {nranks + 1}"], "--model",
        model, "--batch", nranks + 1)
-    on("a test's report on a full device", ["/dev/full", "No space left"], "--model",
-       model, "--report", "/dev/full")
+    on("a test's report on a full device", ["full", "No space left"], "--model",
+       model, "--report", "full")
     if nranks == 1:
         cases = [c for c in cases if "divided" not in c[0]]
     return cases
