@@ -77,11 +77,11 @@ static dml_status write_report(struct testing *testing)
     dml_comm_stats stats;
     dml_comm_get_stats(job->comm, &stats);
     double sums[] = {(double)stats.bytes_sent, stats.wait_s};
-    double peak = report_peak_rss_bytes();
+    int64_t peak = report_peak_rss_bytes();
     dml_status status =
         dml_allreduce(DML_IN_PLACE, sums, 2, DML_F64, DML_SUM, job->comm);
     if (status == DML_OK)
-        status = dml_allreduce(DML_IN_PLACE, &peak, 1, DML_F64, DML_MAX, job->comm);
+        status = dml_allreduce(DML_IN_PLACE, &peak, 1, DML_I64, DML_MAX, job->comm);
     CNN_TRY(job_note(job, status));
     if (!testing->report.file)
         return DML_OK;

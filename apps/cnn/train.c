@@ -186,12 +186,12 @@ static dml_status gather_report(struct training *training, struct report *report
     dml_reducer_get_stats(trainer->reducer, &reducer);
     double sums[] = {(double)stats.bytes_sent, trainer->comm_s, reducer.wait_s,
                      trainer->step_s - trainer->comm_s - trainer->data_s};
-    double peak = report_peak_rss_bytes();
+    int64_t peak = report_peak_rss_bytes();
     dml_status status =
         dml_allreduce(DML_IN_PLACE, sums, 4, DML_F64, DML_SUM, run->job->comm);
     if (status == DML_OK)
         status =
-            dml_allreduce(DML_IN_PLACE, &peak, 1, DML_F64, DML_MAX, run->job->comm);
+            dml_allreduce(DML_IN_PLACE, &peak, 1, DML_I64, DML_MAX, run->job->comm);
     double nranks = run->job->nranks;
     *report = (struct report){
         .app = "dml-cnn",

@@ -158,10 +158,11 @@ static dml_status find_difference(struct job *job, const struct cli_command *com
 dml_status job_same_options(struct job *job, const struct cli_command *command,
                             const void *values)
 {
-    uint64_t hash = hash_options(command, values), least = 0, most = 0;
-    dml_status status = dml_allreduce(&hash, &least, 1, DML_U64, DML_MIN, job->comm);
+    /* Signed, because DML_ALLREDUCE=mpi refuses to order unsigned numbers. */
+    int64_t hash = (int64_t)hash_options(command, values), least = 0, most = 0;
+    dml_status status = dml_allreduce(&hash, &least, 1, DML_I64, DML_MIN, job->comm);
     if (status == DML_OK)
-        status = dml_allreduce(&hash, &most, 1, DML_U64, DML_MAX, job->comm);
+        status = dml_allreduce(&hash, &most, 1, DML_I64, DML_MAX, job->comm);
     if (status != DML_OK)
         return job_agree(job, job_note(job, status));
     if (least == most)

@@ -34,9 +34,9 @@ dml_status report_write(struct outfile *out, const struct report *report, json_t
     return outfile_commit(out, error, error_bytes);
 }
 
-double report_peak_rss_bytes(void)
+int64_t report_peak_rss_bytes(void)
 {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    return 1024.0 * (double)usage.ru_maxrss;
+    return (int64_t)usage.ru_maxrss * 1024;
 }

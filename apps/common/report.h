@@ -22,7 +22,7 @@ struct report {
     double comm_seconds;    /* inside communication calls, mean over ranks */
     double compute_seconds; /* mean over ranks */
     double wait_seconds;    /* blocked in communication calls, mean over ranks */
-    double peak_rss_bytes;  /* maximum over ranks */
+    int64_t peak_rss_bytes; /* maximum over ranks */
 };
 
 /* Write and commit. "extra" holds an app's own keys; taken (freed here), may be NULL.
@@ -31,6 +31,6 @@ dml_status report_write(struct outfile *out, const struct report *report, json_t
                         char *error, size_t error_bytes);
 
 /* Largest resident memory of this process so far. */
-double report_peak_rss_bytes(void);
+int64_t report_peak_rss_bytes(void);
 
 #endif

@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""dml-cnn does its work on small data: it learns, and its files say so.
+
+Usage: training.py LAUNCHER PROGRAM NRANKS [PART OF A CASE'S NAME]
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+from jobs import (IMAGES, Skip, TRAIN_S, images_path, labels_path, main, make_cifar,
+                  make_idx, mpirun, pack, require)
+
+EPOCHS, BATCH = 3, 12
+PLOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../scripts/plot")
+
+# Keys that the report of every application has, with what is plausible.
+REPORT = {
+    "app": lambda v: v == "dml-cnn",
+    "ranks": lambda v: v > 0,
+    "threads": lambda v: v == 1,
+    "seed": lambda v: v == 7,
+    "train_seconds": lambda v: 0 < v < TRAIN_S,
+    "samples_per_second": lambda v: v > 0,
+    "test_metric": lambda v: v == "accuracy",
+    "test_value": lambda v: 0 <= v <= 1,
+    "bytes_sent": lambda v: v >= 0,
+    "comm_seconds": lambda v: v >= 0,
+    "compute_seconds": lambda v: v > 0,
+    "wait_seconds": lambda v: v >= 0,
+    "peak_rss_bytes": lambda v: 2**20 < v < 2**33,
+}
+
+
+def read_json(folder, name):
+    with open(os.path.join(folder, name), encoding="utf-8") as file:
+        return json.load(file)
+
+
+class Cases:
+    def __init__(self, top, nranks):
+        self.nranks = nranks
+        self.idx, self.packed, self.cifar = (
+            os.path.join(top, name) for name in ("idx", "packed", "cifar"))
+        make_idx(self.idx)
+        make_idx(self.packed)
+        make_cifar(self.cifar)
+        for path in images_path, labels_path:
+            pack(path(self.packed))
+            pack(path(self.packed, "t10k"))
+
+    def train(self, folder, data, *options, nranks=None, env=None):
+        """The report of a run of dml-cnn train."""
+        mpirun(folder, nranks or self.nranks, "train", "--data", data, "--batch", BATCH,
+               "--epochs", EPOCHS, "--lr", 0.02, "--threads", 1, "--seed", 7,
+               "--quiet", "--report", "report.json", *options, env=env)
+        return read_json(folder, "report.json")
+
+    def check_report(self, report, images):
+        for key, plausible in REPORT.items():
+            require(key in report, f"{key} is missing from the report")
+            require(plausible(report[key]), f"report: {key} is {report[key]}")
+        require(report["ranks"] == self.nranks, f"report: {report['ranks']} ranks")
+        require(report["wait_seconds"] <= report["comm_seconds"] * 1.01 + 1e-3,
+                "report: more time in waiting than in communication")
+        require((report["bytes_sent"] > 0) == (self.nranks > 1),
+                f"report: {report['bytes_sent']} bytes sent by {self.nranks} ranks")
+        speed = EPOCHS * images / report["train_seconds"]
+        require(abs(report["samples_per_second"] / speed - 1) < 0.01,
+                f"report: {report['samples_per_second']} images/s, {speed} computed")
+
+    def learns(self, folder):
+        """One run writes all files; the model gives the same accuracy when it is read."""
+        report = self.train(folder, self.idx, "--curve", "curve.jsonl", "--model",
+                            "net.dml")
+        left = sorted(os.listdir(folder))
+        require(left == ["curve.jsonl", "net.dml", "report.json"], f"files: {left}")
+        self.check_report(report, IMAGES)
+        require(report["test_value"] >= 0.95, f"accuracy {report['test_value']}")
+        mpirun(folder, self.nranks, "test", "--data", self.idx, "--model", "net.dml",
+               "--batch", 5 * self.nranks, "--threads", 1, "--quiet", "--report",
+               "test.json")
+        tested = read_json(folder, "test.json")
+        for key in set(REPORT) - {"seed", "train_seconds"}:
+            require(key in tested and (key == "app" or REPORT[key](tested[key])),
+                    f"report of dml-cnn test: {key} is {tested.get(key)}")
+        require(tested["test_value"] == report["test_value"],
+                f"accuracy {tested['test_value']} of the model file, "
+                f"{report['test_value']} after training")
+        require(abs(tested["test_loss"] / report["test_loss"] - 1) < 1e-3,
+                "another loss of the model file than after training")
+
+    def draws(self, folder):
+        """The curve holds what it should, and scripts/plot draws it."""
+        self.train(folder, self.packed, "--curve", "curve.jsonl")
+        with open(os.path.join(folder, "curve.jsonl"), encoding="utf-8") as file:
+            lines = [json.loads(line) for line in file]
+        tests = [line for line in lines if "test_loss" in line]
+        steps = [line for line in lines if "train_loss" in line]
+        require([line["epoch"] for line in tests] == list(range(1, EPOCHS + 1)),
+                f"epochs of the tests: {[line['epoch'] for line in tests]}")
+        require(steps[-1]["step"] == EPOCHS * (IMAGES // BATCH), "the last step is missing")
+        require(steps[-1]["train_loss"] < steps[0]["train_loss"], "the loss does not fall")
+        require([line["epoch"] for line in lines] == sorted(l["epoch"] for l in lines),
+                "epochs go back")
+        out = subprocess.run([PLOT, "curve.jsonl", "-o", "curve.png"], cwd=folder,
+                             capture_output=True, text=True, timeout=TRAIN_S)
+        if "matplotlib is missing" in out.stderr:
+            raise Skip("matplotlib is not installed")
+        require(out.returncode == 0 and not out.stderr, "scripts/plot: " + out.stderr)
+        require(os.path.getsize(os.path.join(folder, "curve.png")) > 5000, "a tiny picture")
+
+    def cifar_learns(self, folder):
+        report = self.train(folder, self.cifar, "--augment", "--net", "resnet20")
+        self.check_report(report, 96)
+        require(report["steps"] == EPOCHS * (96 // BATCH), f"{report['steps']} steps")
+
+    def repeats(self, folder):
+        """The same bits from the same algorithm; which one is best is measured anew in
+        every run, so that without a choice two runs may differ by rounding."""
+        options = ["--epochs", 1, "--augment"]
+        ring = {"DML_ALLREDUCE": "ring"}
+        first, second = (self.train(folder, self.idx, *options, env=ring)
+                         for _ in range(2))
+        for key in "test_value", "test_loss", "train_loss":
+            require(first[key] == second[key],
+                    f"{key} is {first[key]}, then {second[key]} of the same seed")
+        for env in None, {"DML_ALLREDUCE": "mpi"}:
+            self.same(first, self.train(folder, self.idx, *options, env=env),
+                      f"with {env}")
+        other = self.train(folder, self.idx, *options, "--seed", 8)
+        require(other["train_loss"] != first["train_loss"], "the seed changes nothing")
+
+    def same(self, first, second, what):
+        require(first["test_value"] == second["test_value"],
+                f"accuracy {first['test_value']}, but {second['test_value']} {what}")
+        for key in "test_loss", "train_loss":
+            require(abs(first[key] - second[key]) <= 1e-3 * abs(first[key]) + 1e-6,
+                    f"{key} {first[key]}, but {second[key]} {what}")
+
+    def accumulates(self, folder):
+        """Two passes of half the batch are one pass of the whole, on any ranks."""
+        whole = self.train(folder, self.idx, "--epochs", 1)
+        halves = self.train(folder, self.idx, "--epochs", 1, "--accumulate", 2)
+        self.same(whole, halves, "in two passes")
+        alone = self.train(folder, self.idx, "--epochs", 1, nranks=1)
+        self.same(whole, alone, "on one rank")
+
+    def speaks(self, folder):
+        """Plain lines on a pipe; a report may go there, too."""
+        words = ["train", "--data", self.idx, "--batch", BATCH, "--threads", 1]
+        lines = mpirun(folder, self.nranks, *words, "--epochs", 2).splitlines()
+        require(len(lines) == 4 and lines[-1].startswith("test accuracy "),
+                f"printed: {lines}")
+        require("\r" not in "".join(lines), "a progress bar without a terminal")
+        os.symlink("/dev/stdout", os.path.join(folder, "out"))
+        out = mpirun(folder, self.nranks, *words, "--max-steps", 1, "--quiet", "--report",
+                     "out")
+        require(json.loads(out)["steps"] == 1, "no report on standard output")
+
+    def helps(self, folder):
+        for words in ["--help"], ["train", "--help"], ["test", "--help"]:
+            out = mpirun(folder, self.nranks, *words)
+            require(out.count("usage: dml-cnn") == 1, f"{words}: {out[:80]}")
+
+
+def make_cases(top, nranks):
+    cases = Cases(top, nranks)
+    return [("idx: learns, tests its model", cases.learns),
+            ("packed idx: curve and picture", cases.draws),
+            ("CIFAR-10, augmented", cases.cifar_learns),
+            ("the same seed twice", cases.repeats),
+            ("accumulation and ranks", cases.accumulates),
+            ("what is printed", cases.speaks),
+            ("help", cases.helps)]
+
+
+if __name__ == "__main__":
+    sys.exit(main(make_cases))
