@@ -5,7 +5,7 @@
 Each case must end the whole job within 10 s, with a status that is not 0, one line on
 standard error that says what, where and what to do, and no file left behind.
 Usage: bad_input.py LAUNCHER PROGRAM NRANKS [PART OF A CASE'S NAME]
-Two ranks meet every case; other numbers those that are marked with a "*".
+Two ranks meet every case; other numbers, and sanitized builds, those marked with a "*".
 """
 
 import os

@@ -3,6 +3,7 @@
 """dml-cnn does its work on small data: it learns, and its files say so.
 
 Usage: training.py LAUNCHER PROGRAM NRANKS [PART OF A CASE'S NAME]
+Sanitized builds run the cases marked with a "*".
 """
 
 import json
@@ -168,7 +169,7 @@ class Cases:
 
 def make_cases(top, nranks):
     cases = Cases(top, nranks)
-    return [("idx: learns, tests its model", cases.learns),
+    return [("* idx: learns, tests its model", cases.learns),
             ("packed idx: curve and picture", cases.draws),
             ("CIFAR-10, augmented", cases.cifar_learns),
             ("the same seed twice", cases.repeats),
