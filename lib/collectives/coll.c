@@ -61,12 +61,21 @@ static dml_status set_blocks(const struct dml__user_call *u, struct dml__call *c
     return DML_OK;
 }
 
+/* Elements of this rank's block, or of the whole vector where there are no blocks. */
+static size_t own_elems(const struct dml__call *call)
+{
+    if (whole_vector(call->coll))
+        return call->count;
+    return dml__block(call, dml_comm_rank(call->comm)).count;
+}
+
 /* Finds out where input and result lie, and refuses missing buffers. */
 static dml_status resolve_buffers(const struct dml__user_call *u,
                                   struct dml__call *call)
 {
     int rank = dml_comm_rank(u->comm);
     bool at_root = !has_root(u->coll) || rank == u->root;
+    size_t own = u->coll == DML_COLL_BARRIER ? 0 : own_elems(call);
     call->send = u->send;
     call->recv = u->recv;
     switch (u->coll) {
@@ -79,7 +88,8 @@ static dml_status resolve_buffers(const struct dml__user_call *u,
         call->in_place = at_root && u->recv == DML_IN_PLACE;
         if (call->in_place)
             call->recv = NULL; /* the root's block stays where it is */
-        if ((at_root && u->send == NULL) || (!call->in_place && u->recv == NULL))
+        if ((at_root && u->send == NULL && call->total > 0) ||
+            (!call->in_place && u->recv == NULL && own > 0))
             goto missing;
         return DML_OK;
     default:
@@ -91,7 +101,11 @@ static dml_status resolve_buffers(const struct dml__user_call *u,
                 call->send = dml__at(call, dml__block(call, rank).offset);
         }
     }
-    if (call->send == NULL || (at_root && call->recv == NULL))
+    bool sends_all = u->coll == DML_COLL_REDUCE_SCATTER || u->coll == DML_COLL_ALLTOALL;
+    bool gets_all = u->coll == DML_COLL_ALLGATHER || u->coll == DML_COLL_GATHER ||
+                    u->coll == DML_COLL_ALLTOALL;
+    if ((call->send == NULL && (sends_all ? call->total : own) > 0) ||
+        (at_root && call->recv == NULL && (gets_all ? call->total : own) > 0))
         goto missing;
     if (call->send == DML_IN_PLACE || call->recv == DML_IN_PLACE)
         return dml__fail(dml_comm_ctx(u->comm), DML_EINVAL, u->where,
@@ -99,8 +113,6 @@ static dml_status resolve_buffers(const struct dml__user_call *u,
                          rank);
     return DML_OK;
 missing:
-    if (call->total == 0)
-        return DML_OK;
     return dml__fail(dml_comm_ctx(u->comm), DML_EINVAL, u->where,
                      "a buffer is NULL on rank %d", rank);
 }
@@ -144,11 +156,14 @@ static dml_status select_status(const dml_comm *comm)
 dml_status dml__perform(const struct dml__user_call *u, bool blocking,
                         dml_request **request)
 {
-    if (u->comm == NULL || (!blocking && request == NULL))
+    if (u->comm == NULL)
         return DML_EINVAL;
     struct dml__call call;
     size_t *offsets = NULL;
     dml_ctx *ctx = dml_comm_ctx(u->comm);
+    DML_TRY(dml__comm_check(u->comm, u->where));
+    if (!blocking && request == NULL)
+        return dml__fail(ctx, DML_EINVAL, u->where, "request is NULL");
     if (u->has_counts && u->counts == NULL)
         return dml__fail(ctx, DML_EINVAL, u->where, "the array of counts is NULL");
     if (u->counts != NULL) {
@@ -172,8 +187,10 @@ dml_status dml__perform(const struct dml__user_call *u, bool blocking,
 dml_status dml_algorithm_query(dml_coll coll, size_t count, dml_dtype dtype, dml_op op,
                                dml_comm *comm, dml_choice *choice)
 {
-    if (comm == NULL || choice == NULL)
+    if (comm == NULL)
         return DML_EINVAL;
+    if (choice == NULL)
+        return dml__fail(dml_comm_ctx(comm), DML_EINVAL, __func__, "choice is NULL");
     if ((int)coll < 0 || (int)coll >= DML_NCOLLS)
         return dml__fail(dml_comm_ctx(comm), DML_EINVAL, __func__,
                          "unknown collective %d", (int)coll);

@@ -101,7 +101,7 @@ static inline const char *dml__in(const struct dml__call *call, size_t elem)
     return (const char *)call->send + elem * call->elem_bytes;
 }
 
-/* (a + b) mod P for -P <= b < P. */
+/* a mod P, not negative also for negative a. */
 static inline int dml__mod(int a, int nranks)
 {
     return (a % nranks + nranks) % nranks;

@@ -14,8 +14,9 @@ bool dml__direct_init(struct dml__direct *d, const struct dml__call *call,
 {
     int nranks = dml_comm_size(call->comm);
     size_t longest = dml__block_max(call);
-    size_t window =
-        dml__segment_elems(call); /* the terms of all ranks share the cache */
+    /* The terms of all ranks share the cache. */
+    size_t window = dml__segment_elems(call) * 2 / (size_t)nranks;
+    window = window > 1024 ? window : 1024;
     window = window < longest ? window : longest;
     *d = (struct dml__direct){
         .call = call,

@@ -45,6 +45,14 @@ double dml__predict_s(const struct dml__coll_state *state, dml_coll coll, size_t
     return t[i] * pow(t[i + 1] / t[i], x);
 }
 
+bool dml__was_timed(const struct dml__coll_state *state, dml_coll coll)
+{
+    for (int alg = 0; alg < DML__NALGS; alg++)
+        if (state->seconds[coll][alg][0] > 0)
+            return true;
+    return false;
+}
+
 /* A call with "bytes" in all, f32 sums, on the given buffers. */
 static struct dml__call sample_call(dml_comm *comm, dml_coll coll, double bytes,
                                     void *send, void *recv)
@@ -121,8 +129,10 @@ dml_status dml__coll_measure(dml_comm *comm, dml_coll coll)
     dml_ctx *ctx = dml_comm_ctx(comm);
     if (state == NULL)
         return dml__fail(ctx, DML_ENOMEM, __func__, "no memory");
-    if (state->measured[coll] || dml_comm_size(comm) == 1)
+    if (state->settled[coll] || dml_comm_size(comm) == 1)
         return DML_OK;
+    dml_comm_stats before;
+    dml_comm_get_stats(comm, &before);
     size_t slack = (size_t)dml_comm_size(comm) * sizeof(float);
     size_t bytes = (size_t)dml__point_bytes(DML__NPOINTS - 1) + slack;
     void *send = dml__alloc(ctx, bytes), *recv = dml__alloc(ctx, bytes);
@@ -141,7 +151,8 @@ dml_status dml__coll_measure(dml_comm *comm, dml_coll coll)
         if (elapsed_s > enough_s || coll == DML_COLL_BARRIER)
             break;
     }
-    state->measured[coll] = status == DML_OK;
+    state->settled[coll] = status == DML_OK;
+    dml__comm_set_stats(comm, &before); /* the caller did not ask for this traffic */
     dml__log(ctx, DML_LOG_INFO, "measured %s in %.0f ms", dml_coll_name(coll),
              1e3 * elapsed_s);
     dml__free(send);

@@ -78,9 +78,11 @@ dml_status dml__run(const struct dml__call *call, const struct dml__alg *alg,
     if (alone && request == NULL)
         return DML_OK;
     dml_request *r = dml__sched_new(call->comm);
-    if (r == NULL)
+    if (r == NULL) {
+        dml__comm_break(call->comm, DML_ENOMEM);
         return dml__fail(dml_comm_ctx(call->comm), DML_ENOMEM, call->where,
                          "no memory for a request");
+    }
     if (!alone)
         alg->build(call, r);
     DML_TRY(dml__sched_start(r));

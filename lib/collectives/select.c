@@ -44,7 +44,7 @@ struct dml__coll_state *dml__coll_state(dml_comm *comm)
     for (int c = 0; c < DML_NCOLLS; c++) {
         state->forced[c] = env_choice(ctx, (dml_coll)c);
         state->forced_by[c] = "environment";
-        state->measured[c] = off;
+        state->settled[c] = off;
     }
     dml__comm_set_coll_state(comm, state, destroy);
     return state;
@@ -117,7 +117,8 @@ static const struct dml__alg *cheapest(const struct dml__coll_state *state,
     size_t used = 0, room = sizeof why->why;
     if (text != NULL)
         used = (size_t)snprintf(
-            text, room, "%s:", state->measured[call->coll] ? "measured" : "cost model");
+            text, room,
+            "%s:", dml__was_timed(state, call->coll) ? "measured" : "cost model");
     const struct dml__alg *const *algs = dml__algs(call->coll);
     for (size_t i = 0; algs[i] != NULL; i++) {
         if (algs[i]->supports != NULL && algs[i]->supports(call) != NULL)
@@ -152,7 +153,7 @@ static uint64_t cache_key(const struct dml__call *call)
     uint64_t size = shift * 8 + (bytes >> shift);
     return 1 | (uint64_t)call->coll << 1 | (uint64_t)call->dtype << 5 |
            (uint64_t)((int)call->op < DML_NOPS ? (int)call->op : DML_NOPS) << 9 |
-           size << 12;
+           size << 12 | (uint64_t)(call->root != 0) << 63; /* MPICH cares, native.c */
 }
 
 const struct dml__alg *dml__select(const struct dml__call *call, bool may_measure,
@@ -177,12 +178,12 @@ const struct dml__alg *dml__select(const struct dml__call *call, bool may_measur
     struct dml__cached *entry = &state->cache[key * 0x9e3779b97f4a7c15u >> 56];
     if (cacheable && entry->key == key)
         return entry->alg;
-    if (may_measure && !state->measured[call->coll]) {
+    if (may_measure && !state->settled[call->coll]) {
         /* Not an error of this call: what could not be measured is estimated. */
         dml__coll_measure(call->comm, call->coll);
     }
     const struct dml__alg *alg = cheapest(state, call, why);
-    if (cacheable && state->measured[call->coll])
+    if (cacheable && state->settled[call->coll])
         *entry = (struct dml__cached){key, alg};
     return alg;
 }

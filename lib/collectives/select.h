@@ -19,7 +19,7 @@ struct dml__cached {
 struct dml__coll_state {
     const char *forced[DML_NCOLLS]; /* NULL: automatic */
     const char *forced_by[DML_NCOLLS];
-    bool measured[DML_NCOLLS];
+    bool settled[DML_NCOLLS]; /* measured, or never to be */
     /* Seconds, the slowest rank's median; 0 where not measured. */
     double seconds[DML_NCOLLS][DML__NALGS][DML__NPOINTS];
     struct dml__cached cache[DML__CACHE];
@@ -31,6 +31,9 @@ struct dml__coll_state *dml__coll_state(dml_comm *comm);
 /* Predicted seconds of algorithm number "alg", by measurement or formula. */
 double dml__predict_s(const struct dml__coll_state *state, dml_coll coll, size_t alg,
                       int nranks, double bytes);
+
+/* Are there measurements, so that predictions are more than formulas? */
+bool dml__was_timed(const struct dml__coll_state *state, dml_coll coll);
 
 /* Bytes of point i. */
 double dml__point_bytes(int i);

@@ -64,9 +64,8 @@ static dml_status find_node(dml_comm *comm)
     /* Launchers often bind each rank to a core of its own: the union of all masks
      * counts what the node's ranks have together. */
     cpu_set_t own, all;
-    CPU_ZERO(&own);
     if (sched_getaffinity(0, sizeof own, &own) != 0)
-        CPU_SET(0, &own);
+        memset(&own, 0xff, sizeof own); /* more processors than the mask has bits */
     MPI_Allreduce(&own, &all, (int)sizeof own, MPI_BYTE, MPI_BOR, node);
     comm->crowded = comm->node_size > CPU_COUNT(&all);
     dml_status status = open_channels(comm, node);
@@ -99,7 +98,11 @@ static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, dml_comm **out)
         dml__comm_max(comm, &failed, 1);
     if (failed > 0) {
         dml_comm_destroy(comm);
-        return status != DML_OK ? status : DML_ENOMEM;
+        return status != DML_OK
+                   ? status
+                   : dml__fail(ctx, DML_ENOMEM, "dml_comm",
+                               "another rank could not make its part of the "
+                               "communicator; see its error");
     }
     *out = comm;
     return DML_OK;
@@ -134,11 +137,15 @@ dml_status dml_comm_from_mpi(dml_ctx *ctx, MPI_Comm mpi_comm, dml_comm **out)
 
 dml_status dml_comm_split(dml_comm *comm, int color, int key, dml_comm **out)
 {
-    if (comm == NULL || out == NULL)
+    if (comm == NULL)
         return DML_EINVAL;
+    if (out == NULL)
+        return dml__fail(comm->ctx, DML_EINVAL, __func__, "out is NULL");
     if (color < -1)
         return dml__fail_values(comm->ctx, DML_EINVAL, __func__, comm->rank, color, -1,
                                 "color is %d; use 0 or more, or -1 for none", color);
+    if (comm->active != NULL)
+        dml__comm_drain(comm);
     MPI_Comm owned = MPI_COMM_NULL;
     int code =
         MPI_Comm_split(comm->coll, color == -1 ? MPI_UNDEFINED : color, key, &owned);
@@ -211,6 +218,28 @@ void dml__comm_set_coll_state(dml_comm *comm, struct dml__coll_state *state,
     comm->coll_state_destroy = destroy;
 }
 
+void dml__comm_set_stats(dml_comm *comm, const dml_comm_stats *stats)
+{
+    comm->stats = *stats;
+}
+
+dml_status dml__comm_check(const dml_comm *comm, const char *where)
+{
+    if (comm->broken == DML_OK)
+        return DML_OK;
+    return dml__fail(
+        comm->ctx, comm->broken, where,
+        "an earlier call on this communicator failed (%s): ranks no longer "
+        "agree on what was sent; destroy it, or end the job",
+        dml_status_str(comm->broken));
+}
+
+void dml__comm_break(dml_comm *comm, dml_status status)
+{
+    if (comm->broken == DML_OK)
+        comm->broken = status;
+}
+
 void dml__comm_count_collective(dml_comm *comm)
 {
     comm->stats.collectives++;
@@ -218,6 +247,8 @@ void dml__comm_count_collective(dml_comm *comm)
 
 dml_status dml__comm_max(dml_comm *comm, double *values, int count)
 {
+    if (comm->active != NULL) /* see dml__native_run */
+        dml__comm_drain(comm);
     int code =
         MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, MPI_MAX, comm->coll);
     return code == MPI_SUCCESS ? DML_OK : dml__mpi_fail(comm, __func__, code);
@@ -228,8 +259,10 @@ dml_status dml__comm_max(dml_comm *comm, double *values, int count)
 
 dml_status dml_op_create_premul_sum(double scale, dml_comm *comm, dml_op *op)
 {
-    if (comm == NULL || op == NULL)
+    if (comm == NULL)
         return DML_EINVAL;
+    if (op == NULL)
+        return dml__fail(comm->ctx, DML_EINVAL, __func__, "op is NULL");
     if (!isfinite(scale))
         return dml__fail(comm->ctx, DML_EINVAL, __func__, "scale is not finite");
     size_t i = 0;

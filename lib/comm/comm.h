@@ -69,8 +69,15 @@ void dml__comm_set_coll_state(dml_comm *comm, struct dml__coll_state *state,
 bool dml__comm_op_scale(const dml_comm *comm, dml_op op, double *scale);
 
 void dml__comm_count_collective(dml_comm *comm);
+void dml__comm_set_stats(dml_comm *comm, const dml_comm_stats *stats);
 
-/* Agreement outside any schedule: the element-wise maximum over the ranks, in place. */
+/* After a failure in mid-call (memory, network) the ranks no longer agree on what was
+ * sent, so the communicator only says so from then on. */
+dml_status dml__comm_check(const dml_comm *comm, const char *where);
+void dml__comm_break(dml_comm *comm, dml_status status);
+
+/* Agreement outside any schedule: the element-wise maximum over the ranks, in place.
+ * Completes pending collectives first. */
 dml_status dml__comm_max(dml_comm *comm, double *values, int count);
 
 /* ---- the MPI library's own algorithms ----------------------------------------------

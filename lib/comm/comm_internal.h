@@ -19,6 +19,7 @@ struct dml_comm {
     int rank, size;
     int node_rank, node_size;
     bool crowded;
+    dml_status broken;    /* why no further call is possible, or DML_OK */
     MPI_Comm coll;        /* schedules and MPI's own collectives */
     MPI_Comm p2p;         /* dml_send and dml_recv, whose tags are the caller's */
     int next_tag;         /* tag of the next collective's messages */
@@ -47,8 +48,8 @@ dml_status dml__launch_check(dml_ctx *ctx, const char *where);
 /* Progress every active schedule once; true when anything moved. */
 bool dml__comm_poll(dml_comm *comm);
 
-/* Complete every pending collective. Messages may stay pending: they are all posted,
- * and MPI progresses them by itself. */
+/* Complete every pending collective. Messages may stay pending: up to 16 GiB of each
+ * are posted, and MPI progresses those by itself. */
 void dml__comm_drain(dml_comm *comm);
 
 void dml__sched_pool_free(dml_comm *comm);

@@ -113,35 +113,35 @@ static void count_bytes(const struct dml__call *c)
     dml_comm *comm = c->comm;
     bool at_root = comm->rank == c->root;
     size_t own = c->counts != NULL ? c->counts[comm->rank] : c->count;
-    size_t in = own, out = own;
+    size_t given = own, got = own;
     switch (c->coll) {
     case DML_COLL_REDUCE_SCATTER:
-        in = c->total;
+        given = c->total;
         break;
     case DML_COLL_ALLGATHER:
-        out = c->total;
+        got = c->total;
         break;
     case DML_COLL_ALLTOALL:
-        in = out = c->total;
+        given = got = c->total;
         break;
     case DML_COLL_BCAST:
-        in = at_root ? own : 0;
-        out = at_root ? 0 : own;
+        given = at_root ? own : 0;
+        got = at_root ? 0 : own;
         break;
     case DML_COLL_REDUCE:
-        out = at_root ? own : 0;
+        got = at_root ? own : 0;
         break;
     case DML_COLL_GATHER:
-        out = at_root ? c->total : 0;
+        got = at_root ? c->total : 0;
         break;
     case DML_COLL_SCATTER:
-        in = at_root ? c->total : 0;
+        given = at_root ? c->total : 0;
         break;
     default: /* all-reduce: the whole vector both ways; barrier: nothing */
         break;
     }
-    comm->stats.bytes_sent += in * c->elem_bytes;
-    comm->stats.bytes_received += out * c->elem_bytes;
+    comm->stats.bytes_sent += given * c->elem_bytes;
+    comm->stats.bytes_received += got * c->elem_bytes;
     comm->stats.messages_sent++;
 }
 

@@ -35,12 +35,17 @@ static dml_status post(bool sending, void *buf, size_t count, dml_dtype dtype, i
                        int tag, dml_comm *comm, dml_request **request,
                        const char *where)
 {
-    if (comm == NULL || request == NULL)
+    if (comm == NULL)
         return DML_EINVAL;
+    if (request == NULL)
+        return dml__fail(comm->ctx, DML_EINVAL, where, "request is NULL");
+    DML_TRY(dml__comm_check(comm, where));
     DML_TRY(check(comm, buf, count, dtype, peer, tag, where));
     dml_request *r = dml__sched_new(comm);
-    if (r == NULL)
+    if (r == NULL) {
+        dml__comm_break(comm, DML_ENOMEM);
         return dml__fail(comm->ctx, DML_ENOMEM, where, "no memory for a request");
+    }
     size_t bytes = count * dml_dtype_bytes(dtype);
     for (size_t done = 0; done < bytes; done += DML__MESSAGE_MAX_BYTES) {
         size_t left = bytes - done;

@@ -57,7 +57,7 @@ struct dml_request {
     int inflight_step[DML__MAX_INFLIGHT];
 
     struct dml__scratch *scratch; /* kept when the request returns to the pool */
-    int nscratch, scratch_used;
+    int scratch_capacity, scratch_used;
 
     struct dml__call native; /* the one native step's call */
     int *native_counts;

@@ -64,7 +64,9 @@ int dml__sched_local_after_all(dml_request *request, dml__local_fn *fn, void *ds
 int dml__sched_copy_after_all(dml_request *request, void *dst, const void *src,
                               size_t bytes);
 
-/* The whole call as one non-blocking MPI collective (native.c). */
+/* The whole call as one non-blocking MPI collective (native.c). It must be the first
+ * step: then it starts within dml__sched_start, so MPI sees the collectives in the same
+ * order on all ranks, and the call's counts are still there. */
 int dml__sched_native(dml_request *request, const struct dml__call *call);
 
 /* Start a collective's schedule. On failure the request is gone. */

@@ -41,7 +41,7 @@ void dml__sched_pool_free(dml_comm *comm)
     while (comm->pool != NULL) {
         dml_request *r = comm->pool;
         comm->pool = r->next;
-        for (int i = 0; i < r->nscratch; i++)
+        for (int i = 0; i < r->scratch_capacity; i++)
             dml__free(r->scratch[i].memory);
         dml__free(r->scratch);
         dml__free(r->steps);
@@ -67,18 +67,13 @@ static void *grow(dml_ctx *ctx, void *array, int used, int *capacity, size_t byt
 
 void *dml__sched_scratch(dml_request *r, size_t bytes)
 {
-    if (r->scratch_used == r->nscratch) {
-        int capacity = r->nscratch; /* always full here: one more each time */
-        struct dml__scratch *larger = dml__alloc(
-            r->comm->ctx, dml__mul((size_t)capacity + 1, sizeof *r->scratch));
-        if (larger == NULL)
-            return NULL;
-        if (capacity > 0)
-            memcpy(larger, r->scratch, (size_t)capacity * sizeof *larger);
-        dml__free(r->scratch);
-        r->scratch = larger;
-        r->nscratch = capacity + 1;
+    struct dml__scratch *table = grow(r->comm->ctx, r->scratch, r->scratch_used,
+                                      &r->scratch_capacity, sizeof *r->scratch);
+    if (table == NULL) {
+        r->status = DML_ENOMEM;
+        return NULL;
     }
+    r->scratch = table;
     struct dml__scratch *s = &r->scratch[r->scratch_used];
     if (s->memory == NULL || s->bytes < bytes) {
         dml__free(s->memory);

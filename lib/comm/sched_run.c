@@ -39,8 +39,10 @@ static void fail(dml_request *r, int code)
     dml_status status = dml__mpi_fail(r->comm, "schedule", code);
     if (r->status >= 0)
         r->status = status;
+    dml__comm_break(r->comm, status);
     for (int k = 0; k < r->ninflight; k++) { /* their buffers are about to go away */
-        if (r->inflight[k] == MPI_REQUEST_NULL)
+        bool native = r->steps[r->inflight_step[k]].native; /* cannot be cancelled */
+        if (r->inflight[k] == MPI_REQUEST_NULL || native)
             continue;
         MPI_Cancel(&r->inflight[k]);
         MPI_Request_free(&r->inflight[k]);
@@ -143,6 +145,9 @@ static bool reap(dml_request *r)
     MPI_Status statuses[DML__MAX_INFLIGHT];
     int code = MPI_Testsome(r->ninflight, r->inflight, &n, which, statuses);
     if (code != MPI_SUCCESS) {
+        for (int k = 0; code == MPI_ERR_IN_STATUS && n != MPI_UNDEFINED && k < n; k++)
+            if (statuses[k].MPI_ERROR != MPI_SUCCESS)
+                code = statuses[k].MPI_ERROR;
         fail(r, code);
         return true;
     }
@@ -199,9 +204,10 @@ bool dml__comm_poll(dml_comm *comm)
         dml_request *r = *link;
         bool collective = r->channel == comm->coll;
         moved = progress(r, collective ? lanes : ALL_LANES) || moved;
-        for (int kind = DML__SEND; collective && kind <= DML__RECV; kind++)
-            if (r->head[kind] != DML__NO_STEP)
-                lanes &= ~(1 << kind);
+        if (collective && r->head[DML__SEND] != DML__NO_STEP)
+            lanes &= ~(1 << DML__SEND);
+        if (collective && r->head[DML__RECV] != DML__NO_STEP)
+            lanes &= ~(1 << DML__RECV);
         if (r->complete) {
             *link = r->next;
             r->next = NULL;
@@ -232,6 +238,7 @@ static dml_status start(dml_request *r)
     dml_comm *comm = r->comm;
     if (r->status < 0) {
         dml_status status = r->status;
+        dml__comm_break(comm, status);
         dml__sched_discard(r);
         return dml__fail(comm->ctx, status, "schedule",
                          "out of memory for a schedule of %d steps", r->nsteps);

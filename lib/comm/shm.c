@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -39,7 +40,7 @@ struct link {
 };
 
 struct dml__shm {
-    int nranks, node_size;
+    int node_size;
     size_t inbox_bytes;
     void **inboxes;     /* [node_size] as mapped here */
     struct link **link; /* [nranks] NULL for those on other nodes and for this rank */
@@ -61,37 +62,57 @@ void dml__shm_close(struct dml__shm *shm)
 
 static void *map(int fd, size_t bytes)
 {
+    struct stat info;
+    if (fstat(fd, &info) != 0 || info.st_size != (off_t)bytes)
+        return NULL;
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     return memory != MAP_FAILED ? memory : NULL;
 }
 
-/* Where a peer can open this rank's inbox. */
+/* Where a peer can open this rank's inbox, and what it finds there if that path is the
+ * same file for both: with containers it may not be. */
 struct address {
     long pid;
     int fd;
+    double token;
 };
+
+/* A rank's channel to itself carries no messages: it holds the token. */
+static double *token_of(void *inbox, int node_rank)
+{
+    void *data = ((struct channel *)inbox)[node_rank].data;
+    return data;
+}
 
 /* Maps the node's inboxes; false when this rank could not map them all. */
 static bool map_inboxes(struct dml__shm *shm, int own_fd, MPI_Comm node)
 {
-    struct address own = {.pid = (long)getpid(), .fd = own_fd};
+    struct address own = {.pid = (long)getpid(), .fd = own_fd, .token = dml__now_s()};
     struct address *all = dml__alloc(NULL, (size_t)shm->node_size * sizeof *all);
     bool ok = all != NULL && own_fd >= 0;
     int local = all != NULL, everywhere = 0, me = 0;
     MPI_Comm_rank(node, &me);
+    own.token += me; /* two ranks may read the clock at once */
+    if (own_fd >= 0)
+        shm->inboxes[me] = map(own_fd, shm->inbox_bytes);
+    if (shm->inboxes[me] != NULL)
+        *token_of(shm->inboxes[me], me) = own.token;
+    ok = ok && shm->inboxes[me] != NULL;
     MPI_Allreduce(&local, &everywhere, 1, MPI_INT, MPI_MIN, node);
     if (everywhere)
         MPI_Allgather(&own, (int)sizeof own, MPI_BYTE, all, (int)sizeof own, MPI_BYTE,
                       node);
     for (int i = 0; everywhere && ok && i < shm->node_size; i++) {
+        if (i == me)
+            continue;
         char path[64];
         snprintf(path, sizeof path, "/proc/%ld/fd/%d", all[i].pid, all[i].fd);
-        int fd = i == me ? own_fd : open(path, O_RDWR | O_CLOEXEC);
-        if (fd >= 0)
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+        if (fd >= 0) {
             shm->inboxes[i] = map(fd, shm->inbox_bytes);
-        if (fd >= 0 && i != me)
             close(fd);
-        ok = shm->inboxes[i] != NULL;
+        }
+        ok = shm->inboxes[i] != NULL && *token_of(shm->inboxes[i], i) == all[i].token;
     }
     dml__free(all);
     local = ok && everywhere;
@@ -104,7 +125,6 @@ static struct dml__shm *make(dml_ctx *ctx, int nranks, int node_size)
     struct dml__shm *shm = dml__alloc(ctx, sizeof *shm);
     if (shm == NULL)
         return NULL;
-    shm->nranks = nranks;
     shm->node_size = node_size;
     shm->inbox_bytes = (size_t)node_size * sizeof(struct channel);
     shm->inboxes = dml__alloc(ctx, (size_t)node_size * sizeof *shm->inboxes);
@@ -127,7 +147,8 @@ dml_status dml__shm_open(dml_ctx *ctx, MPI_Comm node, int nranks, const int *pee
     MPI_Allreduce(&local, &everywhere, 1, MPI_INT, MPI_MIN, node);
     if (!everywhere) {
         dml__shm_close(shm);
-        return DML_ENOMEM;
+        return dml__fail(ctx, DML_ENOMEM, "dml_comm",
+                         "no memory for channels to %d ranks", node_size);
     }
     int fd = memfd_create("dml", MFD_CLOEXEC);
     if (fd >= 0 && ftruncate(fd, (off_t)shm->inbox_bytes) != 0) {

@@ -95,8 +95,10 @@ dml_status dml_reducer_create(const dml_tensor *grads, size_t ngrads,
                               const dml_reducer_opts *user_opts, dml_comm *comm,
                               dml_reducer **out)
 {
-    if (comm == NULL || out == NULL)
+    if (comm == NULL)
         return DML_EINVAL;
+    if (out == NULL)
+        return dml__fail(dml_comm_ctx(comm), DML_EINVAL, __func__, "reducer is NULL");
     dml_reducer_opts opts;
     dml_reducer_opts_init(&opts);
     if (user_opts != NULL)
@@ -148,6 +150,9 @@ dml_status dml_reducer_begin(dml_reducer *r, bool reduce)
 {
     if (r == NULL)
         return DML_EINVAL;
+    if (r->state == DML__BROKEN)
+        return dml__fail(dml_comm_ctx(r->comm), DML_ECOMM, __func__,
+                         "an earlier step failed; destroy the reducer");
     if (r->state != DML__CLOSED)
         return dml__fail(dml_comm_ctx(r->comm), DML_EINVAL, __func__,
                          "a step is open; close it with dml_reducer_finish");
@@ -177,7 +182,7 @@ dml_status dml_reducer_ready(dml_reducer *r, size_t index)
     if (r == NULL)
         return DML_EINVAL;
     dml_ctx *ctx = dml_comm_ctx(r->comm);
-    if (r->state == DML__CLOSED)
+    if (r->state == DML__CLOSED || r->state == DML__BROKEN)
         return dml__fail(ctx, DML_EINVAL, __func__,
                          "no step is open; call dml_reducer_begin first");
     if (index >= r->ngrads)
@@ -247,7 +252,7 @@ dml_status dml_reducer_finish(dml_reducer *r)
 {
     if (r == NULL)
         return DML_EINVAL;
-    if (r->state == DML__CLOSED)
+    if (r->state == DML__CLOSED || r->state == DML__BROKEN)
         return dml__fail(dml_comm_ctx(r->comm), DML_EINVAL, __func__,
                          "no step is open; call dml_reducer_begin first");
     bool reduced = r->state == DML__REDUCING;
@@ -269,6 +274,8 @@ dml_status dml_reducer_finish(dml_reducer *r)
     r->stats.steps++;
     if (status == DML_OK && r->stats.steps == 1)
         status = follow_ready_order(r);
+    if (status != DML_OK)
+        r->state = DML__BROKEN;
     return status;
 }
 

@@ -33,7 +33,8 @@ struct dml__slot {
     bool ready;
 };
 
-enum dml__reducer_state { DML__CLOSED, DML__ACCUMULATING, DML__REDUCING };
+/* BROKEN: a step failed, and the ranks no longer agree. */
+enum dml__reducer_state { DML__CLOSED, DML__ACCUMULATING, DML__REDUCING, DML__BROKEN };
 
 struct dml_reducer {
     dml_comm *comm;
