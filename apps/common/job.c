@@ -10,6 +10,9 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#define SPEAKER_S 2
 
 static const char *launcher_rank_text(void)
 {
@@ -77,9 +80,13 @@ dml_status job_begin(struct job *job, const char *app)
     else
         status = job_note(job, dml_comm_from_mpi(job->ctx, MPI_COMM_WORLD, &job->comm));
     if (status != DML_OK) {
-        /* Without a communicator nobody can agree: one process speaks for all. */
+        /* Without a communicator nobody can agree: one process speaks for all. The
+         * others give it time, because a launcher ends it as soon as one of them has
+         * failed. */
         if (job->launcher_rank == 0)
             print_error(job, false);
+        else
+            sleep(SPEAKER_S);
         return status;
     }
     job->rank = dml_comm_rank(job->comm);

@@ -117,10 +117,10 @@ static void bad_schedules_are_refused(void **state)
     lr.shape = DML_LR_COSINE;
     expect_refused(ctx, &lr, "warmup_steps");
 
-#define REFUSE(field, value)          \
-    do {                              \
-        lr = falling(DML_LR_POLY);    \
-        lr.field = (value);           \
+#define REFUSE(field, value)              \
+    do {                                  \
+        lr = falling(DML_LR_POLY);        \
+        lr.field = (value);               \
         expect_refused(ctx, &lr, #field); \
     } while (0)
     REFUSE(size, 1);

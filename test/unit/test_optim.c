@@ -102,7 +102,8 @@ static void sgd_follows_f64_and_sets_agree(void **state)
 {
     (void)state;
     static const struct variant variants[] = {
-        {0, 0, 0}, {0, 0.01, 0}, {0.9, 0, 0}, {0.9, 0.01, 0}, {0.9, 0, 1}, {0.9, 0.01, 1},
+        {0, 0, 0},      {0, 0.01, 0}, {0.9, 0, 0},
+        {0.9, 0.01, 0}, {0.9, 0, 1},  {0.9, 0.01, 1},
     };
     for (size_t k = 0; k < sizeof variants / sizeof *variants; k++) {
         float first[2][COUNT], end[2][COUNT];
@@ -173,14 +174,14 @@ static void bad_options_are_refused(void **state)
     dml_param param = {w, g, 2, 0}, no_grad = {w, NULL, 2, 0};
     dml_optim *optim = NULL;
     dml_optim_opts opts;
-#define REFUSE(field, value)                                                           \
-    do {                                                                               \
-        dml_optim_opts_init(&opts, DML_OPTIM_SGD);                                     \
-        opts.field = (value);                                                          \
-        assert_int_equal(                                                              \
-            dml_optim_create(ctx, DML_OPTIM_SGD, &param, 1, &opts, &optim),            \
-            DML_EINVAL);                                                               \
-        expect_text(ctx, "dml_optim_create", #field);                                  \
+#define REFUSE(field, value)                                                \
+    do {                                                                    \
+        dml_optim_opts_init(&opts, DML_OPTIM_SGD);                          \
+        opts.field = (value);                                               \
+        assert_int_equal(                                                   \
+            dml_optim_create(ctx, DML_OPTIM_SGD, &param, 1, &opts, &optim), \
+            DML_EINVAL);                                                    \
+        expect_text(ctx, "dml_optim_create", #field);                       \
     } while (0)
     REFUSE(momentum, 1);
     REFUSE(momentum, -0.1);
@@ -227,7 +228,8 @@ static void every_allocation_may_fail(void **state)
         dml_ctx *ctx = NULL;
         assert_int_equal(dml_ctx_create(NULL, &ctx), DML_OK);
         dml_optim *optim = NULL;
-        dml_status status = dml_optim_create(ctx, DML_OPTIM_SGD, &param, 1, NULL, &optim);
+        dml_status status =
+            dml_optim_create(ctx, DML_OPTIM_SGD, &param, 1, NULL, &optim);
         failures += status == DML_ENOMEM;
         assert_true(status == DML_OK || optim == NULL);
         dml_optim_destroy(optim);

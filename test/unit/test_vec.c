@@ -101,8 +101,7 @@ static void integers_wrap_and_compare(void **state)
                 assert_int_equal(cu8[i],
                                  (uint8_t)integer_op(op, au8[i], bu8[i], false));
                 assert_int_equal(c32[i], (int32_t)integer_op(op, x32, y32, true));
-                assert_true((uint64_t)c64[i] ==
-                            integer_op(op, au64[i], bu64[i], true));
+                assert_true((uint64_t)c64[i] == integer_op(op, au64[i], bu64[i], true));
                 assert_true(cu64[i] == integer_op(op, au64[i], bu64[i], false));
             }
         }
@@ -135,8 +134,8 @@ static void floats_round_once(void **state)
             dml_vec_reduce(ctx, ch, ah, bh, N, DML_F16, op);
             dml_vec_reduce(ctx, cb, ab, bb, N, DML_BF16, op);
             for (size_t i = 0; i < N; i++) {
-                float h = (float)float_op(op, dml__f16_to_f32(ah[i]),
-                                          dml__f16_to_f32(bh[i]));
+                float h =
+                    (float)float_op(op, dml__f16_to_f32(ah[i]), dml__f16_to_f32(bh[i]));
                 float g = (float)float_op(op, dml__bf16_to_f32(ab[i]),
                                           dml__bf16_to_f32(bb[i]));
                 assert_true(c[i] == (float)float_op(op, a[i], b[i]));
@@ -321,8 +320,8 @@ static void conversions_return(void **state)
             assert_int_equal(dml_vec_convert(ctx, back, half, wide, DML_F32, 65536),
                              DML_OK);
             for (size_t i = 0; i < 65536; i++) {
-                float want = k == 0 ? dml__f16_to_f32(codes[i])
-                                    : dml__bf16_to_f32(codes[i]);
+                float want =
+                    k == 0 ? dml__f16_to_f32(codes[i]) : dml__bf16_to_f32(codes[i]);
                 if (isnan(want))
                     assert_true(isnan(wide[i]));
                 else
