@@ -9,10 +9,13 @@ static void build(const struct dml__call *call, dml_request *request)
     struct dml__direct d;
     struct dml__range block = dml__block(call, dml_comm_rank(call->comm));
     size_t bytes = block.count * call->elem_bytes;
-    char *own = call->recv;
-    if (call->in_place) /* the result's place still holds other ranks' input */
+    char *own = call->recv; /* NULL is possible on a rank without elements */
+    if (call->in_place) {   /* the result's place still holds other ranks' input */
         own = dml__sched_scratch(request, bytes);
-    if (own == NULL || !dml__direct_init(&d, call, request, own))
+        if (own == NULL)
+            return;
+    }
+    if (!dml__direct_init(&d, call, request, own))
         return;
     for (size_t w = 0; w < d.nwindows; w++)
         dml__direct_reduce(&d, w);

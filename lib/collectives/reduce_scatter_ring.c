@@ -9,10 +9,13 @@ static void build(const struct dml__call *call, dml_request *request)
     struct dml__ring ring;
     struct dml__range block = dml__block(call, dml_comm_rank(call->comm));
     size_t bytes = block.count * call->elem_bytes;
-    char *own = call->recv;
-    if (call->in_place) /* the result's place still holds other ranks' input */
+    char *own = call->recv; /* NULL is possible on a rank without elements */
+    if (call->in_place) {   /* the result's place still holds other ranks' input */
         own = dml__sched_scratch(request, bytes);
-    if (own == NULL || !dml__ring_init(&ring, call, request, own))
+        if (own == NULL)
+            return;
+    }
+    if (!dml__ring_init(&ring, call, request, own))
         return;
     for (size_t w = 0; w < ring.nwindows; w++)
         dml__ring_reduce(&ring, w);
