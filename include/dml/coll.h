@@ -12,7 +12,8 @@
  *
  * Errors: DML_EINVAL (an argument, named in dml_ctx_last_error(); nothing was sent),
  * DML_EUNSUPPORTED (the algorithm asked for cannot do this; the text says why),
- * DML_ENOMEM, DML_ECOMM (a peer or the network failed: the output is undefined).
+ * DML_ENOMEM, DML_ECOMM (a peer or the network failed). After the last two the output
+ * is undefined, the ranks may disagree, and the communicator can only be destroyed.
  *
  * Numerics: the order of additions is fixed by (P, count, dtype, algorithm), so two
  * runs give the same bits; all ranks get the same bits. Of the algorithm "mpi" (and of

@@ -58,7 +58,8 @@ typedef struct dml_comm_stats {
     uint64_t bytes_received; /**< the same, received */
     uint64_t messages_sent;  /**< messages handed to the transport */
     uint64_t collectives;    /**< collective operations started */
-    double wait_s;           /**< seconds spent blocked inside libdml calls */
+    double wait_s;           /**< seconds in calls that had to wait, reductions in them
+                                  included; not in MPI's own calls below 4 KiB */
 } dml_comm_stats;
 
 /** Read the counters. Not collective. @since 0.1 */
@@ -98,7 +99,8 @@ DML_API dml_status dml_irecv(void *buf, size_t count, dml_dtype dtype, int peer,
 /**
  * Wait for a request; it is freed and *request set to NULL. A NULL request is complete.
  * Not collective (the other ranks must start their part, not wait for it).
- * Progresses every pending request of the communicator, whichever it belongs to.
+ * Progresses every pending request of this communicator, but of no other: ranks that
+ * have requests pending on two communicators must wait for them in the same order.
  * @return what the operation would have returned if it were blocking.
  * Threads: the one that uses the communicator.  @since 0.1
  */
