@@ -24,8 +24,10 @@ struct training {
     uint64_t nsteps;
     double *block_speeds; /* [nblocks_room] images/s over all ranks */
     size_t nblocks, nblocks_room;
-    double block_start_s; /* trainer.step_s when the block began */
-    double start_s;       /* clock at the first step */
+    double block_start_s;    /* trainer.step_s when the block began */
+    double start_s;          /* clock at the first step */
+    uint64_t tested_samples; /* samples done, and trainer.step_s, at the last test */
+    double tested_step_s;
     struct test_result result;
 };
 
@@ -95,12 +97,15 @@ static dml_status test_now(struct training *training)
     curve_test(training);
     progress_line(
         &training->progress,
-        "epoch %.4g of %lld: test loss %.4f, test accuracy %.4f  (%.1f s, %.0f "
-        "images/s)",
+        "epoch %.2f of %lld: test loss %.4f, test accuracy %.4f  (%.1f s so far, %.0f "
+        "images/s in this epoch)",
         epochs_done(training), (long long)training->run->options->epochs,
         training->result.loss, training->result.accuracy,
         trainer_now_s() - training->start_s,
-        (double)samples_done(training) / trainer->step_s);
+        (double)(samples_done(training) - training->tested_samples) /
+            (trainer->step_s - training->tested_step_s));
+    training->tested_samples = samples_done(training);
+    training->tested_step_s = trainer->step_s;
     return DML_OK;
 }
 

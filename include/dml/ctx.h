@@ -28,7 +28,8 @@ typedef enum dml_log_level {
 /** What a failing call does after its error is recorded. */
 typedef enum dml_error_policy {
     DML_ERRORS_RETURN = 0, /**< return the status (default) */
-    DML_ERRORS_ABORT = 1   /**< print the error's line on stderr and abort() */
+    DML_ERRORS_ABORT = 1   /**< print the error's line on stderr and end the
+                                process with exit status 1 */
 } dml_error_policy;
 
 /** Receives one line without newline. May be called from any thread that uses libdml;

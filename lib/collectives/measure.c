@@ -129,7 +129,7 @@ dml_status dml__coll_measure(dml_comm *comm, dml_coll coll)
     dml_ctx *ctx = dml_comm_ctx(comm);
     if (state == NULL)
         return dml__fail(ctx, DML_ENOMEM, __func__, "no memory");
-    if (state->settled[coll] || dml_comm_size(comm) == 1)
+    if (state->settled[coll] || state->forced[coll] != NULL || dml_comm_size(comm) == 1)
         return DML_OK;
     dml_comm_stats before;
     dml_comm_get_stats(comm, &before);
@@ -153,8 +153,9 @@ dml_status dml__coll_measure(dml_comm *comm, dml_coll coll)
     }
     state->settled[coll] = status == DML_OK;
     dml__comm_set_stats(comm, &before); /* the caller did not ask for this traffic */
-    dml__log(ctx, DML_LOG_INFO, "measured %s in %.0f ms", dml_coll_name(coll),
-             1e3 * elapsed_s);
+    if (dml_comm_rank(comm) == 0)
+        dml__log(ctx, DML_LOG_INFO, "measured %s in %.0f ms", dml_coll_name(coll),
+                 1e3 * elapsed_s);
     dml__free(send);
     dml__free(recv);
     return status;

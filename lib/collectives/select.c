@@ -106,25 +106,24 @@ static const struct dml__alg *forced(const struct dml__coll_state *state,
     return alg;
 }
 
-/* The cheapest that can do the call; appends each one's cost to "why". */
+/* The cheapest that can do the call, with each one's cost in "why". */
 static const struct dml__alg *cheapest(const struct dml__coll_state *state,
                                        const struct dml__call *call, dml_choice *why)
 {
     const struct dml__alg *best = NULL;
     double best_s = 0, bytes = (double)call->total * (double)call->elem_bytes;
     int nranks = dml_comm_size(call->comm);
-    char *text = why != NULL ? why->why : NULL;
-    size_t used = 0, room = sizeof why->why;
-    if (text != NULL)
-        used = (size_t)snprintf(
-            text, room,
-            "%s:", dml__was_timed(state, call->coll) ? "measured" : "cost model");
+    char *text = why->why;
+    size_t room = sizeof why->why;
+    size_t used = (size_t)snprintf(
+        text, room,
+        "%s:", dml__was_timed(state, call->coll) ? "measured" : "cost model");
     const struct dml__alg *const *algs = dml__algs(call->coll);
     for (size_t i = 0; algs[i] != NULL; i++) {
         if (algs[i]->supports != NULL && algs[i]->supports(call) != NULL)
             continue;
         double s = dml__predict_s(state, call->coll, i, nranks, bytes);
-        if (text != NULL && used < room)
+        if (used < room)
             used += (size_t)snprintf(text + used, room - used, " %s %.3g us",
                                      algs[i]->name, 1e6 * s);
         /* MPI's own is the last of each list. */
@@ -134,10 +133,8 @@ static const struct dml__alg *cheapest(const struct dml__coll_state *state,
             best_s = s;
         }
     }
-    if (why != NULL && best != NULL) {
-        why->algorithm = best->name;
-        why->predicted_s = best_s;
-    }
+    why->algorithm = best->name; /* some algorithm can do any call */
+    why->predicted_s = best_s;
     return best;
 }
 
@@ -182,8 +179,14 @@ const struct dml__alg *dml__select(const struct dml__call *call, bool may_measur
         /* Not an error of this call: what could not be measured is estimated. */
         dml__coll_measure(call->comm, call->coll);
     }
-    const struct dml__alg *alg = cheapest(state, call, why);
-    if (cacheable && state->settled[call->coll])
+    dml_choice found = {0};
+    const struct dml__alg *alg = cheapest(state, call, why != NULL ? why : &found);
+    if (cacheable && state->settled[call->coll]) {
         *entry = (struct dml__cached){key, alg};
+        if (dml_comm_rank(call->comm) == 0)
+            dml__log(dml_comm_ctx(call->comm), DML_LOG_INFO, "%s of %zu %s by %s: %s",
+                     dml_coll_name(call->coll), call->total,
+                     dml_dtype_name(call->dtype), found.algorithm, found.why);
+    }
     return alg;
 }

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 extern char **environ;
 
@@ -79,7 +80,7 @@ const char *dml__ctx_env(const dml_ctx *ctx, const char *name)
     for (size_t i = 0; i < ctx->nenv; i++) {
         const char *entry = ctx->env[i] + 4;
         if (strncmp(entry, name, length) == 0 && entry[length] == '=')
-            return entry + length + 1;
+            return entry[length + 1] != '\0' ? entry + length + 1 : NULL;
     }
     return NULL;
 }
@@ -167,7 +168,7 @@ static dml_status record(const dml_ctx *ctx, dml_error *error, const char *forma
     pthread_mutex_unlock(ctx->lock);
     if (ctx->errors == DML_ERRORS_ABORT) {
         fprintf(stderr, "dml: %s: %s\n", error->where, error->text);
-        abort();
+        _exit(1); /* the launcher ends the other ranks; abort() would print stacks */
     }
     dml__log(ctx, DML_LOG_INFO, "%s: %s: %s", error->where,
              dml_status_str(error->status), error->text);
