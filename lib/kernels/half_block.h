@@ -33,7 +33,7 @@ static inline void widen_F16(float x[BLOCK], const void *from)
 
 static inline void narrow_F16(void *to, const float x[BLOCK])
 {
-    const int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    enum { nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC };
     _mm256_storeu_si256(to, _mm512_cvtps_ph(_mm512_loadu_ps(x), nearest));
 }
 
@@ -97,7 +97,7 @@ static inline void widen_F16(float x[BLOCK], const void *from)
 
 static inline void narrow_F16(void *to, const float x[BLOCK])
 {
-    const int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+    enum { nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC };
     _mm_storeu_si128(to, _mm256_cvtps_ph(_mm256_loadu_ps(x), nearest));
 }
 

@@ -5,6 +5,9 @@
 #include "kernels/kernels.h"
 
 #include <string.h>
+#ifdef DML__KERNELS_X86
+#include <cpuid.h>
+#endif
 
 extern const struct dml__kernels dml__kernels_c;
 #ifdef DML__KERNELS_X86
@@ -22,10 +25,13 @@ static bool always(void)
 }
 
 #ifdef DML__KERNELS_X86
-/* These ask the operating system too: registers it does not save cannot be used. */
+/* The builtin asks the operating system too: registers it does not save cannot be used.
+ * It does not know F16C in every compiler, hence the look at the processor's flags. */
 static bool has_avx2(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c");
+    unsigned eax, ebx, ecx, edx;
+    return __builtin_cpu_supports("avx2") && __get_cpuid(1, &eax, &ebx, &ecx, &edx) &&
+           (ecx & bit_F16C) != 0;
 }
 
 static bool has_avx512(void)

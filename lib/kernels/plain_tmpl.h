@@ -171,6 +171,7 @@ static void FN(store_div)(void *dst, const void *a, const void *b, size_t n, dou
         FN(load_scaled)(dst, a, b, n, 1 / arg);
         return;
     }
+    assert(FLOATING || arg >= 1);
     const S divisor = (S)arg;
     INDEPENDENT
     for (size_t i = 0; i < n; i++)

@@ -239,8 +239,8 @@ static void averages_divide(void **state)
             for (int i = 0; i < N; i++) {
                 x[i] = (float)(i - 150) * 1.37f;
                 a[i] = (int8_t)i;
-                a32[i] = INT32_MIN + i * 7158279;
-                a64[i] = INT64_MIN + i * (INT64_MAX / 150);
+                a32[i] = (i - 150) * (INT32_MAX / 150) - 1;
+                a64[i] = (i - 150) * (INT64_MAX / 150) - 1;
             }
             set->store_div[DML_F32](y, x, NULL, N, d);
             set->store_div[DML_F16](h, x, NULL, N, d);
