@@ -118,7 +118,8 @@ DML_API void dml_lr_init(dml_lr *lr);
 
 /** Check a schedule before it is used.
  * @return DML_OK | DML_EINVAL, the fault named in the context's last error: base, end
- * or gamma not finite, warm-up longer than the whole, milestones not increasing.
+ * or gamma or warmup_start not finite, power not above 0, warm-up longer than the
+ * whole, milestones not increasing.
  * @since 0.1 */
 DML_API dml_status dml_lr_check(dml_ctx *ctx, const dml_lr *lr);
 
