@@ -26,6 +26,8 @@ const char *dml_ctx_isa(const dml_ctx *ctx)
 
 dml_status dml_ctx_create(const dml_ctx_opts *opts, dml_ctx **out)
 {
+    if (out == NULL)
+        return DML_EINVAL;
     dml_ctx *ctx = NULL;
     DML_TRY(dml__ctx_new(opts, &ctx));
     const char *isa =

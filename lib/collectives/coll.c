@@ -36,7 +36,7 @@ static dml_status check_scalars(const struct dml__user_call *u)
                                 "root is %d; it must be one of the %d ranks", u->root,
                                 nranks);
     size_t vectors = whole_vector(u->coll) ? 1 : (size_t)nranks;
-    if (u->counts == NULL && u->count > SIZE_MAX / bytes / vectors)
+    if (u->counts == NULL && u->count > PTRDIFF_MAX / bytes / vectors)
         return dml__fail(ctx, DML_EINVAL, u->where, "count %zu is beyond memory",
                          u->count);
     return DML_OK;
@@ -46,7 +46,7 @@ static dml_status check_scalars(const struct dml__user_call *u)
 static dml_status set_blocks(const struct dml__user_call *u, struct dml__call *call,
                              size_t *offsets)
 {
-    size_t sum = 0, limit = SIZE_MAX / call->elem_bytes;
+    size_t sum = 0, limit = PTRDIFF_MAX / call->elem_bytes;
     for (int i = 0; i < dml_comm_size(u->comm); i++) {
         offsets[i] = u->displs != NULL ? u->displs[i] : sum;
         if (u->counts[i] > limit - sum || offsets[i] > limit - u->counts[i])
@@ -78,6 +78,10 @@ static dml_status resolve_buffers(const struct dml__user_call *u,
     size_t own = u->coll == DML_COLL_BARRIER ? 0 : own_elems(call);
     call->send = u->send;
     call->recv = u->recv;
+    bool gathers = u->coll == DML_COLL_ALLGATHER || u->coll == DML_COLL_GATHER;
+    bool exchanges = u->coll == DML_COLL_ALLTOALL;
+    size_t sent = exchanges || u->coll == DML_COLL_REDUCE_SCATTER ? call->total : own;
+    size_t received = gathers || exchanges ? call->total : own;
     switch (u->coll) {
     case DML_COLL_BARRIER:
         return DML_OK;
@@ -86,35 +90,32 @@ static dml_status resolve_buffers(const struct dml__user_call *u,
         break;
     case DML_COLL_SCATTER:
         call->in_place = at_root && u->recv == DML_IN_PLACE;
-        if (call->in_place)
-            call->recv = NULL; /* the root's block stays where it is */
-        if ((at_root && u->send == NULL && call->total > 0) ||
-            (!call->in_place && u->recv == NULL && own > 0))
-            goto missing;
-        return DML_OK;
+        sent = at_root ? call->total : 0;
+        if (!at_root)
+            call->send = NULL; /* ignored */
+        if (call->in_place) {  /* the root's block stays where it is */
+            call->recv = NULL;
+            received = 0;
+        }
+        break;
     default:
         call->in_place = at_root && u->send == DML_IN_PLACE;
         if (call->in_place) {
-            bool gathers = u->coll == DML_COLL_ALLGATHER || u->coll == DML_COLL_GATHER;
             call->send = u->recv;
             if (gathers && u->recv != NULL)
                 call->send = dml__at(call, dml__block(call, rank).offset);
         }
+        if (!at_root)
+            received = 0;
     }
-    bool sends_all = u->coll == DML_COLL_REDUCE_SCATTER || u->coll == DML_COLL_ALLTOALL;
-    bool gets_all = u->coll == DML_COLL_ALLGATHER || u->coll == DML_COLL_GATHER ||
-                    u->coll == DML_COLL_ALLTOALL;
-    if ((call->send == NULL && (sends_all ? call->total : own) > 0) ||
-        (at_root && call->recv == NULL && (gets_all ? call->total : own) > 0))
-        goto missing;
-    if (call->send == DML_IN_PLACE || call->recv == DML_IN_PLACE)
+    if ((call->send == NULL && sent > 0) || (call->recv == NULL && received > 0))
+        return dml__fail(dml_comm_ctx(u->comm), DML_EINVAL, u->where,
+                         "a buffer is NULL on rank %d", rank);
+    if (call->send == DML_IN_PLACE || (received > 0 && call->recv == DML_IN_PLACE))
         return dml__fail(dml_comm_ctx(u->comm), DML_EINVAL, u->where,
                          "DML_IN_PLACE is not possible for this buffer on rank %d",
                          rank);
     return DML_OK;
-missing:
-    return dml__fail(dml_comm_ctx(u->comm), DML_EINVAL, u->where,
-                     "a buffer is NULL on rank %d", rank);
 }
 
 /* Validates; v-variants' offsets go to "offsets" [P]. */

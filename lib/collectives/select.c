@@ -59,14 +59,18 @@ static dml_status unknown_algorithm(const dml_comm *comm, dml_coll coll,
         snprintf(list + used, sizeof list - used, ", %s", (*a)->name);
     }
     return dml__fail(dml_comm_ctx(comm), DML_EINVAL, where,
-                     "%s has no algorithm \"%s\"; use %s", dml_coll_name(coll), name,
-                     list);
+                     "%s has no algorithm \"%s\" (asked for by DML_<COLLECTIVE> or "
+                     "dml_comm_set_algorithm); use %s",
+                     dml_coll_name(coll), name, list);
 }
 
 dml_status dml_comm_set_algorithm(dml_comm *comm, dml_coll coll, const char *name)
 {
-    if (comm == NULL || name == NULL || (int)coll < 0 || (int)coll >= DML_NCOLLS)
+    if (comm == NULL)
         return DML_EINVAL;
+    if (name == NULL || (int)coll < 0 || (int)coll >= DML_NCOLLS)
+        return dml__fail(dml_comm_ctx(comm), DML_EINVAL, __func__,
+                         "collective %d is unknown, or the name is NULL", (int)coll);
     struct dml__coll_state *state = dml__coll_state(comm);
     if (state == NULL)
         return dml__fail(dml_comm_ctx(comm), DML_ENOMEM, __func__, "no memory");

@@ -20,9 +20,11 @@ static dml_status check(const dml_comm *comm, const void *buf, size_t count,
         return dml__fail_values(comm->ctx, DML_EINVAL, where, comm->rank, tag,
                                 DML_TAG_MAX, "tag is %d; use 0 to %d", tag,
                                 DML_TAG_MAX);
-    if (count > SIZE_MAX / bytes || (buf == NULL && count > 0))
+    if (count > PTRDIFF_MAX / bytes || (buf == NULL && count > 0) ||
+        buf == DML_IN_PLACE)
         return dml__fail(comm->ctx, DML_EINVAL, where,
-                         "buf is NULL, or count %zu is beyond memory", count);
+                         "buf is NULL or DML_IN_PLACE, or count %zu is beyond memory",
+                         count);
     return DML_OK;
 }
 

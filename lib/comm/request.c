@@ -50,6 +50,8 @@ dml_status dml_wait(dml_request **request)
 
 dml_status dml_waitall(size_t n, dml_request **requests)
 {
+    if (requests == NULL && n > 0)
+        return DML_EINVAL;
     dml_status first = DML_OK;
     for (size_t i = 0; i < n; i++) {
         dml_status status = dml_wait(&requests[i]);

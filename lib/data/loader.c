@@ -322,6 +322,8 @@ uint64_t dml_loader_steps(const dml_loader *l)
 
 dml_status dml_loader_next(dml_loader *l, dml_batch *batch)
 {
+    if (l == NULL || batch == NULL)
+        return DML_EINVAL;
     pthread_mutex_lock(&l->lock);
     if (l->filled == 0) {
         double start = dml__now_s();
@@ -339,6 +341,8 @@ dml_status dml_loader_next(dml_loader *l, dml_batch *batch)
 
 dml_status dml_loader_seek(dml_loader *l, uint64_t epoch)
 {
+    if (l == NULL)
+        return DML_EINVAL;
     pthread_mutex_lock(&l->lock);
     l->epoch = epoch;
     next_generation(l);

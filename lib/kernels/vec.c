@@ -11,12 +11,14 @@ dml_status dml_vec_reduce(const dml_ctx *ctx, void *dst, const void *a, const vo
 {
     if (dml_dtype_bytes(dtype) == 0)
         return dml__fail(ctx, DML_EINVAL, __func__,
-                         "type %d is unknown; use one of DML_DTYPE_MAP", (int)dtype);
+                         "type %d is unknown; use DML_F32 to DML_U64", (int)dtype);
     if ((int)op < 0 || (int)op >= DML__NREDUCE)
         return dml__fail(ctx, DML_EINVAL, __func__,
                          "operation %s (%d) does not join two vectors; use sum, prod, "
                          "min or max",
                          dml_op_name(op), (int)op);
+    if (count > 0 && (dst == NULL || a == NULL || b == NULL))
+        return dml__fail(ctx, DML_EINVAL, __func__, "a vector is NULL");
     dml__ctx_kernels(ctx)->reduce[dtype][op](dst, a, b, count, 0);
     return DML_OK;
 }

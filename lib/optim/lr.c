@@ -46,6 +46,8 @@ static dml_status check_milestones(dml_ctx *ctx, const char *where, const dml_lr
 
 dml_status dml_lr_check(dml_ctx *ctx, const dml_lr *lr)
 {
+    if (lr == NULL)
+        return dml__fail(ctx, DML_EINVAL, __func__, "lr is NULL");
     if (lr->size != sizeof *lr)
         return dml__fail(ctx, DML_EINVAL, __func__,
                          "size is %zu, not %zu; call dml_lr_init() first", lr->size,
@@ -57,7 +59,8 @@ dml_status dml_lr_check(dml_ctx *ctx, const dml_lr *lr)
         break;
     default:
         return dml__fail(ctx, DML_EINVAL, __func__,
-                         "shape %d is unknown; use one of DML_LR_MAP", (int)lr->shape);
+                         "shape %d is unknown; use one of dml_lr_shape",
+                         (int)lr->shape);
     }
     const struct {
         const char *name;

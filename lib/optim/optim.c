@@ -75,7 +75,7 @@ dml_status dml_optim_create(dml_ctx *ctx, dml_optim_rule rule, const dml_param *
     const struct dml__optim_rule *found = find_rule(rule);
     if (found == NULL)
         return dml__fail(ctx, DML_EINVAL, __func__,
-                         "rule %d is unknown; use one of DML_OPTIM_MAP", (int)rule);
+                         "rule %d is unknown; use one of dml_optim_rule", (int)rule);
     dml_optim_opts defaults;
     dml_optim_opts_init(&defaults, rule);
     if (opts == NULL)
@@ -123,7 +123,7 @@ dml_status dml_optim_step(dml_optim *optim, double lr)
 {
     if (!(lr >= 0 && isfinite((float)lr)))
         return dml__fail(optim->ctx, DML_EINVAL, __func__,
-                         "lr is %g; use a finite number >= 0", lr);
+                         "lr is %g; use 0 or more, within the range of f32", lr);
     const struct dml__kernels *kernels = dml__ctx_kernels(optim->ctx);
     for (size_t i = 0; i < optim->nparams; i++)
         optim->rule->apply(kernels, &optim->opts, lr, &optim->tensors[i]);

@@ -20,7 +20,7 @@ static dml_status check(dml_ctx *ctx, const char *where, const dml_optim_opts *o
                          "momentum is %g; use 0 <= momentum < 1", opts->momentum);
     if (!(opts->weight_decay >= 0 && isfinite((float)opts->weight_decay)))
         return dml__fail(ctx, DML_EINVAL, where,
-                         "weight_decay is %g; use a finite number >= 0",
+                         "weight_decay is %g; use 0 or more, within the range of f32",
                          opts->weight_decay);
     if (opts->nesterov && opts->momentum == 0)
         return dml__fail(ctx, DML_EINVAL, where,

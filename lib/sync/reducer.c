@@ -33,19 +33,29 @@ static dml_status check(const dml_tensor *grads, size_t ngrads,
 {
     dml_ctx *ctx = dml_comm_ctx(comm);
     const char *where = "dml_reducer_create";
+    size_t total = 0;
     if (grads == NULL && ngrads > 0)
         return dml__fail(ctx, DML_EINVAL, where, "grads is NULL");
     if (opts->size != sizeof *opts || opts->bucket_bytes == 0)
         return dml__fail(ctx, DML_EINVAL, where,
                          "options must come from dml_reducer_opts_init, and "
                          "bucket_bytes be above 0");
-    for (size_t i = 0; i < ngrads; i++)
-        if (!is_float(grads[i].dtype) || (grads[i].data == NULL && grads[i].count > 0))
+    for (size_t i = 0; i < ngrads; i++) {
+        const char *name = grads[i].name != NULL ? grads[i].name : "no name";
+        if (!is_float(grads[i].dtype))
+            return dml__fail(
+                ctx, DML_EINVAL, where,
+                "tensor %zu (%s) is of type %s; averages need a float type", i, name,
+                dml_dtype_name(grads[i].dtype));
+        if (grads[i].data == NULL && grads[i].count > 0)
+            return dml__fail(ctx, DML_EINVAL, where, "tensor %zu (%s) has no data", i,
+                             name);
+        if (grads[i].count > PTRDIFF_MAX / 8 - total)
             return dml__fail(ctx, DML_EINVAL, where,
-                             "tensor %zu (%s) has no data or is of type %s; averages "
-                             "need a float type",
-                             i, grads[i].name != NULL ? grads[i].name : "no name",
-                             dml_dtype_name(grads[i].dtype));
+                             "tensor %zu (%s): count %zu is beyond memory", i, name,
+                             grads[i].count);
+        total += grads[i].count;
+    }
     return DML_OK;
 }
 
