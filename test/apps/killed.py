@@ -43,7 +43,7 @@ class Cases:
 
     def start_training(self, folder):
         job = self.start(folder)
-        wait_until(job, lambda: "epoch 3 " in job.text(job.out), "the third epoch")
+        wait_until(job, lambda: "epoch 3.00 " in job.text(job.out), "the third epoch")
         return job, job.ranks()
 
     def ends(self, job, folder):
