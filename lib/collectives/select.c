@@ -154,7 +154,9 @@ static uint64_t cache_key(const struct dml__call *call)
     uint64_t size = shift * 8 + (bytes >> shift);
     return 1 | (uint64_t)call->coll << 1 | (uint64_t)call->dtype << 5 |
            (uint64_t)((int)call->op < DML_NOPS ? (int)call->op : DML_NOPS) << 9 |
-           size << 12 | (uint64_t)(call->root != 0) << 63; /* MPICH cares, native.c */
+           size << 12 |
+           /* What MPI's own can do depends on these too (native.c). */
+           (uint64_t)(call->root != 0) << 63 | (uint64_t)call->in_place << 62;
 }
 
 const struct dml__alg *dml__select(const struct dml__call *call, bool may_measure,

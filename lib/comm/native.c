@@ -64,6 +64,8 @@ const char *dml__native_supports(const struct dml__call *call)
             return "MPI displacements are int";
     if (!reduces(call->coll))
         return NULL;
+    if (call->coll == DML_COLL_REDUCE_SCATTER && call->in_place)
+        return "MPI may use the rest of the vector as scratch"; /* MPICH 4.0 does */
     if (call->dtype == DML_F16 || call->dtype == DML_BF16)
         return "MPI has no 16-bit floats";
 #ifdef MPICH_VERSION
