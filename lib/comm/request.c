@@ -8,7 +8,7 @@
 #include <sched.h>
 
 /* Polls without success before a waiting rank yields its processor, when there is one
- * processor per rank. About 20 us: longer than a hand-over, shorter than a time slice.
+ * processor per rank. Longer than a hand-over, shorter than a time slice.
  */
 enum { SPIN_POLLS = 200 };
 
