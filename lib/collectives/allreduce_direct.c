@@ -17,11 +17,12 @@ static void build(const struct dml__call *call, dml_request *request)
     }
 }
 
-static double cost_s(const struct dml__model *m, int nranks, double bytes)
+static double cost_s(const struct dml__model *m, double bytes)
 {
-    double p = nranks;
-    return 2 * (m->alpha_s + (p - 2) * m->alpha_s / 2) +
-           (p - 1) / p * bytes * (2 * m->beta_s + m->gamma_s);
+    struct dml__link_cost link = dml__flat(m);
+    double p = m->nranks;
+    return 2 * (link.alpha_s + (p - 2) * link.alpha_s / 2) +
+           (p - 1) / p * bytes * (2 * link.beta_s + m->gamma_s);
 }
 
 const struct dml__alg dml__allreduce_direct = {

@@ -88,12 +88,13 @@ static void build(const struct dml__call *call, dml_request *request)
                                    call->count, red->divisor);
 }
 
-static double cost_s(const struct dml__model *m, int nranks, double bytes)
+static double cost_s(const struct dml__model *m, double bytes)
 {
+    struct dml__link_cost link = dml__flat(m);
     int steps = 0;
-    for (int p = 1; p < nranks; p *= 2)
+    for (int p = 1; p < m->nranks; p *= 2)
         steps++;
-    return steps * (m->alpha_s + bytes * (m->beta_s + m->gamma_s));
+    return steps * (link.alpha_s + bytes * (link.beta_s + m->gamma_s));
 }
 
 const struct dml__alg dml__allreduce_recursive_doubling = {

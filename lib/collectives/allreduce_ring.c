@@ -22,10 +22,11 @@ static void build(const struct dml__call *call, dml_request *request)
     }
 }
 
-static double cost_s(const struct dml__model *m, int nranks, double bytes)
+static double cost_s(const struct dml__model *m, double bytes)
 {
-    double p = nranks;
-    return 2 * (p - 1) * (m->alpha_s + bytes / p * m->beta_s) +
+    struct dml__link_cost link = dml__flat(m);
+    double p = m->nranks;
+    return 2 * (p - 1) * (link.alpha_s + bytes / p * link.beta_s) +
            (p - 1) / p * bytes * m->gamma_s;
 }
 

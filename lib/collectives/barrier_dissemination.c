@@ -22,13 +22,14 @@ static void build(const struct dml__call *call, dml_request *request)
     }
 }
 
-static double cost_s(const struct dml__model *m, int nranks, double bytes)
+static double cost_s(const struct dml__model *m, double bytes)
 {
+    struct dml__link_cost link = dml__flat(m);
     (void)bytes;
     int steps = 0;
-    for (int p = 1; p < nranks; p *= 2)
+    for (int p = 1; p < m->nranks; p *= 2)
         steps++;
-    return steps * m->alpha_s;
+    return steps * link.alpha_s;
 }
 
 const struct dml__alg dml__barrier_dissemination = {

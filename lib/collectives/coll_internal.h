@@ -13,20 +13,34 @@
 /* ---- an algorithm ------------------------------------------------------------------
  */
 
-/* The machine, as the cost model sees it (doc/collectives.md). */
-struct dml__model {
-    double alpha_s; /* one message, start to finish, without its bytes */
+/* What a message costs between two ranks. */
+struct dml__link_cost {
+    double alpha_s; /* start to finish, without its bytes */
     double beta_s;  /* one byte sent */
-    double gamma_s; /* one byte reduced */
 };
+
+/* The communicator and the machine, as the cost model sees them (doc/collectives.md).
+ * Ranks are taken to be spread evenly over the nodes. */
+struct dml__model {
+    int nranks, nnodes;
+    struct dml__link_cost node; /* between ranks of one node */
+    struct dml__link_cost net;  /* between nodes */
+    double gamma_s;             /* one byte reduced */
+};
+
+/* The link that an algorithm blind to nodes waits for: its slowest. */
+static inline struct dml__link_cost dml__flat(const struct dml__model *m)
+{
+    return m->nnodes > 1 ? m->net : m->node;
+}
 
 struct dml__alg {
     const char *name;
     const char *text; /* one line: the idea and its source */
     /* NULL, or why this call cannot be done so. May be NULL: everything can. */
     const char *(*supports)(const struct dml__call *call);
-    /* Seconds by the model, with P ranks and S bytes; used until it is measured. */
-    double (*cost_s)(const struct dml__model *m, int nranks, double bytes);
+    /* Seconds by the model for S bytes; used until it is measured. */
+    double (*cost_s)(const struct dml__model *m, double bytes);
     /* Writes the schedule. */
     void (*build)(const struct dml__call *call, dml_request *request);
 };

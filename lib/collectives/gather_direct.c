@@ -25,10 +25,12 @@ static void build(const struct dml__call *call, dml_request *request)
                     DML__NO_STEP);
 }
 
-static double cost_s(const struct dml__model *m, int nranks, double bytes)
+static double cost_s(const struct dml__model *m, double bytes)
 {
-    double p = nranks;
-    return m->alpha_s + (p - 2) * m->alpha_s / 2 + (p - 1) / p * bytes * m->beta_s;
+    struct dml__link_cost link = dml__flat(m);
+    double p = m->nranks;
+    return link.alpha_s + (p - 2) * link.alpha_s / 2 +
+           (p - 1) / p * bytes * link.beta_s;
 }
 
 const struct dml__alg dml__gather_direct = {

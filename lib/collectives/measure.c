@@ -13,7 +13,10 @@
 /* Used until a collective is measured, and for algorithms that could not be: a network
  * or shared memory of an ordinary cluster node. */
 static const struct dml__model unmeasured = {
-    .alpha_s = 2e-6, .beta_s = 1 / 5e9, .gamma_s = 1 / 10e9};
+    .node = {.alpha_s = 1e-6, .beta_s = 1 / 5e9},
+    .net = {.alpha_s = 2e-5, .beta_s = 1 / 1e9},
+    .gamma_s = 1 / 10e9,
+};
 
 /* Larger sizes are left out once a collective has taken this long. */
 static const double enough_s = 0.25;
@@ -25,15 +28,19 @@ double dml__point_bytes(int i)
     return ldexp(16, 2 * i);
 }
 
-double dml__predict_s(const struct dml__coll_state *state, dml_coll coll, size_t alg,
-                      int nranks, double bytes)
+double dml__predict_s(const dml_comm *comm, dml_coll coll, size_t alg, double bytes)
 {
+    const struct dml__coll_state *state = dml__comm_coll_state(comm);
     const double *t = state->seconds[coll][alg];
     int last = DML__NPOINTS - 1;
     while (last > 0 && t[last] <= 0)
         last--;
-    if (t[0] <= 0)
-        return dml__algs(coll)[alg]->cost_s(&unmeasured, nranks, bytes);
+    if (t[0] <= 0) {
+        struct dml__model model = unmeasured;
+        model.nranks = dml_comm_size(comm);
+        dml__comm_nodes(comm, &model.nnodes);
+        return dml__algs(coll)[alg]->cost_s(&model, bytes);
+    }
     if (bytes <= dml__point_bytes(0))
         return t[0];
     if (bytes >= dml__point_bytes(last))

@@ -15,10 +15,10 @@ static void build(const struct dml__call *call, dml_request *request)
 
 /* An MPI library is taken to be as good as the better of two textbook algorithms; what
  * it really costs is measured before a blocking call relies on this. */
-static double cost_s(const struct dml__model *m, int nranks, double bytes)
+static double cost_s(const struct dml__model *m, double bytes)
 {
-    double latency = dml__allreduce_recursive_doubling.cost_s(m, nranks, bytes);
-    double bandwidth = dml__allreduce_ring.cost_s(m, nranks, bytes);
+    double latency = dml__allreduce_recursive_doubling.cost_s(m, bytes);
+    double bandwidth = dml__allreduce_ring.cost_s(m, bytes);
     return latency < bandwidth ? latency : bandwidth;
 }
 

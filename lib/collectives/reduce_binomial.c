@@ -75,15 +75,16 @@ static void build(const struct dml__call *call, dml_request *request)
         reduce_segment(&s, done);
 }
 
-static double cost_s(const struct dml__model *m, int nranks, double bytes)
+static double cost_s(const struct dml__model *m, double bytes)
 {
+    struct dml__link_cost link = dml__flat(m);
     double segments = bytes / DML__SEGMENT_BYTES, steps = 0;
-    for (int p = 1; p < nranks; p *= 2)
+    for (int p = 1; p < m->nranks; p *= 2)
         steps++;
     if (segments <= 1)
-        return steps * (m->alpha_s + bytes * (m->beta_s + m->gamma_s));
+        return steps * (link.alpha_s + bytes * (link.beta_s + m->gamma_s));
     return steps * segments *
-           (m->alpha_s + DML__SEGMENT_BYTES * (m->beta_s + m->gamma_s));
+           (link.alpha_s + DML__SEGMENT_BYTES * (link.beta_s + m->gamma_s));
 }
 
 const struct dml__alg dml__reduce_binomial = {

@@ -22,11 +22,12 @@ static void build(const struct dml__call *call, dml_request *request)
     dml__sched_copy_after_all(request, call->recv, own, bytes);
 }
 
-static double cost_s(const struct dml__model *m, int nranks, double bytes)
+static double cost_s(const struct dml__model *m, double bytes)
 {
-    double p = nranks;
-    return m->alpha_s + (p - 2) * m->alpha_s / 2 +
-           (p - 1) / p * bytes * (m->beta_s + m->gamma_s);
+    struct dml__link_cost link = dml__flat(m);
+    double p = m->nranks;
+    return link.alpha_s + (p - 2) * link.alpha_s / 2 +
+           (p - 1) / p * bytes * (link.beta_s + m->gamma_s);
 }
 
 const struct dml__alg dml__reduce_scatter_direct = {

@@ -116,7 +116,6 @@ static const struct dml__alg *cheapest(const struct dml__coll_state *state,
 {
     const struct dml__alg *best = NULL;
     double best_s = 0, bytes = (double)call->total * (double)call->elem_bytes;
-    int nranks = dml_comm_size(call->comm);
     char *text = why->why;
     size_t room = sizeof why->why;
     size_t used = (size_t)snprintf(
@@ -126,7 +125,7 @@ static const struct dml__alg *cheapest(const struct dml__coll_state *state,
     for (size_t i = 0; algs[i] != NULL; i++) {
         if (algs[i]->supports != NULL && algs[i]->supports(call) != NULL)
             continue;
-        double s = dml__predict_s(state, call->coll, i, nranks, bytes);
+        double s = dml__predict_s(call->comm, call->coll, i, bytes);
         if (used < room)
             used += (size_t)snprintf(text + used, room - used, " %s %.3g us",
                                      algs[i]->name, 1e6 * s);

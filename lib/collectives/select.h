@@ -29,8 +29,7 @@ struct dml__coll_state {
 struct dml__coll_state *dml__coll_state(dml_comm *comm);
 
 /* Predicted seconds of algorithm number "alg", by measurement or formula. */
-double dml__predict_s(const struct dml__coll_state *state, dml_coll coll, size_t alg,
-                      int nranks, double bytes);
+double dml__predict_s(const dml_comm *comm, dml_coll coll, size_t alg, double bytes);
 
 /* Are there measurements, so that predictions are more than formulas? */
 bool dml__was_timed(const struct dml__coll_state *state, dml_coll coll);

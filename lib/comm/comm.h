@@ -60,6 +60,10 @@ struct dml__call {
  */
 bool dml__comm_crowded(const dml_comm *comm);
 
+/* Which node each rank is on [P], numbered in the order of the nodes' lowest ranks; and
+ * how many nodes there are ("nnodes" may be NULL). */
+const int *dml__comm_nodes(const dml_comm *comm, int *nnodes);
+
 /* lib/collectives hangs its state (choices, measured costs) here. */
 struct dml__coll_state *dml__comm_coll_state(const dml_comm *comm);
 void dml__comm_set_coll_state(dml_comm *comm, struct dml__coll_state *state,

@@ -18,6 +18,8 @@ struct dml_comm {
     dml_ctx *ctx;
     int rank, size;
     int node_rank, node_size;
+    int nnodes;
+    int *node_of; /* [size] see dml__comm_nodes */
     bool crowded;
     dml_status broken;    /* why no further call is possible, or DML_OK */
     MPI_Comm coll;        /* schedules and MPI's own collectives */
