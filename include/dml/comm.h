@@ -65,6 +65,31 @@ typedef struct dml_comm_stats {
 /** Read the counters. Not collective. @since 0.1 */
 DML_API void dml_comm_get_stats(const dml_comm *comm, dml_comm_stats *stats);
 
+/* ---- symmetric memory --------------------------------------------------------------
+ */
+
+/**
+ * Allocate memory that the other ranks of the node can reach, so that collectives on it
+ * copy nothing in between. It may be used like any other memory, whole or in part, and
+ * with other communicators too (there it is like memory of malloc). Where memory cannot
+ * be shared a warning is logged and private memory is returned: calls work, with
+ * copies.
+ * Collective over @p comm.
+ * @param      bytes   may differ between ranks; 0 is legal.
+ * @param[out] memory  returned, zeroed, aligned to 64 bytes; free with dml_free(), or
+ * by dml_comm_destroy().
+ * @return DML_OK | DML_EINVAL | DML_ENOMEM (on all ranks) | DML_ECOMM.  @since 0.2
+ */
+DML_API dml_status dml_alloc(dml_comm *comm, size_t bytes, void **memory);
+
+/**
+ * Free memory of dml_alloc() on the same communicator; NULL is a no-op.
+ * Collective over @p comm; allocations are freed in the same order by all ranks.
+ * @return DML_OK | DML_EINVAL (not from dml_alloc() on @p comm, or free already).
+ * @since 0.2
+ */
+DML_API dml_status dml_free(dml_comm *comm, void *memory);
+
 /* ---- point to point ----------------------------------------------------------------
  */
 

@@ -34,6 +34,8 @@ static inline struct dml__link_cost dml__flat(const struct dml__model *m)
     return m->nnodes > 1 ? m->net : m->node;
 }
 
+struct dml__node_task; /* node_task.h */
+
 struct dml__alg {
     const char *name;
     const char *text; /* one line: the idea and its source */
@@ -41,18 +43,20 @@ struct dml__alg {
     const char *(*supports)(const struct dml__call *call);
     /* Seconds by the model for S bytes; used until it is measured. */
     double (*cost_s)(const struct dml__model *m, double bytes);
-    /* Writes the schedule. */
+    /* Writes the schedule; */
     void (*build)(const struct dml__call *call, dml_request *request);
+    /* or, within a node, the first stage of a task (node_task.h). */
+    dml_status (*task)(struct dml__node_task *task);
 };
 
 /* Algorithms of a collective, in the order of the documentation; NULL ends. "mpi" is
  * the last of each. */
 const struct dml__alg *const *dml__algs(dml_coll coll);
 const struct dml__alg *dml__alg_find(dml_coll coll, const char *name);
-extern const struct dml__alg dml__alg_mpi;
+extern const struct dml__alg dml__alg_mpi, dml__alg_flat;
 
 extern const struct dml__alg dml__allreduce_ring, dml__allreduce_direct,
-    dml__allreduce_recursive_doubling;
+    dml__allreduce_recursive_doubling, dml__allreduce_staged;
 extern const struct dml__alg dml__reduce_scatter_ring, dml__reduce_scatter_direct;
 extern const struct dml__alg dml__allgather_ring, dml__allgather_direct;
 extern const struct dml__alg dml__bcast_binomial, dml__reduce_binomial;

@@ -3,6 +3,7 @@
  * Running a validated call: alone on one rank, as one MPI call, or as a schedule.
  */
 #include "collectives/coll_internal.h"
+#include "collectives/node_task.h"
 
 #include <string.h>
 
@@ -66,6 +67,40 @@ static dml_status run_native(const struct dml__call *call)
     return DML_OK;
 }
 
+/* A task that blocks needs no schedule, and nothing copied. */
+static dml_status run_task(const struct dml__call *call, const struct dml__alg *alg)
+{
+    struct dml__node_task task = {
+        .call = call, .node = dml__comm_node(call->comm), .stage = alg->task};
+    return dml__task_run(call->comm, dml__node_advance, &task);
+}
+
+/* A schedule of one task, which owns a copy of the call. */
+static void build_task(const struct dml__call *call, const struct dml__alg *alg,
+                       dml_request *r)
+{
+    struct own {
+        struct dml__node_task task;
+        struct dml__call call;
+        size_t numbers[];
+    } * own;
+    size_t nranks = (size_t)dml_comm_size(call->comm);
+    size_t numbers = call->counts != NULL ? 2 * nranks : 0;
+    own = dml__sched_scratch(r, sizeof *own + numbers * sizeof own->numbers[0]);
+    if (own == NULL)
+        return;
+    own->call = *call;
+    own->task = (struct dml__node_task){
+        .call = &own->call, .node = dml__comm_node(call->comm), .stage = alg->task};
+    for (size_t i = 0; i < numbers; i++)
+        own->numbers[i] = i < nranks ? call->counts[i] : call->offsets[i - nranks];
+    if (numbers > 0) {
+        own->call.counts = own->numbers;
+        own->call.offsets = own->numbers + nranks;
+    }
+    dml__sched_task(r, dml__node_advance, own, DML__NO_STEP, DML__NO_STEP);
+}
+
 dml_status dml__run(const struct dml__call *call, const struct dml__alg *alg,
                     dml_request **request)
 {
@@ -75,6 +110,8 @@ dml_status dml__run(const struct dml__call *call, const struct dml__alg *alg,
         run_alone(call);
     else if (request == NULL && alg == &dml__alg_mpi && call->counts == NULL)
         return run_native(call);
+    else if (request == NULL && alg->task != NULL && dml__task_alone(call->comm))
+        return run_task(call, alg);
     if (alone && request == NULL)
         return DML_OK;
     dml_request *r = dml__sched_new(call->comm);
@@ -83,7 +120,9 @@ dml_status dml__run(const struct dml__call *call, const struct dml__alg *alg,
         return dml__fail(dml_comm_ctx(call->comm), DML_ENOMEM, call->where,
                          "no memory for a request");
     }
-    if (!alone)
+    if (!alone && alg->task != NULL)
+        build_task(call, alg, r);
+    else if (!alone)
         alg->build(call, r);
     DML_TRY(dml__sched_start(r));
     if (request == NULL)

@@ -22,107 +22,6 @@ dml_status dml__mpi_fail(const dml_comm *comm, const char *where, int code)
                             "MPI on rank %d says: %s", comm->rank, text);
 }
 
-/* Maps the channels to the ranks of this node. DML_SHM=0 goes without. */
-static dml_status open_channels(dml_comm *comm, MPI_Comm node)
-{
-    const char *wish = dml__ctx_env(comm->ctx, "SHM");
-    size_t bytes = dml__mul(2 * (size_t)comm->size, sizeof(int));
-    int *numbers = dml__alloc(comm->ctx, bytes), refused = numbers == NULL, any = 0;
-    refused =
-        refused || comm->node_size == 1 || (wish != NULL && strcmp(wish, "0") == 0);
-    MPI_Allreduce(&refused, &any, 1, MPI_INT, MPI_MAX, node);
-    if (any) {
-        dml__free(numbers);
-        return DML_OK;
-    }
-    int *ranks = numbers, *peers = numbers + comm->size; /* whole and node numbering */
-    MPI_Group whole = MPI_GROUP_NULL, part = MPI_GROUP_NULL;
-    for (int i = 0; i < comm->size; i++)
-        ranks[i] = i;
-    MPI_Comm_group(comm->coll, &whole);
-    MPI_Comm_group(node, &part);
-    MPI_Group_translate_ranks(whole, comm->size, ranks, part, peers);
-    MPI_Group_free(&whole);
-    MPI_Group_free(&part);
-    for (int i = 0; i < comm->size; i++)
-        peers[i] = peers[i] == MPI_UNDEFINED ? -1 : peers[i];
-    dml_status status = dml__shm_open(comm->ctx, node, comm->size, peers, &comm->shm);
-    dml__free(numbers);
-    return status;
-}
-
-/* The node that DML_NODES pretends this process to be on, or 0. It names ranks of
- * MPI_COMM_WORLD, so that parts of a communicator agree with the whole. */
-static int pretended_node(const dml_ctx *ctx)
-{
-    const char *wish = dml__ctx_env(ctx, "NODES");
-    if (wish == NULL)
-        return 0;
-    int rank = 0, size = 0;
-    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    MPI_Comm_size(MPI_COMM_WORLD, &size);
-    if (strchr(wish, ',') == NULL) {
-        long n = strtol(wish, NULL, 10);
-        return n > 1 ? (int)((long)rank * n / size) : 0;
-    }
-    const char *entry = wish; /* the list is gone round again where it is too short */
-    for (int i = 0; i < rank; i++) {
-        const char *comma = strchr(entry, ',');
-        entry = comma != NULL ? comma + 1 : wish;
-    }
-    return (int)strtol(entry, NULL, 10);
-}
-
-/* Numbers the nodes, and tells every rank the others'. */
-static dml_status number_nodes(dml_comm *comm, MPI_Comm node)
-{
-    /* A node is known by its lowest rank, until the nodes are numbered. */
-    int lowest = comm->rank;
-    MPI_Allreduce(MPI_IN_PLACE, &lowest, 1, MPI_INT, MPI_MIN, node);
-    comm->node_of = dml__alloc(comm->ctx, dml__mul((size_t)comm->size, sizeof(int)));
-    int ok = comm->node_of != NULL, all_ok = 0;
-    MPI_Allreduce(&ok, &all_ok, 1, MPI_INT, MPI_MIN, comm->coll);
-    if (!all_ok)
-        return dml__fail(comm->ctx, DML_ENOMEM, "dml_comm",
-                         "no memory for the nodes of %d ranks", comm->size);
-    MPI_Allgather(&lowest, 1, MPI_INT, comm->node_of, 1, MPI_INT, comm->coll);
-    for (int i = 0; i < comm->size; i++)
-        comm->node_of[i] =
-            comm->node_of[i] == i ? comm->nnodes++ : comm->node_of[comm->node_of[i]];
-    return DML_OK;
-}
-
-/* Finds the ranks that share this node's memory, and whether they outnumber the
- * processors that they may run on. */
-static dml_status find_node(dml_comm *comm)
-{
-    MPI_Comm whole = MPI_COMM_NULL, node = MPI_COMM_NULL;
-    int code = MPI_Comm_split_type(comm->coll, MPI_COMM_TYPE_SHARED, comm->rank,
-                                   MPI_INFO_NULL, &whole);
-    if (code != MPI_SUCCESS)
-        return dml__mpi_fail(comm, "dml_comm", code);
-    /* Launchers often bind each rank to a core of its own: the union of all masks
-     * counts what the node's ranks have together. */
-    cpu_set_t own, all;
-    if (sched_getaffinity(0, sizeof own, &own) != 0)
-        memset(&own, 0xff, sizeof own); /* more processors than the mask has bits */
-    MPI_Allreduce(&own, &all, (int)sizeof own, MPI_BYTE, MPI_BOR, whole);
-    int sharing = 0;
-    MPI_Comm_size(whole, &sharing);
-    comm->crowded = sharing > CPU_COUNT(&all);
-    code = MPI_Comm_split(whole, pretended_node(comm->ctx), comm->rank, &node);
-    MPI_Comm_free(&whole);
-    if (code != MPI_SUCCESS)
-        return dml__mpi_fail(comm, "dml_comm", code);
-    MPI_Comm_rank(node, &comm->node_rank);
-    MPI_Comm_size(node, &comm->node_size);
-    dml_status status = number_nodes(comm, node);
-    if (status == DML_OK)
-        status = open_channels(comm, node);
-    MPI_Comm_free(&node);
-    return status;
-}
-
 /* Makes a communicator of a duplicate or part of another, which it then owns. */
 static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, dml_comm **out)
 {
@@ -136,13 +35,13 @@ static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, dml_comm **out)
     }
     comm->ctx = ctx;
     comm->coll = owned;
-    comm->p2p = MPI_COMM_NULL;
+    comm->p2p = comm->node_mpi = MPI_COMM_NULL;
     MPI_Comm_set_errhandler(owned, MPI_ERRORS_RETURN);
     MPI_Comm_rank(owned, &comm->rank);
     MPI_Comm_size(owned, &comm->size);
     int code = MPI_Comm_dup(owned, &comm->p2p);
-    dml_status status =
-        code == MPI_SUCCESS ? find_node(comm) : dml__mpi_fail(comm, "dml_comm", code);
+    dml_status status = code == MPI_SUCCESS ? dml__comm_find_node(comm)
+                                            : dml__mpi_fail(comm, "dml_comm", code);
     double failed = status != DML_OK;
     if (code == MPI_SUCCESS)
         dml__comm_max(comm, &failed, 1);
@@ -216,8 +115,12 @@ void dml_comm_destroy(dml_comm *comm)
         comm->coll_state_destroy(comm->coll_state);
     dml__sched_pool_free(comm);
     dml__free(comm->scales);
+    dml__segments_free(comm);
+    dml__shm_free(comm->shm);
+    dml__node_close(comm->node);
     dml__free(comm->node_of);
-    dml__shm_close(comm->shm);
+    if (comm->node_mpi != MPI_COMM_NULL)
+        MPI_Comm_free(&comm->node_mpi);
     if (comm->p2p != MPI_COMM_NULL)
         MPI_Comm_free(&comm->p2p);
     MPI_Comm_free(&comm->coll);
@@ -264,6 +167,11 @@ const int *dml__comm_nodes(const dml_comm *comm, int *nnodes)
     return comm->node_of;
 }
 
+struct dml__node *dml__comm_node(const dml_comm *comm)
+{
+    return comm->node_size == comm->size ? comm->node : NULL;
+}
+
 struct dml__coll_state *dml__comm_coll_state(const dml_comm *comm)
 {
     return comm->coll_state;
@@ -301,6 +209,13 @@ void dml__comm_break(dml_comm *comm, dml_status status)
 void dml__comm_count_collective(dml_comm *comm)
 {
     comm->stats.collectives++;
+}
+
+void dml__comm_count_bytes(dml_comm *comm, size_t sent, size_t received)
+{
+    comm->stats.bytes_sent += sent;
+    comm->stats.bytes_received += received;
+    comm->stats.messages_sent += sent > 0;
 }
 
 dml_status dml__comm_max(dml_comm *comm, double *values, int count)

@@ -73,6 +73,8 @@ void dml__comm_set_coll_state(dml_comm *comm, struct dml__coll_state *state,
 bool dml__comm_op_scale(const dml_comm *comm, dml_op op, double *scale);
 
 void dml__comm_count_collective(dml_comm *comm);
+/* One contribution to an operation of the node, and what was read of the others'. */
+void dml__comm_count_bytes(dml_comm *comm, size_t sent, size_t received);
 void dml__comm_set_stats(dml_comm *comm, const dml_comm_stats *stats);
 
 /* After a failure in mid-call (memory, network) the ranks no longer agree on what was
@@ -83,6 +85,22 @@ void dml__comm_break(dml_comm *comm, dml_status status);
 /* Agreement outside any schedule: the element-wise maximum over the ranks, in place.
  * Completes pending collectives first. */
 dml_status dml__comm_max(dml_comm *comm, double *values, int count);
+
+/* ---- memory of the node ------------------------------------------------------------
+ */
+
+/* What the ranks share when all of them are on one node and can; else NULL. */
+struct dml__node *dml__comm_node(const dml_comm *comm);
+
+/* Is there memory of dml_alloc that all ranks reach? The same on all ranks. */
+bool dml__comm_has_symmetric(const dml_comm *comm);
+
+/* How this rank tells its peers where a buffer is (alloc.c), and what a peer makes of
+ * it: the address here, or NULL. A place that is not shared is an address in its
+ * process. */
+uint64_t dml__place(const dml_comm *comm, const void *buf, size_t bytes);
+bool dml__place_shared(uint64_t place);
+void *dml__place_here(const dml_comm *comm, int node_rank, uint64_t place);
 
 /* ---- the MPI library's own algorithms ----------------------------------------------
  */

@@ -8,6 +8,7 @@
 #include "dml/mpi.h"
 
 #include "comm/comm.h"
+#include "comm/node.h"
 #include "comm/sched.h"
 
 #include <mpi.h>
@@ -21,13 +22,19 @@ struct dml_comm {
     int nnodes;
     int *node_of; /* [size] see dml__comm_nodes */
     bool crowded;
-    dml_status broken;    /* why no further call is possible, or DML_OK */
-    MPI_Comm coll;        /* schedules and MPI's own collectives */
-    MPI_Comm p2p;         /* dml_send and dml_recv, whose tags are the caller's */
-    int next_tag;         /* tag of the next collective's messages */
-    struct dml__shm *shm; /* channels within the node, or NULL */
-    dml_request *active;  /* started and not complete, oldest first */
-    dml_request *pool;    /* ready for reuse */
+    dml_status broken;      /* why no further call is possible, or DML_OK */
+    MPI_Comm coll;          /* schedules and MPI's own collectives */
+    MPI_Comm p2p;           /* dml_send and dml_recv, whose tags are the caller's */
+    int next_tag;           /* tag of the next collective's messages */
+    MPI_Comm node_mpi;      /* the ranks of this node, in this order */
+    struct dml__node *node; /* what they share, or NULL */
+    struct dml__shm *shm;   /* channels within the node, or NULL */
+    struct dml__segment *segments; /* dml_alloc's, newest first (alloc.c) */
+    unsigned next_segment;         /* number of the next, the same on all ranks */
+    int nsymmetric;                /* segments that the node's ranks really share */
+    bool tasks_may_run;  /* no earlier collective has a task left (sched_run.c) */
+    dml_request *active; /* started and not complete, oldest first */
+    dml_request *pool;   /* ready for reuse */
     double *scales; /* [nscales] of the pre-multiplied sums; NaN marks a free one */
     size_t nscales;
     struct dml__coll_state *coll_state;
@@ -55,5 +62,19 @@ bool dml__comm_poll(dml_comm *comm);
 void dml__comm_drain(dml_comm *comm);
 
 void dml__sched_pool_free(dml_comm *comm);
+
+/* Finds out where the ranks are (layout.c). Collective; fails on all ranks or none of a
+ * node. */
+dml_status dml__comm_find_node(dml_comm *comm);
+
+/* Map the desks of the node's ranks. Collective over the node, whose ranks all succeed
+ * or all go without (then *node stays NULL and messages go through MPI). rank_of [node
+ * size]: their ranks in the communicator. */
+dml_status dml__node_open(dml_ctx *ctx, MPI_Comm mpi, const int *rank_of,
+                          struct dml__node **node);
+void dml__node_close(struct dml__node *node);
+
+/* Give back what the caller did not: memory of dml_alloc. */
+void dml__segments_free(dml_comm *comm);
 
 #endif

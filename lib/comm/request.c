@@ -37,6 +37,25 @@ dml_status dml__sched_finish(dml_request *r)
     return take(r);
 }
 
+bool dml__task_alone(const dml_comm *comm)
+{
+    return comm->active == NULL;
+}
+
+dml_status dml__task_run(dml_comm *comm, dml__task_fn *advance, void *state)
+{
+    dml_status status = advance(state);
+    int idle_polls = comm->crowded ? SPIN_POLLS : 0;
+    while (status == DML_PENDING) {
+        if (idle_polls++ >= SPIN_POLLS)
+            sched_yield();
+        status = advance(state);
+    }
+    if (status < 0)
+        dml__comm_break(comm, status);
+    return status;
+}
+
 dml_status dml_wait(dml_request **request)
 {
     if (request == NULL)

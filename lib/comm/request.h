@@ -15,13 +15,14 @@ enum dml__kind { DML__SEND, DML__RECV, DML__LOCAL, DML__NKINDS };
 enum { DML__LANE_INFLIGHT = 16, DML__MAX_INFLIGHT = DML__LANE_INFLIGHT * 3 };
 
 struct dml__step {
-    dml__local_fn *fn; /* LOCAL; of a RECV that folds what arrives, else NULL */
-    void *dst;         /* LOCAL, RECV */
-    void *staging;     /* RECV that folds: where MPI puts the message */
-    const void *a;     /* LOCAL, SEND */
-    const void *b;     /* LOCAL, RECV that folds */
-    size_t n;          /* bytes of a message, elements of local work */
-    size_t moved;      /* bytes of a message that went through a channel so far */
+    dml__local_fn *fn;  /* LOCAL; of a RECV that folds what arrives, else NULL */
+    dml__task_fn *task; /* LOCAL step that waits for others; dst is its state */
+    void *dst;          /* LOCAL, RECV */
+    void *staging;      /* RECV that folds: where MPI puts the message */
+    const void *a;      /* LOCAL, SEND */
+    const void *b;      /* LOCAL, RECV that folds */
+    size_t n;           /* bytes of a message, elements of local work */
+    size_t moved;       /* bytes of a message that went through a channel so far */
     double arg;
     int after[2];
     int next; /* in the same lane, or DML__NO_STEP */
@@ -48,6 +49,7 @@ struct dml_request {
 
     struct dml__step *steps;
     int nsteps, capacity, ndone;
+    int ntasks; /* tasks not finished */
     int head[DML__NKINDS],
         tail[DML__NKINDS]; /* first step not started, and last, of each lane */
 

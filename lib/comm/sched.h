@@ -69,6 +69,22 @@ int dml__sched_copy_after_all(dml_request *request, void *dst, const void *src,
  * order on all ranks, and the call's counts are still there. */
 int dml__sched_native(dml_request *request, const struct dml__call *call);
 
+/*
+ * A task: work that waits for other ranks of the node by itself. advance does what can
+ * be done now and returns DML_PENDING, DML_OK when it is finished, or an error. It is
+ * called again and again, and must not block. Tasks of one communicator run one after
+ * the other in the order in which the collectives were called, because the node's
+ * operations have numbers (node.h). state must live until the request is complete.
+ */
+typedef dml_status dml__task_fn(void *state);
+int dml__sched_task(dml_request *request, dml__task_fn *advance, void *state,
+                    int after0, int after1);
+
+/* May a blocking call run its task by itself, without a schedule? Only when nothing is
+ * pending. Then do so: */
+bool dml__task_alone(const dml_comm *comm);
+dml_status dml__task_run(dml_comm *comm, dml__task_fn *advance, void *state);
+
 /* Start a collective's schedule. On failure the request is gone. */
 dml_status dml__sched_start(dml_request *request);
 

@@ -22,7 +22,7 @@ dml_request *dml__sched_new(dml_comm *comm)
     r->next = NULL;
     r->status = DML_OK;
     r->complete = false;
-    r->nsteps = r->ndone = r->ninflight = r->scratch_used = 0;
+    r->nsteps = r->ndone = r->ntasks = r->ninflight = r->scratch_used = 0;
     for (int k = 0; k < DML__NKINDS; k++) {
         r->head[k] = r->tail[k] = DML__NO_STEP;
         r->lane_inflight[k] = 0;
@@ -221,6 +221,16 @@ int dml__sched_copy_after_all(dml_request *r, void *dst, const void *src, size_t
     if (dst == src)
         return DML__NO_STEP;
     return dml__sched_local_after_all(r, copy_bytes, dst, src, NULL, bytes, 0);
+}
+
+int dml__sched_task(dml_request *r, dml__task_fn *advance, void *state, int after0,
+                    int after1)
+{
+    struct dml__step s = {
+        .kind = DML__LOCAL, .task = advance, .dst = state, .after = {after0, after1}};
+    int i = add(r, &s);
+    r->ntasks += i != DML__NO_STEP;
+    return i;
 }
 
 int dml__sched_native(dml_request *r, const struct dml__call *call)

@@ -100,11 +100,29 @@ static bool move(struct dml__shm *shm, struct dml__step *s)
     return s->moved > before;
 }
 
+/* Advances a task; false when it has to wait. */
+static bool run_task(dml_request *r, struct dml__step *s)
+{
+    dml_status status = s->task(s->dst);
+    if (status == DML_PENDING)
+        return false;
+    if (status < 0) {
+        r->status = status;
+        dml__comm_break(r->comm, status);
+    }
+    r->ntasks--;
+    finish_step(r, s);
+    return true;
+}
+
 /* One step of a lane; *moved when it did anything, false when the lane has to wait. */
 static bool start_step(dml_request *r, enum dml__kind kind, int i, bool *moved)
 {
     struct dml__step *s = &r->steps[i];
-    if (kind == DML__LOCAL && !s->native) {
+    if (s->task != NULL) {
+        if (!r->comm->tasks_may_run || !run_task(r, s))
+            return false;
+    } else if (kind == DML__LOCAL && !s->native) {
         s->fn(s->dst, s->a, s->b, s->n, s->arg);
         finish_step(r, s);
     } else if (kind != DML__LOCAL && r->channel == r->comm->coll &&
@@ -200,6 +218,7 @@ bool dml__comm_poll(dml_comm *comm)
 {
     bool moved = false;
     int lanes = ALL_LANES;
+    comm->tasks_may_run = true;
     for (dml_request **link = &comm->active; *link != NULL;) {
         dml_request *r = *link;
         bool collective = r->channel == comm->coll;
@@ -208,6 +227,8 @@ bool dml__comm_poll(dml_comm *comm)
             lanes &= ~(1 << DML__SEND);
         if (collective && r->head[DML__RECV] != DML__NO_STEP)
             lanes &= ~(1 << DML__RECV);
+        if (r->ntasks > 0)
+            comm->tasks_may_run = false;
         if (r->complete) {
             *link = r->next;
             r->next = NULL;

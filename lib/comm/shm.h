@@ -10,15 +10,14 @@
 #ifndef DML__SHM_H
 #define DML__SHM_H
 
-#include "comm/comm_internal.h"
+#include "comm/node.h"
 
-/* Map the channels. Collective over the node's ranks, who all succeed or all go without
- * (then *shm is NULL and messages go through MPI). node: the node's communicator;
- * nranks, peers: size of the communicator, and [nranks] node rank of each of its ranks,
- * or -1. peers is copied. */
-dml_status dml__shm_open(dml_ctx *ctx, MPI_Comm node, int nranks, const int *peers,
-                         struct dml__shm **shm);
-void dml__shm_close(struct dml__shm *shm);
+struct dml__shm;
+
+/* This process's ends of the channels; NULL when out of memory. node is borrowed;
+ * nranks: size of the communicator. */
+struct dml__shm *dml__shm_new(dml_ctx *ctx, struct dml__node *node, int nranks);
+void dml__shm_free(struct dml__shm *shm);
 
 /* Can this rank of the communicator be reached? shm may be NULL. */
 bool dml__shm_reaches(const struct dml__shm *shm, int rank);

@@ -13,7 +13,8 @@
 
 enum { COUNT = 3000, MAX_ALLOCS = 400 };
 
-static const char *const algorithms[] = {"ring", "recursive_doubling", "direct", "mpi"};
+static const char *const algorithms[] = {
+    "ring", "recursive_doubling", "direct", "staged", "flat", "mpi"};
 
 /* One all-reduce of ones, f32 or (with accumulators) bf16. Fails, or gives P. */
 static dml_status sum_ones(dml_comm *comm, dml_dtype dtype, bool blocking, bool *right)

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The desks of a node's ranks (node.h): mapped, announced on, slept at.
+ *
+ * Memory orders: an announcement is a sequentially consistent store, after which the
+ * announcer reads its peers' "asleep"; a sleeper writes "asleep", then looks once more
+ * for what it waits for. One of the two therefore sees the other
+ * (doc/memory-model.md).
+ */
+#include "comm/node.h"
+
+#include "comm/share.h"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+/* May this process read its peers' memory without a copy in between? Containers and
+ * hardened kernels refuse. */
+static bool can_read_peers(const struct dml__node *node)
+{
+    for (int i = 0; i < node->size; i++) {
+        struct dml__desk *desk = node->desk[i];
+        long seen = 0, pid = desk->pid;
+        struct iovec to = {&seen, sizeof seen};
+        struct iovec from = {(void *)desk->pid_at, sizeof seen};
+        if (i != node->rank &&
+            (process_vm_readv((pid_t)pid, &to, 1, &from, 1, 0) != sizeof seen ||
+             seen != pid))
+            return false;
+    }
+    return true;
+}
+
+static bool all_of(MPI_Comm comm, bool mine)
+{
+    int local = mine, everywhere = 0;
+    MPI_Allreduce(&local, &everywhere, 1, MPI_INT, MPI_MIN, comm);
+    return everywhere;
+}
+
+void dml__node_close(struct dml__node *node)
+{
+    if (node == NULL)
+        return;
+    if (node->share != NULL)
+        dml__share_close(node->share);
+    dml__free(node->share);
+    dml__free(node->rank_of);
+    dml__free(node->desk);
+    dml__free(node->seen);
+    dml__free(node);
+}
+
+static struct dml__node *make(dml_ctx *ctx, int size)
+{
+    size_t n = (size_t)size;
+    struct dml__node *node = dml__alloc(ctx, sizeof *node);
+    if (node == NULL)
+        return NULL;
+    node->size = size;
+    node->share = dml__alloc(ctx, sizeof *node->share);
+    node->rank_of = dml__alloc(ctx, n * sizeof *node->rank_of);
+    node->desk = dml__alloc(ctx, n * sizeof(struct dml__desk *));
+    node->seen = dml__alloc(ctx, n * sizeof *node->seen);
+    if (node->share != NULL && node->rank_of != NULL && node->desk != NULL &&
+        node->seen != NULL)
+        return node;
+    dml__node_close(node);
+    return NULL;
+}
+
+dml_status dml__node_open(dml_ctx *ctx, MPI_Comm mpi, const int *rank_of,
+                          struct dml__node **out)
+{
+    int size = 0;
+    MPI_Comm_size(mpi, &size);
+    struct dml__node *node = make(ctx, size);
+    if (!all_of(mpi, node != NULL)) {
+        dml__node_close(node);
+        return dml__fail(ctx, DML_ENOMEM, "dml_comm",
+                         "no memory for the table of %d ranks", size);
+    }
+    MPI_Comm_rank(mpi, &node->rank);
+    size_t bytes =
+        sizeof(struct dml__desk) + (size_t)size * sizeof(struct dml__channel);
+    const char *why = NULL;
+    dml_status status = dml__share_open(ctx, mpi, bytes, false, node->share, &why);
+    if (status != DML_OK) {
+        dml__node_close(node);
+        if (status == DML_ENOMEM)
+            return dml__fail(ctx, status, "dml_comm", "no memory for %d peers", size);
+        dml__log(ctx, DML_LOG_INFO,
+                 "no shared memory between the ranks of this node (%s): messages go "
+                 "through MPI",
+                 why);
+        return DML_OK;
+    }
+    for (int i = 0; i < size; i++) {
+        node->rank_of[i] = rank_of[i];
+        node->desk[i] = (struct dml__desk *)(void *)node->share->at[i];
+    }
+    node->pid = (long)getpid();
+    node->desk[node->rank]->pid = node->pid;
+    node->desk[node->rank]->pid_at = &node->pid;
+    MPI_Barrier(mpi);
+    node->can_read = all_of(mpi, can_read_peers(node));
+    *out = node;
+    return DML_OK;
+}
+
+bool dml__node_all_reached(struct dml__node *node, unsigned long long n,
+                           enum dml__phase phase)
+{
+    unsigned long long wanted = DML__NPHASES * n + phase;
+    if (node->passed >= wanted)
+        return true;
+    for (int i = 0; i < node->size; i++)
+        if (!dml__node_reached(node, i, n, phase))
+            return false;
+    node->passed = wanted;
+    return true;
+}
+
+void dml__node_reach(struct dml__node *node, unsigned long long n,
+                     enum dml__phase phase)
+{
+    unsigned long long stamp = DML__NPHASES * n + phase;
+    node->seen[node->rank] = stamp;
+    atomic_store(&dml__node_post(node, node->rank, n)->stamp, stamp);
+    for (int i = 0; i < node->size; i++)
+        if (i != node->rank)
+            dml__node_wake(node, i);
+}
+
+void dml__node_wake(struct dml__node *node, int rank)
+{
+    struct dml__desk *desk = node->desk[rank];
+    if (atomic_load_explicit(&desk->asleep, memory_order_relaxed) == 0)
+        return;
+    atomic_fetch_add(&desk->bell, 1);
+    syscall(SYS_futex, &desk->bell, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+void dml__node_sleep(struct dml__node *node, double seconds, bool (*ready)(void *arg),
+                     void *arg)
+{
+    struct dml__desk *desk = node->desk[node->rank];
+    unsigned heard = atomic_load(&desk->bell);
+    atomic_store(&desk->asleep, 1);
+    if (!ready(arg)) {
+        struct timespec limit = {.tv_sec = (time_t)seconds};
+        limit.tv_nsec = (long)(1e9 * (seconds - (double)limit.tv_sec));
+        syscall(SYS_futex, &desk->bell, FUTEX_WAIT, heard, &limit, NULL, 0);
+    }
+    atomic_store_explicit(&desk->asleep, 0, memory_order_relaxed);
+}
