@@ -17,18 +17,34 @@
 #include <time.h>
 #include <unistd.h>
 
+bool dml__node_read(const struct dml__node *node, int rank, uint64_t address, void *to,
+                    size_t bytes)
+{
+    char *here = to;
+    while (bytes > 0) { /* at most 2 GiB are moved at a time */
+        struct iovec local = {here, bytes};
+        struct iovec remote = {(void *)(uintptr_t)address, bytes};
+        ssize_t n =
+            process_vm_readv((pid_t)node->desk[rank]->pid, &local, 1, &remote, 1, 0);
+        if (n <= 0)
+            return false;
+        here += n;
+        address += (uint64_t)n;
+        bytes -= (size_t)n;
+    }
+    return true;
+}
+
 /* May this process read its peers' memory without a copy in between? Containers and
  * hardened kernels refuse. */
 static bool can_read_peers(const struct dml__node *node)
 {
     for (int i = 0; i < node->size; i++) {
-        struct dml__desk *desk = node->desk[i];
-        long seen = 0, pid = desk->pid;
-        struct iovec to = {&seen, sizeof seen};
-        struct iovec from = {(void *)desk->pid_at, sizeof seen};
+        const struct dml__desk *desk = node->desk[i];
+        long seen = 0;
         if (i != node->rank &&
-            (process_vm_readv((pid_t)pid, &to, 1, &from, 1, 0) != sizeof seen ||
-             seen != pid))
+            (!dml__node_read(node, i, (uintptr_t)desk->pid_at, &seen, sizeof seen) ||
+             seen != desk->pid))
             return false;
     }
     return true;

@@ -112,6 +112,11 @@ static inline bool dml__node_may_enter(struct dml__node *node, unsigned long lon
 void dml__node_reach(struct dml__node *node, unsigned long long n,
                      enum dml__phase phase);
 
+/* Read a peer's memory at its address; false when the system refuses, or it has ended.
+ */
+bool dml__node_read(const struct dml__node *node, int rank, uint64_t address, void *to,
+                    size_t bytes);
+
 /* Wake a node rank if it sleeps; call it after writing what it may wait for. */
 void dml__node_wake(struct dml__node *node, int rank);
 
