@@ -12,6 +12,7 @@
 #include "comm/share.h"
 
 #include <linux/futex.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -122,7 +123,10 @@ dml_status dml__node_open(dml_ctx *ctx, MPI_Comm mpi, const int *rank_of,
     node->desk[node->rank]->pid = node->pid;
     node->desk[node->rank]->pid_at = &node->pid;
     MPI_Barrier(mpi);
-    node->can_read = all_of(mpi, can_read_peers(node));
+    const char *wish =
+        dml__ctx_env(ctx, "CMA"); /* cross-memory attach, 0: do without */
+    bool may = wish == NULL || strcmp(wish, "0") != 0;
+    node->can_read = all_of(mpi, may && can_read_peers(node));
     *out = node;
     return DML_OK;
 }

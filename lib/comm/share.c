@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,6 +26,41 @@ static bool all_of(MPI_Comm node, bool mine)
     return everywhere;
 }
 
+/* A number from a file of the kernel, or -1: the one after "name", or the first. */
+static long long kernel_number(const char *path, const char *name)
+{
+    char line[128];
+    long long value = -1;
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return -1;
+    while (fgets(line, sizeof line, file) != NULL) {
+        size_t skip = name != NULL ? strlen(name) : 0;
+        if (skip > 0 && strncmp(line, name, skip) != 0)
+            continue;
+        if (sscanf(line + skip, "%lld", &value) != 1)
+            value = -1; /* "max": no limit */
+        break;
+    }
+    fclose(file);
+    return value;
+}
+
+/*
+ * Is there room for what all ranks of the node ask for? Reserving pages beyond that
+ * would not fail: it would make the kernel kill processes.
+ */
+static bool has_room(MPI_Comm node, size_t bytes)
+{
+    double wanted = (double)bytes, sum = 0;
+    MPI_Allreduce(&wanted, &sum, 1, MPI_DOUBLE, MPI_SUM, node);
+    long long free_kb = kernel_number("/proc/meminfo", "MemAvailable:");
+    long long limit = kernel_number("/sys/fs/cgroup/memory.max", NULL);
+    long long used = kernel_number("/sys/fs/cgroup/memory.current", NULL);
+    bool fits = free_kb < 0 || sum <= 0.95 * 1024 * (double)free_kb;
+    return fits && (limit < 0 || used < 0 || sum <= 0.95 * (double)(limit - used));
+}
+
 /* This rank's file; own->fd stays -1 when that is not possible. */
 static void make_file(size_t bytes, bool reserve, struct address *own, const char **why)
 {
@@ -36,7 +72,7 @@ static void make_file(size_t bytes, bool reserve, struct address *own, const cha
     }
     if (ftruncate(fd, (off_t)bytes) != 0 ||
         (reserve && bytes > 0 && fallocate(fd, 0, 0, (off_t)bytes) != 0)) {
-        *why = "there is not that much shared memory";
+        *why = "there is not that much memory to share";
     } else if (fstat(fd, &info) == 0) {
         *own = (struct address){.pid = (long)getpid(),
                                 .fd = fd,
@@ -99,7 +135,10 @@ dml_status dml__share_open(dml_ctx *ctx, MPI_Comm node, size_t bytes, bool reser
     if (!all_of(node, share->at != NULL && share->bytes != NULL && all != NULL))
         goto out;
     status = DML_EUNSUPPORTED;
-    make_file(bytes, reserve, &own, why);
+    if (reserve && !has_room(node, bytes))
+        *why = "there is not that much memory free";
+    else
+        make_file(bytes, reserve, &own, why);
     if (!all_of(node, own.fd >= 0))
         goto out;
     MPI_Allgather(&own, (int)sizeof own, MPI_BYTE, all, (int)sizeof own, MPI_BYTE,

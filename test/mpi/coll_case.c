@@ -110,6 +110,26 @@ static void size_buffers(struct coll_plan *p)
     }
 }
 
+/* A buffer of the case's kind of memory; *shared is what dml_alloc gave, used or not.
+ */
+static unsigned char *buffer(struct coll_plan *p, size_t bytes, void **shared)
+{
+    enum coll_memory memory = p->c.memory;
+    if (memory != COLL_PRIVATE)
+        dml_test_status(p->env->t, "dml_alloc", dml_alloc(p->env->comm, bytes, shared),
+                        DML_OK);
+    bool use =
+        memory == COLL_SYMMETRIC || (memory == COLL_MIXED && p->env->rank % 2 == 0);
+    return use ? *shared : dml_test_alloc(bytes);
+}
+
+static void free_buffer(struct coll_plan *p, unsigned char *buf, void *shared)
+{
+    if (buf != shared)
+        free(buf);
+    dml_test_status(p->env->t, "dml_free", dml_free(p->env->comm, shared), DML_OK);
+}
+
 void coll_plan_open(struct coll_plan *p, struct coll_env *env,
                     const struct coll_case *c)
 {
@@ -123,18 +143,18 @@ void coll_plan_open(struct coll_plan *p, struct coll_env *env,
     /* One guard more than two, because a misaligned buffer starts later. */
     size_t send_bytes = p->send_len * p->bytes + (size_t)3 * COLL_GUARD;
     size_t recv_bytes = p->recv_len * p->bytes + (size_t)3 * COLL_GUARD;
-    p->send = dml_test_alloc(send_bytes);
+    p->send = buffer(p, send_bytes, &p->shared_send);
     p->send_before = dml_test_alloc(send_bytes);
-    p->recv = dml_test_alloc(recv_bytes);
+    p->recv = buffer(p, recv_bytes, &p->shared_recv);
     p->want = dml_test_alloc(recv_bytes);
 }
 
 void coll_plan_close(struct coll_plan *p)
 {
     numbers_free(&p->ref);
-    free(p->send);
+    free_buffer(p, p->send, p->shared_send);
+    free_buffer(p, p->recv, p->shared_recv);
     free(p->send_before);
-    free(p->recv);
     free(p->want);
 }
 

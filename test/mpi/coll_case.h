@@ -20,8 +20,12 @@ struct coll_env {
     dml_op premul_float, premul_integer; /* made with numbers_scale() */
 };
 
+/* Whose memory the buffers are: malloc's, dml_alloc's, or dml_alloc's on even ranks. */
+enum coll_memory { COLL_PRIVATE, COLL_SYMMETRIC, COLL_MIXED, COLL_NMEMORIES };
+
 struct coll_case {
     dml_coll coll;
+    enum coll_memory memory;
     bool uneven; /* the v-variant: blocks of different sizes, some of them empty */
     bool gaps;   /* v-variant with blocks in reverse order and gaps between them */
     dml_dtype dtype;
@@ -52,6 +56,7 @@ struct coll_plan {
     struct numbers_ref ref;            /* reductions: the whole vector */
     unsigned char *send, *send_before; /* [COLL_GUARD + ... + COLL_GUARD] */
     unsigned char *recv, *want;
+    void *shared_send, *shared_recv; /* what dml_alloc gave */
 };
 
 bool coll_reduces(dml_coll coll);

@@ -55,15 +55,19 @@ static bool one_call(struct coll_plan *p, const struct coll_call *call)
     return true;
 }
 
+static const char *const memory_names[] = {"private", "symmetric", "mixed"};
+
 static void describe(struct matrix *m, const struct coll_case *c, const char *algorithm,
                      const struct coll_call *call)
 {
     dml_test_step(
-        m->env.t, "%s%s by %s, %s %s, count %zu%s, root %d, %s, %s, +%u bytes",
+        m->env.t,
+        "%s%s by %s, %s %s, count %zu%s, root %d, %s, %s, +%u bytes, %s memory",
         dml_coll_name(c->coll), c->uneven ? "v" : "", algorithm,
         dml_dtype_name(c->dtype), numbers_op_name(c->op), c->count,
         c->gaps ? " with gaps" : "", c->root, call->async ? "non-blocking" : "blocking",
-        call->in_place ? "in place" : "not in place", call->misalign);
+        call->in_place ? "in place" : "not in place", call->misalign,
+        memory_names[c->memory]);
 }
 
 /* Two calls that must agree to the bit. */
@@ -109,6 +113,7 @@ static void run_case(struct matrix *m, struct coll_case c)
         return;
     c.coll = m->coll;
     c.seed = dml_test_hash(t->seed, m->coll, m->generated);
+    c.memory = (enum coll_memory)(c.seed % COLL_NMEMORIES);
     struct coll_plan plan;
     dml_test_step(t, "reference of %s %s, count %zu", dml_dtype_name(c.dtype),
                   numbers_op_name(c.op), c.count);
