@@ -13,6 +13,8 @@
 #include "dml/status.h"
 #include "dml/types.h"
 
+#include <stdbool.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -45,6 +47,11 @@ typedef struct dml_ctx_opts {
     void *log_user;          /**< handed to log; borrowed */
     const char *isa;         /**< kernel set: "auto" (default, or $DML_ISA), "c",
                                   "avx2" or "avx512"; copied */
+    bool reproducible;       /**< reductions of floats give the same bits whatever the
+                                  algorithm, transport, layout of the nodes or cut into
+                                  calls: terms are added in the order of the ranks, and
+                                  rounded to the element type once. Equal on all ranks.
+                                  Default: $DML_REPRODUCIBLE is 1 */
 } dml_ctx_opts;
 
 /** Set all defaults. Not collective. Threads: any.  @since 0.1 */

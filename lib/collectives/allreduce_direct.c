@@ -28,7 +28,7 @@ static double cost_s(const struct dml__model *m, double bytes)
 const struct dml__alg dml__allreduce_direct = {
     .name = "direct",
     .text = "pairwise reduce-scatter and all-gather, summed in rank order",
-    .supports = dml__direct_supports,
+    .rank_order = true,
     .cost_s = cost_s,
     .build = build,
 };

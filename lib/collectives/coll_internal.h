@@ -39,6 +39,9 @@ struct dml__node_task; /* node_task.h */
 struct dml__alg {
     const char *name;
     const char *text; /* one line: the idea and its source */
+    /* A reduction adds the terms of ranks 0, 1, ... P-1 one after the other in the
+     * accumulator type and rounds once, so that the bits do not tell the algorithm. */
+    bool rank_order;
     /* NULL, or why this call cannot be done so. May be NULL: everything can. */
     const char *(*supports)(const struct dml__call *call);
     /* Seconds by the model for S bytes; used until it is measured. */
@@ -56,10 +59,12 @@ const struct dml__alg *dml__alg_find(dml_coll coll, const char *name);
 extern const struct dml__alg dml__alg_mpi, dml__alg_flat, dml__alg_shared;
 
 extern const struct dml__alg dml__allreduce_ring, dml__allreduce_direct,
-    dml__allreduce_recursive_doubling, dml__allreduce_staged;
+    dml__allreduce_recursive_doubling, dml__allreduce_staged,
+    dml__allreduce_gather_fold, dml__allreduce_chain;
 extern const struct dml__alg dml__reduce_scatter_ring, dml__reduce_scatter_direct;
 extern const struct dml__alg dml__allgather_ring, dml__allgather_direct;
-extern const struct dml__alg dml__bcast_binomial, dml__reduce_binomial;
+extern const struct dml__alg dml__bcast_binomial, dml__reduce_binomial,
+    dml__reduce_direct, dml__reduce_gather_fold;
 extern const struct dml__alg dml__gather_direct, dml__scatter_direct;
 extern const struct dml__alg dml__alltoall_pairwise, dml__barrier_dissemination;
 
@@ -70,6 +75,9 @@ extern const struct dml__alg dml__alltoall_pairwise, dml__barrier_dissemination;
  * do it; the error is recorded. may_measure: the call is blocking. */
 const struct dml__alg *dml__select(const struct dml__call *call, bool may_measure,
                                    dml_choice *why);
+
+/* NULL, or why this algorithm cannot do this call here. */
+const char *dml__refusal(const struct dml__alg *alg, const struct dml__call *call);
 
 /* ---- running -----------------------------------------------------------------------
  */
@@ -83,6 +91,21 @@ size_t dml__result_elems(const struct dml__call *call);
 
 bool dml__reduces(dml_coll coll);
 
+/* An element's size as it travels when the receiver adds it: where each rank scales its
+ * own terms they are loaded before they are sent. */
+static inline size_t dml__term_bytes(const struct dml__call *call)
+{
+    return call->red.own_scale ? call->red.acc_bytes : call->elem_bytes;
+}
+
+/* Writes the steps that add terms in rank order: terms[i] points to n elements of rank
+ * i as they travel, complete after step after[i] (DML__NO_STEP: at once). The result
+ * goes to "to", which may be a term; partial sums to "sum" [n] accumulators. Returns
+ * the last step; "sum" and the terms are free after it. */
+int dml__fold_in_order(const struct dml__call *call, dml_request *request,
+                       const char *const *terms, const int *after, size_t n, void *sum,
+                       void *to);
+
 /* Fills call->red for call->dtype and call->op; false when there is no such pair. */
 bool dml__reduction_init(struct dml__call *call);
 
@@ -94,8 +117,8 @@ struct dml__range {
     size_t offset, count;
 };
 
-/* Block i of a call: as given by the caller, or of a whole vector (allreduce) the
- * balanced part i of P, the longer ones first. */
+/* Block i of a call: as given by the caller, or of a whole vector (allreduce, reduce)
+ * the balanced part i of P, the longer ones first. */
 struct dml__range dml__block(const struct dml__call *call, int i);
 
 /* Longest block. */

@@ -5,7 +5,8 @@
  * Reduce: rank r receives everybody's block r and sums in rank order 0 .. P-1. It moves
  * as many bytes as a ring, but each element is summed in one place, in an order that
  * does not depend on the owner, and 16-bit floats travel as they are and are rounded
- * once. Gather: rank r sends block r to everybody.
+ * once. (Terms that each rank scales by its own factor travel as accumulators.) Gather:
+ * rank r sends block r to everybody.
  */
 #include "collectives/direct.h"
 
@@ -29,8 +30,10 @@ bool dml__direct_init(struct dml__direct *d, const struct dml__call *call,
         .free_at = {DML__NO_STEP, DML__NO_STEP},
         .result = DML__NO_STEP,
         .sent = dml__sched_scratch(request, (size_t)nranks * sizeof(int)),
+        .received = dml__sched_scratch(request, (size_t)nranks * sizeof(int)),
+        .slots = dml__sched_scratch(request, (size_t)nranks * sizeof(char *)),
     };
-    if (d->sent == NULL)
+    if (d->sent == NULL || d->received == NULL || d->slots == NULL)
         return false;
     for (int i = 0; i < nranks; i++)
         d->sent[i] = DML__NO_STEP;
@@ -40,19 +43,14 @@ bool dml__direct_init(struct dml__direct *d, const struct dml__call *call,
         d->sum[parity] =
             dml__sched_scratch(request, dml__mul(window, call->red.acc_bytes));
         d->terms[parity] = dml__sched_scratch(
-            request, dml__mul((size_t)nranks, dml__mul(window, call->elem_bytes)));
+            request, dml__mul((size_t)nranks, dml__mul(window, dml__term_bytes(call))));
         if (d->sum[parity] == NULL || d->terms[parity] == NULL)
             return false;
     }
-    return true;
-}
-
-const char *dml__direct_supports(const struct dml__call *call)
-{
-    /* The terms travel as they are, and the receiver does not know the sender's scale.
-     */
-    return call->red.own_scale ? "each rank scales its own terms before they travel"
-                               : NULL;
+    if (!call->red.own_scale)
+        return true;
+    d->scaled = dml__sched_scratch(request, dml__mul(call->total, call->red.acc_bytes));
+    return d->scaled != NULL;
 }
 
 /* Window w of a block. */
@@ -61,45 +59,47 @@ static struct dml__range window_of(const struct dml__direct *d, int block, size_
     return dml__part(dml__block(d->call, block), w * d->window, d->window);
 }
 
+/* Where window "range" of this rank's terms is as it travels, and in *ready the step
+ * after which it is. */
+static const char *own_terms(struct dml__direct *d, struct dml__range range, int *ready)
+{
+    const struct dml__call *call = d->call;
+    *ready = DML__NO_STEP;
+    if (d->scaled == NULL)
+        return dml__in(call, range.offset);
+    char *to = d->scaled + range.offset * call->red.acc_bytes;
+    *ready = dml__sched_local(d->request, call->red.load, to,
+                              dml__in(call, range.offset), NULL, range.count,
+                              call->red.scale, DML__NO_STEP, DML__NO_STEP);
+    return to;
+}
+
 void dml__direct_reduce(struct dml__direct *d, size_t w)
 {
     const struct dml__call *call = d->call;
-    const struct dml__reduction *red = &call->red;
-    int parity = (int)(w & 1), first_received = DML__NO_STEP;
+    int parity = (int)(w & 1), ready;
+    size_t term_bytes = dml__term_bytes(call);
     struct dml__range mine = window_of(d, d->rank, w);
-    char *result = d->own + w * d->window * call->elem_bytes;
-    const void *sum = NULL;
 
     for (int i = 1; i < d->nranks; i++) {
         int peer = dml__mod(d->rank + i, d->nranks);
         struct dml__range theirs = window_of(d, peer, w);
-        d->sent[peer] = dml__sched_send(d->request, dml__in(call, theirs.offset),
-                                        theirs.count * call->elem_bytes, peer,
-                                        DML__NO_STEP, DML__NO_STEP);
+        const char *terms = own_terms(d, theirs, &ready);
+        d->sent[peer] = dml__sched_send(d->request, terms, theirs.count * term_bytes,
+                                        peer, ready, DML__NO_STEP);
     }
+    d->slots[d->rank] = own_terms(d, mine, &d->received[d->rank]);
     for (int from = 0; from < d->nranks; from++) {
-        char *slot = d->terms[parity] + (size_t)from * d->window * call->elem_bytes;
-        const char *term = from == d->rank ? dml__in(call, mine.offset) : slot;
-        int received = DML__NO_STEP;
-        if (from != d->rank)
-            received = dml__sched_recv(d->request, slot, mine.count * call->elem_bytes,
-                                       from, d->free_at[parity], DML__NO_STEP);
-        bool last = from == d->nranks - 1;
-        void *to = last && red->store == NULL ? result : d->sum[parity];
-        if (sum == NULL && red->load == NULL) { /* added with the next term */
-            sum = term;
-            first_received = received;
+        if (from == d->rank)
             continue;
-        }
-        d->result =
-            dml__sched_local(d->request, sum == NULL ? red->load : red->fold, to,
-                             sum == NULL ? term : sum, sum == NULL ? NULL : term,
-                             mine.count, red->scale, received, first_received);
-        sum = to;
+        char *slot = d->terms[parity] + (size_t)from * d->window * term_bytes;
+        d->slots[from] = slot;
+        d->received[from] = dml__sched_recv(d->request, slot, mine.count * term_bytes,
+                                            from, d->free_at[parity], DML__NO_STEP);
     }
-    if (red->store != NULL)
-        d->result = dml__sched_local(d->request, red->store, result, sum, NULL,
-                                     mine.count, red->divisor, d->result, DML__NO_STEP);
+    d->result =
+        dml__fold_in_order(call, d->request, d->slots, d->received, mine.count,
+                           d->sum[parity], d->own + w * d->window * call->elem_bytes);
     d->free_at[parity] = d->result;
 }
 
@@ -114,6 +114,24 @@ void dml__direct_gather(struct dml__direct *d, size_t w, const char *first)
         struct dml__range in = window_of(d, source, w);
         dml__sched_send(d->request, from, mine.count * call->elem_bytes, to, d->result,
                         DML__NO_STEP);
+        dml__sched_recv(d->request, dml__at(call, in.offset),
+                        in.count * call->elem_bytes, source, d->sent[source],
+                        DML__NO_STEP);
+    }
+}
+
+void dml__direct_collect(struct dml__direct *d, size_t w, int root)
+{
+    const struct dml__call *call = d->call;
+    struct dml__range mine = window_of(d, d->rank, w);
+    if (d->rank != root) {
+        dml__sched_send(d->request, d->own + w * d->window * call->elem_bytes,
+                        mine.count * call->elem_bytes, root, d->result, DML__NO_STEP);
+        return;
+    }
+    for (int i = 1; i < d->nranks; i++) {
+        int source = dml__mod(root + i, d->nranks);
+        struct dml__range in = window_of(d, source, w);
         dml__sched_recv(d->request, dml__at(call, in.offset),
                         in.count * call->elem_bytes, source, d->sent[source],
                         DML__NO_STEP);

@@ -18,10 +18,11 @@ struct dml__direct {
     char *sum[2];   /* [window] the running sum */
     int free_at[2]; /* step after which terms and sum of that parity are free */
     int result;     /* step that completes the window of own block */
+    char *scaled;   /* [total] own terms as accumulators, or NULL: they travel as is */
     int *sent;      /* [P] step that read the input of block i, for in-place */
+    const char **slots; /* [P] a window's terms, and */
+    int *received;      /* [P] the steps after which they are there */
 };
-
-const char *dml__direct_supports(const struct dml__call *call);
 
 /* False when out of memory. */
 bool dml__direct_init(struct dml__direct *direct, const struct dml__call *call,
@@ -32,5 +33,8 @@ void dml__direct_reduce(struct dml__direct *direct, size_t w);
 
 /* Phase 2 for window w: every rank sends its own block's window to all others. */
 void dml__direct_gather(struct dml__direct *direct, size_t w, const char *first);
+
+/* The same to the root alone. */
+void dml__direct_collect(struct dml__direct *direct, size_t w, int root);
 
 #endif

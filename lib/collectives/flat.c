@@ -290,6 +290,7 @@ static double staged_cost_s(const struct dml__model *m, double bytes)
 const struct dml__alg dml__alg_flat = {
     .name = "flat",
     .text = "within a node: every rank reads every contribution from shared memory",
+    .rank_order = true,
     .supports = dml__node_supports,
     .cost_s = flat_cost_s,
     .task = dml__flat_begin,
@@ -298,6 +299,7 @@ const struct dml__alg dml__alg_flat = {
 const struct dml__alg dml__allreduce_staged = {
     .name = "staged",
     .text = "within a node: each rank reduces a part in shared memory, all read it",
+    .rank_order = true,
     .supports = dml__node_supports,
     .cost_s = staged_cost_s,
     .task = dml__staged_begin,

@@ -120,7 +120,7 @@ static bool measure_point(struct dml__coll_state *state, struct dml__call *call,
 {
     const struct dml__alg *const *algs = dml__algs(call->coll);
     for (size_t i = 0; algs[i] != NULL; i++) {
-        if (algs[i]->supports != NULL && algs[i]->supports(call) != NULL)
+        if (dml__refusal(algs[i], call) != NULL)
             continue;
         double s = time_one(call, algs[i]);
         if (s < 0)

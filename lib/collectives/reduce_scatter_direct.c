@@ -33,7 +33,7 @@ static double cost_s(const struct dml__model *m, double bytes)
 const struct dml__alg dml__reduce_scatter_direct = {
     .name = "direct",
     .text = "pairwise exchange, summed in rank order",
-    .supports = dml__direct_supports,
+    .rank_order = true,
     .cost_s = cost_s,
     .build = build,
 };

@@ -34,3 +34,29 @@ bool dml__reduction_init(struct dml__call *call)
     };
     return true;
 }
+
+int dml__fold_in_order(const struct dml__call *call, dml_request *request,
+                       const char *const *terms, const int *after, size_t n, void *sum,
+                       void *to)
+{
+    const struct dml__reduction *red = &call->red;
+    bool loaded = red->own_scale || red->load == NULL; /* terms are accumulators */
+    int nranks = dml_comm_size(call->comm), step = DML__NO_STEP;
+    const void *now = terms[0]; /* the partial sum */
+    if (!loaded) {
+        dml__sched_local(request, red->load, sum, now, NULL, n, red->scale, after[0],
+                         DML__NO_STEP);
+        now = sum;
+    }
+    for (int i = 1; i < nranks; i++) {
+        void *into = i == nranks - 1 && red->store == NULL ? to : sum;
+        step = dml__sched_local(request, red->own_scale ? red->merge : red->fold, into,
+                                now, terms[i], n, red->scale, after[i],
+                                i == 1 ? after[0] : DML__NO_STEP);
+        now = into;
+    }
+    if (red->store != NULL)
+        step = dml__sched_local(request, red->store, to, now, NULL, n, red->divisor,
+                                step, DML__NO_STEP);
+    return step;
+}

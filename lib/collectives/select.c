@@ -84,6 +84,19 @@ dml_status dml_comm_set_algorithm(dml_comm *comm, dml_coll coll, const char *nam
     return DML_OK;
 }
 
+static bool is_float(dml_dtype t)
+{
+    return t == DML_F32 || t == DML_F64 || t == DML_F16 || t == DML_BF16;
+}
+
+const char *dml__refusal(const struct dml__alg *alg, const struct dml__call *call)
+{
+    if (!alg->rank_order && dml__reduces(call->coll) && is_float(call->dtype) &&
+        dml__ctx_reproducible(dml_comm_ctx(call->comm)))
+        return "reproducible mode adds floats in the order of the ranks only";
+    return alg->supports != NULL ? alg->supports(call) : NULL;
+}
+
 static const struct dml__alg *forced(const struct dml__coll_state *state,
                                      const struct dml__call *call, dml_choice *why)
 {
@@ -93,7 +106,7 @@ static const struct dml__alg *forced(const struct dml__coll_state *state,
         unknown_algorithm(call->comm, call->coll, name, call->where);
         return NULL;
     }
-    const char *reason = alg->supports != NULL ? alg->supports(call) : NULL;
+    const char *reason = dml__refusal(alg, call);
     if (reason != NULL) {
         dml__fail(dml_comm_ctx(call->comm), DML_EUNSUPPORTED, call->where,
                   "algorithm %s cannot do this %s (%s %s): %s; use auto or another",
@@ -123,7 +136,7 @@ static const struct dml__alg *cheapest(const struct dml__coll_state *state,
         "%s:", dml__was_timed(state, call->coll) ? "measured" : "cost model");
     const struct dml__alg *const *algs = dml__algs(call->coll);
     for (size_t i = 0; algs[i] != NULL; i++) {
-        if (algs[i]->supports != NULL && algs[i]->supports(call) != NULL)
+        if (dml__refusal(algs[i], call) != NULL)
             continue;
         double s = dml__predict_s(call->comm, call->coll, i, bytes);
         if (used < room)

@@ -23,6 +23,9 @@ void dml__ctx_set_kernels(dml_ctx *ctx, const struct dml__kernels *kernels);
 /* A context without kernels; dml_ctx_create() in lib/dml.c adds them. */
 dml_status dml__ctx_new(const dml_ctx_opts *opts, dml_ctx **ctx);
 
+/* Must reductions of floats add their terms in the order of the ranks? */
+bool dml__ctx_reproducible(const dml_ctx *ctx);
+
 /* Value of the environment variable DML_<name> when the context was made; NULL if it
  * was not set, or empty. */
 const char *dml__ctx_env(const dml_ctx *ctx, const char *name);

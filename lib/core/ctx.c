@@ -21,6 +21,7 @@ extern char **environ;
 struct dml_ctx {
     const struct dml__kernels *kernels;
     dml_error_policy errors;
+    bool reproducible;
     dml_log_level log_level;
     dml_log_fn *log;
     void *log_user;
@@ -52,6 +53,8 @@ void dml_ctx_opts_init(dml_ctx_opts *opts)
     for (int i = 0; level != NULL && i < 4; i++)
         if (strcmp(level, names[i]) == 0)
             opts->log_level = (dml_log_level)i;
+    const char *reproducible = getenv("DML_REPRODUCIBLE");
+    opts->reproducible = reproducible != NULL && strcmp(reproducible, "1") == 0;
 }
 
 /* Copies every DML_* variable; false when memory ran out. */
@@ -98,6 +101,7 @@ dml_status dml__ctx_new(const dml_ctx_opts *opts, dml_ctx **out)
     if (ctx == NULL)
         return DML_ENOMEM;
     ctx->errors = opts->errors;
+    ctx->reproducible = opts->reproducible;
     ctx->log_level = opts->log_level;
     ctx->log = opts->log != NULL ? opts->log : log_to_stderr;
     ctx->log_user = opts->log_user;
@@ -127,6 +131,11 @@ void dml_ctx_destroy(dml_ctx *ctx)
     free(ctx->lock);
     free(ctx->last_error);
     free(ctx);
+}
+
+bool dml__ctx_reproducible(const dml_ctx *ctx)
+{
+    return ctx->reproducible;
 }
 
 const struct dml__kernels *dml__ctx_kernels(const dml_ctx *ctx)
