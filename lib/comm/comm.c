@@ -59,6 +59,7 @@ static dml_status find_node(dml_comm *comm)
                                    MPI_INFO_NULL, &node);
     if (code != MPI_SUCCESS)
         return dml__mpi_fail(comm, "dml_comm", code);
+    MPI_Comm_set_name(node, DML__MPI_NAME);
     MPI_Comm_rank(node, &comm->node_rank);
     MPI_Comm_size(node, &comm->node_size);
     /* Launchers often bind each rank to a core of its own: the union of all masks
@@ -76,6 +77,7 @@ static dml_status find_node(dml_comm *comm)
 /* Makes a communicator of a duplicate or part of another, which it then owns. */
 static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, dml_comm **out)
 {
+    MPI_Comm_set_name(owned, DML__MPI_NAME);
     dml_comm *comm = dml__alloc(ctx, sizeof *comm);
     int ok = comm != NULL, all_ok = 0;
     MPI_Allreduce(&ok, &all_ok, 1, MPI_INT, MPI_MIN, owned);
