@@ -56,7 +56,7 @@ struct dml__alg {
  * the last of each. */
 const struct dml__alg *const *dml__algs(dml_coll coll);
 const struct dml__alg *dml__alg_find(dml_coll coll, const char *name);
-extern const struct dml__alg dml__alg_mpi, dml__alg_flat, dml__alg_shared;
+extern const struct dml__alg dml__alg_mpi, dml__alg_flat, dml__alg_shared, dml__alg_cma;
 
 extern const struct dml__alg dml__allreduce_ring, dml__allreduce_direct,
     dml__allreduce_recursive_doubling, dml__allreduce_staged,

@@ -9,6 +9,8 @@
 const char *dml__node_supports(const struct dml__call *call)
 {
     const struct dml__node *node = dml__comm_node(call->comm);
+    if (dml_comm_size(call->comm) == 1)
+        return NULL; /* nothing is shared, nor needs to be */
     return node != NULL && node->size <= DML__NODE_RANKS_MAX
                ? NULL
                : "the ranks are not on one node, or share no memory";

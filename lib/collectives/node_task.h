@@ -19,8 +19,9 @@ struct dml__node_task {
     size_t length;           /* elements of the vector, or of the longest block */
     size_t item;             /* bytes of an element in a slot */
     size_t slot_bytes;       /* of this window's contribution */
-    bool staged;
-    size_t sent, received; /* bytes of this window, for the statistics */
+    bool staged;             /* flat.c */
+    bool by_system;          /* shared.c */
+    size_t sent, received;   /* bytes of this window, for the statistics */
 };
 
 /* Window by window: every rank puts its contribution into its slot, and reads from the

@@ -2,47 +2,90 @@
 /*
  * The table of algorithms. To add one: write its file, name it here.
  */
-#include "collectives/coll_internal.h"
+#include "collectives/select.h"
 
 #include <string.h>
 
-<<<<<<< HEAD
-static const struct dml__alg *const table[DML_NCOLLS][8] = {
-    [DML_COLL_ALLREDUCE] = {&dml__allreduce_ring, &dml__allreduce_recursive_doubling,
-                            &dml__allreduce_direct, &dml__allreduce_staged,
-                            &dml__alg_flat, &dml__alg_shared, &dml__alg_mpi},
-=======
-static const struct dml__alg *const table[DML_NCOLLS][9] = {
-    [DML_COLL_ALLREDUCE] = {&dml__allreduce_ring, &dml__allreduce_recursive_doubling,
-                            &dml__allreduce_direct, &dml__allreduce_gather_fold,
-                            &dml__allreduce_chain, &dml__allreduce_staged,
-                            &dml__alg_flat, &dml__alg_mpi},
->>>>>>> 8038a99
-    [DML_COLL_REDUCE_SCATTER] = {&dml__reduce_scatter_ring, &dml__reduce_scatter_direct,
-                                 &dml__alg_flat, &dml__alg_shared, &dml__alg_mpi},
-    [DML_COLL_ALLGATHER] = {&dml__allgather_ring, &dml__allgather_direct,
-<<<<<<< HEAD
-                            &dml__alg_flat, &dml__alg_shared, &dml__alg_mpi},
-    [DML_COLL_BCAST] = {&dml__bcast_binomial, &dml__alg_flat, &dml__alg_shared,
-                        &dml__alg_mpi},
-    [DML_COLL_REDUCE] = {&dml__reduce_binomial, &dml__alg_flat, &dml__alg_shared,
-                         &dml__alg_mpi},
-    [DML_COLL_GATHER] = {&dml__gather_direct, &dml__alg_flat, &dml__alg_shared,
-                         &dml__alg_mpi},
-    [DML_COLL_SCATTER] = {&dml__scatter_direct, &dml__alg_flat, &dml__alg_shared,
-                          &dml__alg_mpi},
-    [DML_COLL_ALLTOALL] = {&dml__alltoall_pairwise, &dml__alg_flat, &dml__alg_shared,
-                           &dml__alg_mpi},
-=======
-                            &dml__alg_flat, &dml__alg_mpi},
-    [DML_COLL_BCAST] = {&dml__bcast_binomial, &dml__alg_flat, &dml__alg_mpi},
-    [DML_COLL_REDUCE] = {&dml__reduce_binomial, &dml__reduce_direct,
-                         &dml__reduce_gather_fold, &dml__alg_flat, &dml__alg_mpi},
-    [DML_COLL_GATHER] = {&dml__gather_direct, &dml__alg_flat, &dml__alg_mpi},
-    [DML_COLL_SCATTER] = {&dml__scatter_direct, &dml__alg_flat, &dml__alg_mpi},
-    [DML_COLL_ALLTOALL] = {&dml__alltoall_pairwise, &dml__alg_flat, &dml__alg_mpi},
->>>>>>> 8038a99
-    [DML_COLL_BARRIER] = {&dml__barrier_dissemination, &dml__alg_flat, &dml__alg_mpi},
+static const struct dml__alg *const table[DML_NCOLLS][DML__NALGS + 1] = {
+    [DML_COLL_ALLREDUCE] =
+        {
+            &dml__allreduce_ring,
+            &dml__allreduce_recursive_doubling,
+            &dml__allreduce_direct,
+            &dml__allreduce_gather_fold,
+            &dml__allreduce_chain,
+            &dml__allreduce_staged,
+            &dml__alg_flat,
+            &dml__alg_shared,
+            &dml__alg_cma,
+            &dml__alg_mpi,
+        },
+    [DML_COLL_REDUCE_SCATTER] =
+        {
+            &dml__reduce_scatter_ring,
+            &dml__reduce_scatter_direct,
+            &dml__alg_flat,
+            &dml__alg_shared,
+            &dml__alg_cma,
+            &dml__alg_mpi,
+        },
+    [DML_COLL_ALLGATHER] =
+        {
+            &dml__allgather_ring,
+            &dml__allgather_direct,
+            &dml__alg_flat,
+            &dml__alg_shared,
+            &dml__alg_cma,
+            &dml__alg_mpi,
+        },
+    [DML_COLL_BCAST] =
+        {
+            &dml__bcast_binomial,
+            &dml__alg_flat,
+            &dml__alg_shared,
+            &dml__alg_cma,
+            &dml__alg_mpi,
+        },
+    [DML_COLL_REDUCE] =
+        {
+            &dml__reduce_binomial,
+            &dml__reduce_direct,
+            &dml__reduce_gather_fold,
+            &dml__alg_flat,
+            &dml__alg_shared,
+            &dml__alg_cma,
+            &dml__alg_mpi,
+        },
+    [DML_COLL_GATHER] =
+        {
+            &dml__gather_direct,
+            &dml__alg_flat,
+            &dml__alg_shared,
+            &dml__alg_cma,
+            &dml__alg_mpi,
+        },
+    [DML_COLL_SCATTER] =
+        {
+            &dml__scatter_direct,
+            &dml__alg_flat,
+            &dml__alg_shared,
+            &dml__alg_cma,
+            &dml__alg_mpi,
+        },
+    [DML_COLL_ALLTOALL] =
+        {
+            &dml__alltoall_pairwise,
+            &dml__alg_flat,
+            &dml__alg_shared,
+            &dml__alg_cma,
+            &dml__alg_mpi,
+        },
+    [DML_COLL_BARRIER] =
+        {
+            &dml__barrier_dissemination,
+            &dml__alg_flat,
+            &dml__alg_mpi,
+        },
 };
 
 static const char *const names[DML_NCOLLS] = {

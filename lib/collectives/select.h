@@ -9,11 +9,7 @@
 #include "collectives/coll_internal.h"
 
 /* Sizes that are measured: 16 B, then four times the one before, to 4 MiB. */
-<<<<<<< HEAD
-enum { DML__NPOINTS = 10, DML__NALGS = 8, DML__CACHE = 256 };
-=======
 enum { DML__NPOINTS = 10, DML__NALGS = 16, DML__CACHE = 256 };
->>>>>>> 8038a99
 
 struct dml__cached {
     uint64_t key;

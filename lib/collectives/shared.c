@@ -272,7 +272,7 @@ static dml_status work(struct dml__node_task *t)
     bool all_mapped = true;
     for (int i = 0; i < t->node->size; i++)
         all_mapped = all_mapped && is_mapped(t, i);
-    if (!all_mapped && !t->node->can_read)
+    if (!all_mapped && !t->by_system)
         return go_on_with_copies(t);
     switch (call->coll) {
     case DML_COLL_ALLREDUCE:
@@ -293,8 +293,12 @@ static dml_status announce(struct dml__node_task *t)
     const struct dml__call *call = t->call;
     struct dml__post *post = dml__node_post(t->node, t->node->rank, t->n);
     size_t sent = t->length * call->elem_bytes, received = t->width * call->elem_bytes;
-    post->place[INPUT] = dml__place(call->comm, call->send, sent);
-    post->place[RESULT] = dml__place(call->comm, call->recv, received);
+    post->place[INPUT] = (uintptr_t)call->send;
+    post->place[RESULT] = (uintptr_t)call->recv;
+    if (!t->by_system) {
+        post->place[INPUT] = dml__place(call->comm, call->send, sent);
+        post->place[RESULT] = dml__place(call->comm, call->recv, received);
+    }
     dml__node_reach(t->node, t->n, DML__ENTERED);
     t->stage = work;
     return DML_OK;
@@ -333,15 +337,53 @@ static dml_status begin(struct dml__node_task *t)
     return DML_OK;
 }
 
-static double cost_s(const struct dml__model *m, double bytes)
+static dml_status begin_by_system(struct dml__node_task *t)
 {
-    return 2 * m->node.alpha_s + bytes * (m->node.beta_s + m->gamma_s / m->nranks);
+    t->by_system = true;
+    return begin(t);
+}
+
+static const char *shared_supports(const struct dml__call *call)
+{
+    if (dml_comm_size(call->comm) > 1 && !dml__comm_has_symmetric(call->comm))
+        return "there is no memory of dml_alloc on this communicator";
+    return dml__node_supports(call);
+}
+
+static const char *cma_supports(const struct dml__call *call)
+{
+    const char *why = dml__node_supports(call);
+    const struct dml__node *node = dml__comm_node(call->comm);
+    if (why == NULL && node != NULL && !node->can_read)
+        why = "the system does not permit process_vm_readv, or DML_CMA=0";
+    return why;
+}
+
+static double shared_cost_s(const struct dml__model *m, double bytes)
+{
+    return m->node.alpha_s + bytes * (m->node.beta_s + m->gamma_s / m->nranks);
+}
+
+/* The system copies at a fraction of the speed of memory. */
+static double cma_cost_s(const struct dml__model *m, double bytes)
+{
+    return 5e-6 + bytes * (3 * m->node.beta_s + m->gamma_s / m->nranks);
 }
 
 const struct dml__alg dml__alg_shared = {
     .name = "shared",
-    .text = "within a node: one copy, straight from the buffers of all ranks",
-    .supports = dml__node_supports,
-    .cost_s = cost_s,
+    .text = "within a node: no copy, straight from and to memory of dml_alloc",
+    .rank_order = true,
+    .supports = shared_supports,
+    .cost_s = shared_cost_s,
     .task = begin,
+};
+
+const struct dml__alg dml__alg_cma = {
+    .name = "cma",
+    .text = "within a node: one copy, the system reads the memory of other ranks",
+    .rank_order = true,
+    .supports = cma_supports,
+    .cost_s = cma_cost_s,
+    .task = begin_by_system,
 };

@@ -25,6 +25,7 @@ dml_status dml__mpi_fail(const dml_comm *comm, const char *where, int code)
 /* Makes a communicator of a duplicate or part of another, which it then owns. */
 static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, dml_comm **out)
 {
+    MPI_Comm_set_name(owned, DML__MPI_NAME);
     dml_comm *comm = dml__alloc(ctx, sizeof *comm);
     int ok = comm != NULL, all_ok = 0;
     MPI_Allreduce(&ok, &all_ok, 1, MPI_INT, MPI_MIN, owned);

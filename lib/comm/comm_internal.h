@@ -42,6 +42,10 @@ struct dml_comm {
     dml_comm_stats stats;
 };
 
+/* Name of the private MPI communicators: debuggers show it, and libdml-mpi.so leaves
+ * collectives on them to MPI. */
+#define DML__MPI_NAME "libdml"
+
 /* Handles of pre-multiplied sums start here. */
 enum { DML__OP_FIRST_USER = 64 };
 
@@ -56,6 +60,13 @@ dml_status dml__launch_check(dml_ctx *ctx, const char *where);
 
 /* Progress every active schedule once; true when anything moved. */
 bool dml__comm_poll(dml_comm *comm);
+
+/*
+ * For a rank that waits in vain: lets MPI progress the program's own messages, of which
+ * a peer may need one before it takes part here (a program may start a large MPI_Isend
+ * and wait in a collective until the receiver joins), and gives the processor away.
+ */
+void dml__comm_rest(dml_comm *comm);
 
 /* Complete every pending collective. Messages may stay pending: up to 16 GiB of each
  * are posted, and MPI progresses those by itself. */

@@ -20,6 +20,13 @@ static dml_status take(dml_request *r)
     return status;
 }
 
+void dml__comm_rest(dml_comm *comm)
+{
+    int arrived = 0;
+    MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm->p2p, &arrived, MPI_STATUS_IGNORE);
+    sched_yield();
+}
+
 dml_status dml__sched_finish(dml_request *r)
 {
     dml_comm *comm = r->comm;
@@ -30,7 +37,7 @@ dml_status dml__sched_finish(dml_request *r)
             if (dml__comm_poll(comm))
                 idle_polls = comm->crowded ? SPIN_POLLS : 0;
             else if (idle_polls++ >= SPIN_POLLS)
-                sched_yield();
+                dml__comm_rest(comm);
         }
         comm->stats.wait_s += dml__now_s() - begin_s;
     }

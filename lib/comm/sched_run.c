@@ -7,7 +7,6 @@
 #include "comm/request.h"
 #include "comm/shm.h"
 
-#include <sched.h>
 #include <string.h>
 
 static bool may_start(const dml_request *r, const struct dml__step *s)
@@ -251,7 +250,7 @@ void dml__comm_drain(dml_comm *comm)
 {
     while (has_collectives(comm))
         if (!dml__comm_poll(comm))
-            sched_yield();
+            dml__comm_rest(comm);
 }
 
 static dml_status start(dml_request *r)

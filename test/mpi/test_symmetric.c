@@ -12,26 +12,35 @@
 
 enum { COUNT = 5000 };
 
-/* Sums ranks' numbers with "shared" on the given buffers and checks the result. */
-static void sum_by(struct dml_test *t, dml_comm *comm, float *send, float *recv,
-                   size_t count)
+/* Sums the ranks' numbers by one algorithm and checks the result. */
+static void sum_once(struct dml_test *t, dml_comm *comm, const char *algorithm,
+                     float *send, float *recv, size_t count)
 {
     int nranks = dml_comm_size(comm), rank = dml_comm_rank(comm);
     dml_test_status(t, "dml_comm_set_algorithm",
-                    dml_comm_set_algorithm(comm, DML_COLL_ALLREDUCE, "shared"), DML_OK);
+                    dml_comm_set_algorithm(comm, DML_COLL_ALLREDUCE, algorithm),
+                    DML_OK);
     for (size_t i = 0; i < count; i++)
         send[i] = (float)(rank + 1) * (float)(i % 100);
     dml_status status = dml_allreduce(send == recv ? DML_IN_PLACE : send, recv, count,
                                       DML_F32, DML_SUM, comm);
     if (status == DML_EUNSUPPORTED)
-        return; /* this rank is alone on its node, or DML_SHM=0 */
+        return; /* the ranks share no memory, or may not read each other's */
     dml_test_status(t, "dml_allreduce", status, DML_OK);
     float ranks = (float)(nranks * (nranks + 1) / 2);
     for (size_t i = 0; i < count; i++)
         if (recv[i] != ranks * (float)(i % 100)) {
-            dml_test_fail(t, "element %zu is %g", i, (double)recv[i]);
+            dml_test_fail(t, "%s: element %zu is %g", algorithm, i, (double)recv[i]);
             return;
         }
+}
+
+static void sum_by_all(struct dml_test *t, dml_comm *comm, float *send, float *recv,
+                       size_t count)
+{
+    static const char *const algorithms[] = {"shared", "cma", "staged", "auto"};
+    for (size_t i = 0; i < DML_TEST_COUNT(algorithms); i++)
+        sum_once(t, comm, algorithms[i], send, recv, count);
 }
 
 static float *symmetric(struct dml_test *t, dml_comm *comm, size_t count)
@@ -51,18 +60,18 @@ static void release(struct dml_test *t, dml_comm *comm, void *memory)
 static void test_sizes(struct dml_test *t)
 {
     static const size_t counts[] = {0, 1, 15, 1024, 1 << 20};
-    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+    for (size_t i = 0; i < DML_TEST_COUNT(counts); i++) {
         dml_test_step(t, "%zu elements", counts[i]);
         float *x = symmetric(t, t->comm, counts[i]);
         for (size_t k = 0; k < counts[i]; k++)
             DML_CHECK(t, x[k] == 0, "not zeroed");
-        sum_by(t, t->comm, x, x, counts[i]);
+        sum_by_all(t, t->comm, x, x, counts[i]);
         release(t, t->comm, x);
     }
     dml_test_step(t, "another size on each rank");
     size_t own = (size_t)COUNT * (size_t)(t->rank + 1);
     float *x = symmetric(t, t->comm, own);
-    sum_by(t, t->comm, x, x, COUNT);
+    sum_by_all(t, t->comm, x, x, COUNT);
     release(t, t->comm, x);
 }
 
@@ -73,17 +82,17 @@ static void test_parts(struct dml_test *t)
     dml_test_step(t, "a part, at another offset on each rank");
     float *part = x + (size_t)(t->rank % 4) * 777;
     x[(size_t)(t->rank % 4) * 777 + COUNT] = -1;
-    sum_by(t, t->comm, part, part, COUNT);
+    sum_by_all(t, t->comm, part, part, COUNT);
     DML_CHECK(t, part[COUNT] == -1, "written past the part");
     dml_test_step(t, "from one allocation into another");
-    sum_by(t, t->comm, x, y, COUNT);
+    sum_by_all(t, t->comm, x, y, COUNT);
     dml_test_step(t, "within one allocation");
-    sum_by(t, t->comm, x + COUNT, x, COUNT);
+    sum_by_all(t, t->comm, x + COUNT, x, COUNT);
     release(t, t->comm, x);
     dml_test_step(t, "one freed, one not");
-    sum_by(t, t->comm, y, y, COUNT);
+    sum_by_all(t, t->comm, y, y, COUNT);
     float *z = symmetric(t, t->comm, COUNT);
-    sum_by(t, t->comm, y, z, COUNT);
+    sum_by_all(t, t->comm, y, z, COUNT);
     release(t, t->comm, z);
     release(t, t->comm, y);
 }
@@ -94,11 +103,11 @@ static void test_mixtures(struct dml_test *t)
           *own = dml_test_alloc(COUNT * sizeof *own);
     dml_test_step(t, "one rank passes other memory");
     float *x = t->rank == t->nranks - 1 ? own : shared;
-    sum_by(t, t->comm, x, x, COUNT);
+    sum_by_all(t, t->comm, x, x, COUNT);
     dml_test_step(t, "shared input, private result");
-    sum_by(t, t->comm, shared, own, COUNT);
+    sum_by_all(t, t->comm, shared, own, COUNT);
     dml_test_step(t, "private input, shared result");
-    sum_by(t, t->comm, own, shared, COUNT);
+    sum_by_all(t, t->comm, own, shared, COUNT);
     free(own);
     release(t, t->comm, shared);
 }
@@ -112,13 +121,13 @@ static void test_other_communicator(struct dml_test *t)
     dml_test_status(t, "dml_comm_split",
                     dml_comm_split(t->comm, 0, t->nranks - t->rank, &reversed), DML_OK);
     dml_test_step(t, "memory of the whole on a part");
-    sum_by(t, part, x, x, COUNT);
+    sum_by_all(t, part, x, x, COUNT);
     float *y = symmetric(t, part, COUNT);
     dml_test_step(t, "memory of a part on the whole, and on ranks in another order");
-    sum_by(t, t->comm, y, x, COUNT);
-    sum_by(t, reversed, x, y, COUNT);
+    sum_by_all(t, t->comm, y, x, COUNT);
+    sum_by_all(t, reversed, x, y, COUNT);
     float *z = symmetric(t, reversed, COUNT);
-    sum_by(t, reversed, z, z, COUNT);
+    sum_by_all(t, reversed, z, z, COUNT);
     DML_CHECK(t, dml_free(part, x) == DML_EINVAL, "freed on another communicator");
     release(t, part, y);
     dml_comm_destroy(part);
@@ -147,9 +156,9 @@ static void test_not_permitted(struct dml_test *t)
         dml_test_step(t, "%s=0", refused[i]);
         open_with(t, refused[i], &ctx, &comm);
         float *x = symmetric(t, comm, COUNT);
-        sum_by(t, comm, x, x, COUNT);
-        sum_by(t, comm, own, x, COUNT);
-        sum_by(t, comm, own, own, COUNT);
+        sum_by_all(t, comm, x, x, COUNT);
+        sum_by_all(t, comm, own, x, COUNT);
+        sum_by_all(t, comm, own, own, COUNT);
         release(t, comm, x);
         dml_comm_destroy(comm);
         dml_ctx_destroy(ctx);
