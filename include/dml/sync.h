@@ -66,7 +66,8 @@ DML_API dml_status dml_reducer_create(const dml_tensor *grads, size_t ngrads,
                                       const dml_reducer_opts *opts, dml_comm *comm,
                                       dml_reducer **reducer);
 
-/** Free; no step may be open. NULL is a no-op. Collective. @since 0.1 */
+/** Free, before its communicator; no step may be open. NULL is a no-op. Collective.
+ * @since 0.1 */
 DML_API void dml_reducer_destroy(dml_reducer *reducer);
 
 /**

@@ -104,8 +104,9 @@ static dml_status agree_layouts(dml_reducer *r, double *impossible)
     return DML_OK;
 }
 
-/* One piece of memory for all packed buckets. */
-static bool make_memory(dml_reducer *r)
+/* One piece of memory for all packed buckets, symmetric, so that ranks of a node reduce it
+ * where it lies. Collective: all have the same packed buckets. */
+static dml_status make_memory(dml_reducer *r)
 {
     size_t bytes = 0;
     for (int pass = 0; pass < 2; pass++) {
@@ -119,18 +120,18 @@ static bool make_memory(dml_reducer *r)
             bytes += b->count * dml_dtype_bytes(b->dtype);
             bytes = (bytes + DML__ALIGN - 1) / DML__ALIGN * DML__ALIGN;
         }
+        if (bytes == 0)
+            return DML_OK;
         if (pass == 0)
-            r->memory = dml__alloc(dml_comm_ctx(r->comm), bytes);
-        if (r->memory == NULL)
-            return false;
+            DML_TRY(dml_alloc(r->comm, bytes, (void **)&r->memory));
     }
-    return true;
+    return DML_OK;
 }
 
 void dml__buckets_free(dml_reducer *r)
 {
     dml__free(r->buckets);
-    dml__free(r->memory);
+    dml_free(r->comm, r->memory);
     r->buckets = NULL;
     r->memory = NULL;
     r->nbuckets = 0;
@@ -149,9 +150,8 @@ dml_status dml__buckets_plan(dml_reducer *r, const uint64_t *ready_order)
         r->nbuckets = n;
         group(r, ready_order);
         status = agree_layouts(r, impossible);
-        missing = status == DML_OK && !make_memory(r);
         if (status == DML_OK)
-            status = dml__comm_max(r->comm, &missing, 1);
+            status = make_memory(r);
     }
     dml__free(impossible);
     if (status == DML_OK && missing > 0)

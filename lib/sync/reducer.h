@@ -48,7 +48,7 @@ struct dml_reducer {
     struct dml__slot *slots; /* [ngrads] */
     struct dml__bucket *buckets;
     size_t nbuckets, next; /* next: the first bucket not started in this step */
-    char *memory;          /* of the packed buckets */
+    char *memory;          /* of the packed buckets, from dml_alloc */
     enum dml__reducer_state state;
     dml_reducer_stats stats;
 };
