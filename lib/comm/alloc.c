@@ -57,7 +57,7 @@ dml_status dml_alloc(dml_comm *comm, size_t bytes, void **memory)
         return dml__fail(comm->ctx, DML_EINVAL, __func__, "memory is NULL");
     DML_TRY(dml__comm_check(comm, __func__));
     if (comm->active != NULL)
-        dml__comm_drain(comm);
+        DML_TRY(dml__comm_drain(comm));
     struct dml__segment *s = dml__alloc(comm->ctx, sizeof *s);
     bool sane = s != NULL && bytes < (uint64_t)1 << OFFSET_BITS;
     double lacking = !sane;
@@ -92,7 +92,7 @@ dml_status dml_free(dml_comm *comm, void *memory)
     if (memory == NULL)
         return DML_OK;
     if (comm->active != NULL)
-        dml__comm_drain(comm);
+        DML_TRY(dml__comm_drain(comm));
     for (struct dml__segment **link = &comm->segments; *link != NULL;
          link = &(*link)->next) {
         struct dml__segment *s = *link;

@@ -95,7 +95,7 @@ dml_status dml_comm_split(dml_comm *comm, int color, int key, dml_comm **out)
         return dml__fail_values(comm->ctx, DML_EINVAL, __func__, comm->rank, color, -1,
                                 "color is %d; use 0 or more, or -1 for none", color);
     if (comm->active != NULL)
-        dml__comm_drain(comm);
+        DML_TRY(dml__comm_drain(comm));
     MPI_Comm owned = MPI_COMM_NULL;
     int code =
         MPI_Comm_split(comm->coll, color == -1 ? MPI_UNDEFINED : color, key, &owned);
@@ -222,7 +222,7 @@ void dml__comm_count_bytes(dml_comm *comm, size_t sent, size_t received)
 dml_status dml__comm_max(dml_comm *comm, double *values, int count)
 {
     if (comm->active != NULL) /* see dml__native_run */
-        dml__comm_drain(comm);
+        DML_TRY(dml__comm_drain(comm));
     int code =
         MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, MPI_MAX, comm->coll);
     return code == MPI_SUCCESS ? DML_OK : dml__mpi_fail(comm, __func__, code);

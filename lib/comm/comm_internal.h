@@ -61,16 +61,12 @@ dml_status dml__launch_check(dml_ctx *ctx, const char *where);
 /* Progress every active schedule once; true when anything moved. */
 bool dml__comm_poll(dml_comm *comm);
 
-/*
- * For a rank that waits in vain: lets MPI progress the program's own messages, of which
- * a peer may need one before it takes part here (a program may start a large MPI_Isend
- * and wait in a collective until the receiver joins), and gives the processor away.
- */
-void dml__comm_rest(dml_comm *comm);
-
 /* Complete every pending collective. Messages may stay pending: up to 16 GiB of each
  * are posted, and MPI progresses those by itself. */
-void dml__comm_drain(dml_comm *comm);
+dml_status dml__comm_drain(dml_comm *comm);
+
+/* Ends all that is pending, and the communicator, with an error. */
+void dml__comm_abandon(dml_comm *comm, dml_status status);
 
 void dml__sched_pool_free(dml_comm *comm);
 

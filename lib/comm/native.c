@@ -154,7 +154,7 @@ dml_status dml__native_run(const struct dml__call *c)
     MPI_Op op = mpi_op(c->op);
     int n = (int)c->count, code = MPI_SUCCESS;
     if (comm->active != NULL)
-        dml__comm_drain(comm);
+        DML_TRY(dml__comm_drain(comm));
     const void *send = send_arg(c);
     void *recv = recv_arg(c);
     size_t bytes = c->count * c->elem_bytes;

@@ -4,18 +4,18 @@
  *
  * Memory orders: an announcement is a sequentially consistent store, after which the
  * announcer reads its peers' "asleep"; a sleeper writes "asleep", then looks once more
- * for what it waits for. One of the two therefore sees the other
- * (doc/memory-model.md).
+ * for what it waits for, with a fence in between. One of the two therefore sees the
+ * other (doc/memory-model.md).
  */
 #include "comm/node.h"
 
 #include "comm/share.h"
 
+#include <limits.h>
 #include <linux/futex.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 bool dml__node_read(const struct dml__node *node, int rank, uint64_t address, void *to,
@@ -158,22 +158,29 @@ void dml__node_reach(struct dml__node *node, unsigned long long n,
 void dml__node_wake(struct dml__node *node, int rank)
 {
     struct dml__desk *desk = node->desk[rank];
-    if (atomic_load_explicit(&desk->asleep, memory_order_relaxed) == 0)
+    if (atomic_load(&desk->asleep) == 0)
         return;
     atomic_fetch_add(&desk->bell, 1);
-    syscall(SYS_futex, &desk->bell, FUTEX_WAKE, 1, NULL, NULL, 0);
+    syscall(SYS_futex, &desk->bell, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
-void dml__node_sleep(struct dml__node *node, double seconds, bool (*ready)(void *arg),
-                     void *arg)
+unsigned dml__node_drowsy(struct dml__node *node)
 {
     struct dml__desk *desk = node->desk[node->rank];
     unsigned heard = atomic_load(&desk->bell);
-    atomic_store(&desk->asleep, 1);
-    if (!ready(arg)) {
-        struct timespec limit = {.tv_sec = (time_t)seconds};
-        limit.tv_nsec = (long)(1e9 * (seconds - (double)limit.tv_sec));
-        syscall(SYS_futex, &desk->bell, FUTEX_WAIT, heard, &limit, NULL, 0);
-    }
-    atomic_store_explicit(&desk->asleep, 0, memory_order_relaxed);
+    atomic_fetch_add(&desk->asleep, 1);
+    atomic_thread_fence(memory_order_seq_cst); /* before the poll that follows */
+    return heard;
+}
+
+void dml__node_sleep(struct dml__node *node, unsigned heard,
+                     const struct timespec *limit)
+{
+    struct dml__desk *desk = node->desk[node->rank];
+    syscall(SYS_futex, &desk->bell, FUTEX_WAIT, heard, limit, NULL, 0);
+}
+
+void dml__node_awake(struct dml__node *node)
+{
+    atomic_fetch_sub_explicit(&node->desk[node->rank]->asleep, 1, memory_order_relaxed);
 }

@@ -17,6 +17,7 @@
 #include "comm/comm.h"
 
 #include <stdatomic.h>
+#include <time.h>
 
 enum {
     DML__LINE = 64,
@@ -47,9 +48,9 @@ struct dml__channel {                       /* shm.c */
 
 struct dml__desk {
     _Alignas(DML__LINE) atomic_uint bell; /* a futex: rung to wake the owner */
-    atomic_uint asleep;                   /* the owner sleeps, or is about to */
-    long pid;                             /* of the owner */
-    const long *pid_at;                   /* where the owner keeps it too */
+    atomic_uint asleep; /* threads of the owner that sleep, or are about to */
+    long pid;           /* of the owner */
+    const long *pid_at; /* where the owner keeps it too */
     struct dml__post post[2];
     _Alignas(4096) char slot[2][DML__SLOT_BYTES];
     struct dml__channel inbox[]; /* [node size] messages from each node rank */
@@ -117,12 +118,18 @@ void dml__node_reach(struct dml__node *node, unsigned long long n,
 bool dml__node_read(const struct dml__node *node, int rank, uint64_t address, void *to,
                     size_t bytes);
 
-/* Wake a node rank if it sleeps; call it after writing what it may wait for. */
+/* Wake a node rank if it sleeps; call it after writing what it may wait for, by a
+ * sequentially consistent store. */
 void dml__node_wake(struct dml__node *node, int rank);
 
-/* Sleep until woken or for "seconds", unless "ready" says that there is something to do
- * already. */
-void dml__node_sleep(struct dml__node *node, double seconds, bool (*ready)(void *arg),
-                     void *arg);
+/*
+ * Sleeping at the own desk: dml__node_drowsy, then one more poll, which must be in
+ * vain, then dml__node_sleep with the number got; at last dml__node_awake. A peer that
+ * publishes something after the poll finds this rank asleep, and wakes it.
+ */
+unsigned dml__node_drowsy(struct dml__node *node);
+void dml__node_sleep(struct dml__node *node, unsigned heard,
+                     const struct timespec *limit);
+void dml__node_awake(struct dml__node *node);
 
 #endif

@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Waiting for requests: spin for a moment, then give the processor away, at once where
- * ranks outnumber processors.
+ * Completing requests: waiting for them, asking for them.
  */
 #include "comm/request.h"
 
-#include <sched.h>
-
-/* Polls without success before a waiting rank yields its processor, when there is one
- * processor per rank. Longer than a hand-over, shorter than a time slice.
- */
-enum { SPIN_POLLS = 200 };
+#include "comm/wait.h"
 
 /* Takes a complete request's status and gives the request back. */
 static dml_status take(dml_request *r)
@@ -20,27 +14,22 @@ static dml_status take(dml_request *r)
     return status;
 }
 
-void dml__comm_rest(dml_comm *comm)
-{
-    int arrived = 0;
-    MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm->p2p, &arrived, MPI_STATUS_IGNORE);
-    sched_yield();
-}
-
 dml_status dml__sched_finish(dml_request *r)
 {
     dml_comm *comm = r->comm;
-    if (!r->complete) {
-        double begin_s = dml__now_s();
-        int idle_polls = comm->crowded ? SPIN_POLLS : 0;
-        while (!r->complete) {
-            if (dml__comm_poll(comm))
-                idle_polls = comm->crowded ? SPIN_POLLS : 0;
-            else if (idle_polls++ >= SPIN_POLLS)
-                dml__comm_rest(comm);
-        }
-        comm->stats.wait_s += dml__now_s() - begin_s;
+    if (r->complete)
+        return take(r);
+    struct dml__idle idle = {.begin_s = dml__now_s()};
+    dml_status status = DML_PENDING;
+    while (!r->complete && status == DML_PENDING) {
+        if (dml__comm_poll(comm))
+            dml__idle_moved(&idle);
+        else
+            status = dml__idle(comm, &idle);
     }
+    dml__idle_end(comm, &idle);
+    if (status < 0)
+        dml__comm_abandon(comm, status);
     return take(r);
 }
 
@@ -51,13 +40,14 @@ bool dml__task_alone(const dml_comm *comm)
 
 dml_status dml__task_run(dml_comm *comm, dml__task_fn *advance, void *state)
 {
+    struct dml__idle idle = {0};
     dml_status status = advance(state);
-    int idle_polls = comm->crowded ? SPIN_POLLS : 0;
     while (status == DML_PENDING) {
-        if (idle_polls++ >= SPIN_POLLS)
-            sched_yield();
-        status = advance(state);
+        status = dml__idle(comm, &idle);
+        if (status == DML_PENDING)
+            status = advance(state);
     }
+    dml__idle_end(comm, &idle);
     if (status < 0)
         dml__comm_break(comm, status);
     return status;

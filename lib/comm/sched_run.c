@@ -6,6 +6,7 @@
  */
 #include "comm/request.h"
 #include "comm/shm.h"
+#include "comm/wait.h"
 
 #include <string.h>
 
@@ -33,9 +34,9 @@ static void count_message(dml_comm *comm, const struct dml__step *s)
     }
 }
 
-static void fail(dml_request *r, int code)
+/* Ends a request that can no longer be completed, and its communicator. */
+static void give_up(dml_request *r, dml_status status)
 {
-    dml_status status = dml__mpi_fail(r->comm, "schedule", code);
     if (r->status >= 0)
         r->status = status;
     dml__comm_break(r->comm, status);
@@ -47,6 +48,11 @@ static void fail(dml_request *r, int code)
         MPI_Request_free(&r->inflight[k]);
     }
     r->ninflight = 0;
+}
+
+static void fail(dml_request *r, int code)
+{
+    give_up(r, dml__mpi_fail(r->comm, "schedule", code));
 }
 
 /* Starts the message or MPI collective of step i; its request joins those in flight. */
@@ -246,11 +252,31 @@ static bool has_collectives(const dml_comm *comm)
     return false;
 }
 
-void dml__comm_drain(dml_comm *comm)
+dml_status dml__comm_drain(dml_comm *comm)
 {
-    while (has_collectives(comm))
-        if (!dml__comm_poll(comm))
-            dml__comm_rest(comm);
+    struct dml__idle idle = {0};
+    dml_status status = DML_PENDING;
+    while (has_collectives(comm) && status == DML_PENDING) {
+        if (dml__comm_poll(comm))
+            dml__idle_moved(&idle);
+        else
+            status = dml__idle(comm, &idle);
+    }
+    dml__idle_end(comm, &idle);
+    if (status < 0)
+        dml__comm_abandon(comm, status);
+    return status < 0 ? status : DML_OK;
+}
+
+void dml__comm_abandon(dml_comm *comm, dml_status status)
+{
+    while (comm->active != NULL) {
+        dml_request *r = comm->active;
+        comm->active = r->next;
+        r->next = NULL;
+        give_up(r, status);
+        r->complete = true;
+    }
 }
 
 static dml_status start(dml_request *r)

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Waiting: the one way in which everything that polls waits for others.
+ *
+ *     struct dml__idle idle = {0};
+ *     while (!done)
+ *         if (poll())
+ *             dml__idle_moved(&idle);
+ *         else
+ *             DML_TRY(dml__idle(comm, &idle));
+ *     dml__idle_end(comm, &idle);
+ *
+ * A wait goes through three stages: it spins, longer than a hand-over takes; it yields
+ * the processor, at once where ranks outnumber processors; and after a millisecond it
+ * sleeps. Peers on the node wake a sleeper (node.h). Messages of MPI cannot, so no
+ * sleep is longer than a small part of the time waited already: what comes is late by
+ * that part at most.
+ */
+#ifndef DML__WAIT_H
+#define DML__WAIT_H
+
+#include "comm/comm_internal.h"
+
+struct dml__idle {
+    unsigned polls; /* in vain since anything moved */
+    bool armed;     /* peers have been told that this rank is about to sleep */
+    unsigned heard; /* the own bell when they were told */
+    double begin_s; /* of the whole wait; 0: it has only spun so far */
+    double still_s; /* when anything moved last; 0: not long ago */
+};
+
+/* What an idle rank does next: called after each poll in vain, without any lock.
+ * Returns DML_PENDING, or the error for which waiting must end. */
+dml_status dml__idle(dml_comm *comm, struct dml__idle *idle);
+
+/* A poll was not in vain. */
+static inline void dml__idle_moved(struct dml__idle *idle)
+{
+    idle->polls = 0;
+    idle->still_s = 0;
+}
+
+/* The wait is over: counts its time. Must follow every wait that called dml__idle. */
+void dml__idle_end(dml_comm *comm, struct dml__idle *idle);
+
+#endif
