@@ -28,18 +28,46 @@ static char *staging(struct dml__shim_comm *c, size_t bytes)
     return c->staging;
 }
 
+/*
+ * MPI_BOTTOM is a NULL pointer, which MPICH 4.0 refuses to pack from: the elements are
+ * described from another address, that of "anchor", instead.
+ */
+static int from_bottom(int count, MPI_Datatype type, const void *anchor,
+                       MPI_Datatype *shifted)
+{
+    MPI_Aint back = -(MPI_Aint)anchor;
+    int code = PMPI_Type_create_hindexed(1, &count, &back, type, shifted);
+    return code == MPI_SUCCESS ? PMPI_Type_commit(shifted) : code;
+}
+
 static int pack(const void *from, int count, MPI_Datatype type, char *to, size_t bytes,
                 MPI_Comm comm)
 {
-    int position = 0;
-    return PMPI_Pack(from, count, type, to, (int)bytes, &position, comm);
+    int position = 0, anchor = 0;
+    if (from != MPI_BOTTOM)
+        return PMPI_Pack(from, count, type, to, (int)bytes, &position, comm);
+    MPI_Datatype shifted = MPI_DATATYPE_NULL;
+    int code = from_bottom(count, type, &anchor, &shifted);
+    if (code == MPI_SUCCESS)
+        code = PMPI_Pack(&anchor, 1, shifted, to, (int)bytes, &position, comm);
+    if (shifted != MPI_DATATYPE_NULL)
+        PMPI_Type_free(&shifted);
+    return code;
 }
 
 static int unpack(const char *from, size_t bytes, void *to, int count,
                   MPI_Datatype type, MPI_Comm comm)
 {
-    int position = 0;
-    return PMPI_Unpack(from, (int)bytes, &position, to, count, type, comm);
+    int position = 0, anchor = 0;
+    if (to != MPI_BOTTOM)
+        return PMPI_Unpack(from, (int)bytes, &position, to, count, type, comm);
+    MPI_Datatype shifted = MPI_DATATYPE_NULL;
+    int code = from_bottom(count, type, &anchor, &shifted);
+    if (code == MPI_SUCCESS)
+        code = PMPI_Unpack(from, (int)bytes, &position, &anchor, 1, shifted, comm);
+    if (shifted != MPI_DATATYPE_NULL)
+        PMPI_Type_free(&shifted);
+    return code;
 }
 
 DML__SHIM_API int MPI_Bcast(void *buf, int count, MPI_Datatype type, int root,
