@@ -146,8 +146,7 @@ static dml_status describe(const struct dml__user_call *u, size_t *offsets,
     return resolve_buffers(u, call);
 }
 
-/* The status with which dml__select failed. */
-static dml_status select_status(const dml_comm *comm)
+dml_status dml__last_status(const dml_comm *comm)
 {
     dml_error error;
     dml_ctx_last_error(dml_comm_ctx(comm), &error);
@@ -179,7 +178,7 @@ dml_status dml__perform(const struct dml__user_call *u, bool blocking,
     if (status == DML_OK) {
         alg = dml__select(&call, blocking, NULL);
         status = alg != NULL ? dml__run(&call, alg, blocking ? NULL : request)
-                             : select_status(u->comm);
+                             : dml__last_status(u->comm);
     }
     dml__free(offsets);
     return status;
@@ -212,7 +211,7 @@ dml_status dml_algorithm_query(dml_coll coll, size_t count, dml_dtype dtype, dml
                          "operation %d is unknown", (int)op);
     dml_choice found = {0};
     if (dml__select(&call, true, &found) == NULL)
-        return select_status(comm);
+        return dml__last_status(comm);
     *choice = found;
     return DML_OK;
 }

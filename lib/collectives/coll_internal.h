@@ -76,6 +76,9 @@ extern const struct dml__alg dml__alltoall_pairwise, dml__barrier_dissemination;
 const struct dml__alg *dml__select(const struct dml__call *call, bool may_measure,
                                    dml_choice *why);
 
+/* The status of the error that a function recorded which returns NULL. */
+dml_status dml__last_status(const dml_comm *comm);
+
 /* NULL, or why this algorithm cannot do this call here. */
 const char *dml__refusal(const struct dml__alg *alg, const struct dml__call *call);
 

@@ -1,86 +1,53 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What each algorithm really costs here: a few runs at ten sizes, once per communicator
- * and collective, in a fraction of a second. The slowest rank counts, so every rank
- * keeps the same numbers and makes the same choices.
+ * What each algorithm really costs on this node: a few runs at ten sizes, within a time
+ * limit. The slowest rank counts, so every rank keeps the same numbers and makes the
+ * same choices, also the choice of what to leave out: sizes and algorithms for which
+ * the time would not suffice, and large sizes for those that fell behind.
  */
 #include "collectives/select.h"
 
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
-
-/* Used until a collective is measured, and for algorithms that could not be: a network
- * or shared memory of an ordinary cluster node. */
-static const struct dml__model unmeasured = {
-    .node = {.alpha_s = 1e-6, .beta_s = 1 / 5e9},
-    .net = {.alpha_s = 2e-5, .beta_s = 1 / 1e9},
-    .gamma_s = 1 / 10e9,
-};
-
-/* Larger sizes are left out once a collective has taken this long. */
-static const double enough_s = 0.25;
 
 enum { BLOCKS = 5 }; /* the median of so many timed blocks is kept */
 
-double dml__point_bytes(int i)
-{
-    return ldexp(16, 2 * i);
-}
+/* A block lasts about so long; it is one call where that is longer. */
+static const double block_s = 150e-6;
 
-double dml__predict_s(const dml_comm *comm, dml_coll coll, size_t alg, double bytes)
-{
-    const struct dml__coll_state *state = dml__comm_coll_state(comm);
-    const double *t = state->seconds[coll][alg];
-    int last = DML__NPOINTS - 1;
-    while (last > 0 && t[last] <= 0)
-        last--;
-    if (t[0] <= 0) {
-        struct dml__model model = unmeasured;
-        model.nranks = dml_comm_size(comm);
-        dml__comm_nodes(comm, &model.nnodes);
-        return dml__algs(coll)[alg]->cost_s(&model, bytes);
-    }
-    if (bytes <= dml__point_bytes(0))
-        return t[0];
-    if (bytes >= dml__point_bytes(last))
-        return t[last] * bytes / dml__point_bytes(last);
-    int i = 0;
-    while (dml__point_bytes(i + 1) < bytes)
-        i++;
-    double x = log(bytes / dml__point_bytes(i)) / log(4.0);
-    return t[i] * pow(t[i + 1] / t[i], x);
-}
-
-bool dml__was_timed(const struct dml__coll_state *state, dml_coll coll)
-{
-    for (int alg = 0; alg < DML__NALGS; alg++)
-        if (state->seconds[coll][alg][0] > 0)
-            return true;
-    return false;
-}
+struct timing {
+    dml_comm *comm;
+    dml_coll coll;
+    struct dml__tuned *tuned;
+    double begin_s, limit_s;
+    double elapsed_s; /* of the slowest rank, when last agreed */
+    double best_s;    /* of the algorithms timed at this size so far, or 0 */
+    void *send, *recv;
+    void *shared_send, *shared_recv; /* memory of dml_alloc, or NULL */
+    bool known[DML__NALGS];          /* timed before: left alone */
+    bool done[DML__NPOINTS];         /* sizes that were gone through */
+};
 
 /* A call with "bytes" in all, f32 sums, on the given buffers. */
-static struct dml__call sample_call(dml_comm *comm, dml_coll coll, double bytes,
-                                    void *send, void *recv)
+static struct dml__call sample_call(const struct timing *t, double bytes)
 {
-    size_t nranks = (size_t)dml_comm_size(comm), total = (size_t)bytes / sizeof(float);
-    bool whole =
-        coll == DML_COLL_ALLREDUCE || coll == DML_COLL_BCAST || coll == DML_COLL_REDUCE;
+    size_t nranks = (size_t)dml_comm_size(t->comm);
+    size_t total = (size_t)bytes / sizeof(float);
+    bool whole = t->coll == DML_COLL_ALLREDUCE || t->coll == DML_COLL_BCAST ||
+                 t->coll == DML_COLL_REDUCE;
     size_t count = whole ? total : (total + nranks - 1) / nranks;
     struct dml__call call = {
-        .coll = coll,
-        .send = send,
-        .recv = recv,
+        .coll = t->coll,
+        .send = t->send,
+        .recv = t->recv,
         .count = count,
         .total = whole ? count : count * nranks,
         .dtype = DML_F32,
         .op = DML_SUM,
         .elem_bytes = sizeof(float),
-        .comm = comm,
+        .comm = t->comm,
         .where = "dml_measure",
     };
-    if (dml__reduces(coll))
+    if (dml__reduces(t->coll))
         dml__reduction_init(&call);
     return call;
 }
@@ -91,79 +58,149 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Median seconds of one run, of the slowest rank; negative when it failed. */
-static double time_one(const struct dml__call *call, const struct dml__alg *alg)
+/* The largest of all ranks' "s", and how much time has passed; negative: failed. */
+static double agree(struct timing *t, double s)
 {
-    double first_s = dml__now_s(), block_s[BLOCKS];
-    if (dml__run(call, alg, NULL) < 0)
+    double told[2] = {s, dml__now_s() - t->begin_s};
+    if (dml__comm_max(t->comm, told, 2) < 0)
         return -1;
-    first_s = dml__now_s() - first_s;
-    if (dml__comm_max(call->comm, &first_s, 1) < 0)
+    t->elapsed_s = told[1];
+    return told[0];
+}
+
+/* Seconds a call of this rank, over a block of "runs"; negative when one failed. */
+static double one_block(const struct dml__call *call, const struct dml__alg *alg,
+                        int runs)
+{
+    double begin_s = dml__now_s();
+    for (int i = 0; i < runs; i++)
+        if (dml__run(call, alg, NULL) < 0)
+            return -1;
+    return (dml__now_s() - begin_s) / runs;
+}
+
+/* Median seconds of one run, of the slowest rank; negative when it failed. "guess_s" is
+ * the same on all ranks. */
+static double time_one(struct timing *t, const struct dml__call *call,
+                       const struct dml__alg *alg, double guess_s)
+{
+    double s[BLOCKS], wanted = block_s / guess_s;
+    int runs = wanted > 30 ? 30 : wanted < 1 ? 1 : (int)wanted;
+    if (one_block(call, alg, 1) < 0) /* memory is found, connections are made */
         return -1;
-    double runs_wanted = 300e-6 / first_s;
-    int runs = runs_wanted > 50 ? 50 : runs_wanted < 1 ? 1 : (int)runs_wanted;
     for (int b = 0; b < BLOCKS; b++) {
-        double begin_s = dml__now_s();
-        for (int i = 0; i < runs; i++)
-            if (dml__run(call, alg, NULL) < 0)
-                return -1;
-        block_s[b] = (dml__now_s() - begin_s) / runs;
+        if ((s[b] = one_block(call, alg, runs)) < 0)
+            return -1;
+        if (b != 1)
+            continue;
+        /* What is far behind needs no exact figure. */
+        double once_s = agree(t, s[0] < s[1] ? s[0] : s[1]);
+        double more_s = (BLOCKS - 2) * once_s * runs;
+        bool behind = t->best_s > 0 && once_s > 2 * t->best_s;
+        if (once_s < 0 || behind || t->elapsed_s + more_s > t->limit_s)
+            return once_s;
     }
-    qsort(block_s, BLOCKS, sizeof block_s[0], by_value);
-    double median_s = block_s[BLOCKS / 2];
-    return dml__comm_max(call->comm, &median_s, 1) < 0 ? -1 : median_s;
+    qsort(s, BLOCKS, sizeof s[0], by_value);
+    return agree(t, s[BLOCKS / 2]);
+}
+
+/* Shortest time of any algorithm at a point, or 0. */
+static double best_at(const struct timing *t, int point)
+{
+    double best_s = 0;
+    for (int alg = 0; alg < DML__NALGS; alg++) {
+        double s = t->tuned->seconds[t->coll][alg][point];
+        if (s > 0 && (best_s <= 0 || s < best_s))
+            best_s = s;
+    }
+    return best_s;
+}
+
+/* Guessed seconds of one call, no less than what it may take: from the next smaller
+ * size; 0 when it was left out there, or when it is bound by bandwidth already and half
+ * as fast as the best, so that it need not be timed. */
+static double guess(const struct timing *t, size_t index, int point)
+{
+    const struct dml__alg *alg = dml__algs(t->coll)[index];
+    const double *s = t->tuned->seconds[t->coll][index];
+    double formula_s = dml__formula_s(t->comm, t->tuned, alg, dml__point_bytes(point));
+    int below = dml__timed_below(s, point - 1);
+    for (int i = point - 1; i > below && i >= 0; i--)
+        if (t->done[i])
+            return 0; /* left out there */
+    if (below < 0)
+        return formula_s;
+    int further = dml__timed_below(s, below - 1);
+    double growth = dml__point_bytes(below) / dml__point_bytes(further);
+    if (further >= 0 && s[below] > growth / 2 * s[further] &&
+        s[below] > 2 * best_at(t, below))
+        return 0;
+    double bytes_s = s[below] * dml__point_bytes(point) / dml__point_bytes(below);
+    return s[below] + formula_s < bytes_s ? s[below] + formula_s : bytes_s;
 }
 
 /* All algorithms at one size; false when a run failed. */
-static bool measure_point(struct dml__coll_state *state, struct dml__call *call,
-                          int point)
+static bool time_point(struct timing *t, int point)
 {
-    const struct dml__alg *const *algs = dml__algs(call->coll);
+    const struct dml__alg *const *algs = dml__algs(t->coll);
+    t->best_s = best_at(t, point);
     for (size_t i = 0; algs[i] != NULL; i++) {
-        if (dml__refusal(algs[i], call) != NULL)
+        struct dml__call call = sample_call(t, dml__point_bytes(point));
+        bool shared = algs[i] == &dml__alg_shared;
+        if (t->known[i] || dml__refusal(algs[i], &call) != NULL ||
+            (shared && t->shared_send == NULL))
             continue;
-        double s = time_one(call, algs[i]);
+        if (shared) { /* what it does with other memory is the others' work */
+            call.send = t->shared_send;
+            call.recv = t->shared_recv;
+        }
+        double guess_s = guess(t, i, point);
+        if (guess_s <= 0 || t->elapsed_s + 3 * guess_s > t->limit_s)
+            continue;
+        double s = time_one(t, &call, algs[i], guess_s);
         if (s < 0)
             return false;
-        state->seconds[call->coll][i][point] = s;
+        t->tuned->seconds[t->coll][i][point] = s;
+        t->best_s = best_at(t, point);
     }
+    t->done[point] = true;
     return true;
 }
 
-dml_status dml__coll_measure(dml_comm *comm, dml_coll coll)
+/* Far apart first, so that a size near any is known when time runs out. */
+static const int point_order[DML__NPOINTS] = {0, 6, 3, 8, 5, 9, 7, 4, 2, 1};
+
+dml_status dml__time_algorithms(dml_comm *comm, dml_coll coll, double limit_s,
+                                struct dml__tuned *tuned)
 {
-    struct dml__coll_state *state = dml__coll_state(comm);
     dml_ctx *ctx = dml_comm_ctx(comm);
-    if (state == NULL)
-        return dml__fail(ctx, DML_ENOMEM, __func__, "no memory");
-    if (state->settled[coll] || state->forced[coll] != NULL || dml_comm_size(comm) == 1)
-        return DML_OK;
-    dml_comm_stats before;
-    dml_comm_get_stats(comm, &before);
+    struct timing t = {.comm = comm,
+                       .coll = coll,
+                       .tuned = tuned,
+                       .begin_s = dml__now_s(),
+                       .limit_s = limit_s};
     size_t slack = (size_t)dml_comm_size(comm) * sizeof(float);
     size_t bytes = (size_t)dml__point_bytes(DML__NPOINTS - 1) + slack;
-    void *send = dml__alloc(ctx, bytes), *recv = dml__alloc(ctx, bytes);
-    double missing = send == NULL || recv == NULL;
-    dml_status status = dml__comm_max(comm, &missing, 1);
-    double begin_s = dml__now_s(), elapsed_s = 0;
-    for (int point = 0; status == DML_OK && missing == 0 && point < DML__NPOINTS;
-         point++) {
-        struct dml__call call =
-            sample_call(comm, coll, dml__point_bytes(point), send, recv);
-        if (!measure_point(state, &call, point))
-            status = DML_ECOMM;
-        elapsed_s = dml__now_s() - begin_s;
-        if (status == DML_OK)
-            status = dml__comm_max(comm, &elapsed_s, 1);
-        if (elapsed_s > enough_s || coll == DML_COLL_BARRIER)
-            break;
+    t.send = dml__alloc(ctx, bytes);
+    t.recv = dml__alloc(ctx, bytes);
+    for (int i = 0; i < DML__NALGS; i++)
+        t.known[i] = dml__timed_below(tuned->seconds[coll][i], DML__NPOINTS - 1) >= 0;
+    if (dml__comm_has_symmetric(comm) && /* both fail on all ranks or on none */
+        dml_alloc(comm, bytes, &t.shared_send) == DML_OK)
+        dml_alloc(comm, bytes, &t.shared_recv);
+    if (t.shared_recv == NULL) {
+        dml_free(comm, t.shared_send);
+        t.shared_send = NULL;
     }
-    state->settled[coll] = status == DML_OK;
-    dml__comm_set_stats(comm, &before); /* the caller did not ask for this traffic */
-    if (dml_comm_rank(comm) == 0)
-        dml__log(ctx, DML_LOG_INFO, "measured %s in %.0f ms", dml_coll_name(coll),
-                 1e3 * elapsed_s);
-    dml__free(send);
-    dml__free(recv);
+    double missing = t.send == NULL || t.recv == NULL;
+    dml_status status = dml__comm_max(comm, &missing, 1);
+    int npoints = coll == DML_COLL_BARRIER ? 1 : DML__NPOINTS;
+    for (int i = 0; status == DML_OK && missing == 0 && i < npoints; i++)
+        if (!time_point(&t, point_order[i]))
+            status = DML_ECOMM;
+    dml_free(comm, t.shared_recv);
+    dml_free(comm, t.shared_send);
+    dml__free(t.send);
+    dml__free(t.recv);
     return status;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Which algorithm runs: the one asked for (by dml_comm_set_algorithm, else by the
- * environment), or else the cheapest of those that can do the call. Costs are measured
- * once per communicator and collective (measure.c), before that a formula.
+ * environment), the one that the tuning table names, or else the cheapest of those that
+ * can do the call. Costs are measured or formulas (tuned.c).
  */
 #include "collectives/select.h"
 
@@ -16,6 +16,7 @@ static const double clearly_better = 0.97;
 
 static void destroy(struct dml__coll_state *state)
 {
+    dml__free(state->rules);
     dml__free(state);
 }
 
@@ -37,14 +38,22 @@ struct dml__coll_state *dml__coll_state(dml_comm *comm)
         return state;
     dml_ctx *ctx = dml_comm_ctx(comm);
     state = dml__alloc(ctx, sizeof *state);
-    if (state == NULL)
+    if (state == NULL) {
+        dml__fail(ctx, DML_ENOMEM, "dml_comm", "no memory for the choices");
         return NULL;
-    const char *measure = dml__ctx_env(ctx, "MEASURE");
+    }
+    const char *measure = dml__ctx_env(ctx, "MEASURE"), *name;
+    const char *table = dml__comm_tuning(comm, &name);
     bool off = measure != NULL && strcmp(measure, "0") == 0;
     for (int c = 0; c < DML_NCOLLS; c++) {
         state->forced[c] = env_choice(ctx, (dml_coll)c);
         state->forced_by[c] = "environment";
-        state->settled[c] = off;
+        state->tuned.settled[c] = state->tuned.settled_shared[c] = off;
+    }
+    if (table != NULL &&
+        dml__table_parse(ctx, name, table, &state->rules, &state->nrules) < 0) {
+        destroy(state);
+        return NULL;
     }
     dml__comm_set_coll_state(comm, state, destroy);
     return state;
@@ -53,7 +62,7 @@ struct dml__coll_state *dml__coll_state(dml_comm *comm)
 static dml_status unknown_algorithm(const dml_comm *comm, dml_coll coll,
                                     const char *name, const char *where)
 {
-    char list[160] = "auto";
+    char list[300] = "auto";
     for (const struct dml__alg *const *a = dml__algs(coll); *a != NULL; a++) {
         size_t used = strlen(list);
         snprintf(list + used, sizeof list - used, ", %s", (*a)->name);
@@ -73,7 +82,7 @@ dml_status dml_comm_set_algorithm(dml_comm *comm, dml_coll coll, const char *nam
                          "collective %d is unknown, or the name is NULL", (int)coll);
     struct dml__coll_state *state = dml__coll_state(comm);
     if (state == NULL)
-        return dml__fail(dml_comm_ctx(comm), DML_ENOMEM, __func__, "no memory");
+        return dml__last_status(comm);
     const struct dml__alg *alg = dml__alg_find(coll, name);
     bool automatic = strcmp(name, "auto") == 0;
     if (alg == NULL && !automatic)
@@ -123,17 +132,44 @@ static const struct dml__alg *forced(const struct dml__coll_state *state,
     return alg;
 }
 
+/* What the tuning table says, or NULL: nothing, or that costs shall decide. */
+static const struct dml__alg *by_table(const struct dml__coll_state *state,
+                                       const struct dml__call *call, dml_choice *why)
+{
+    double bytes = (double)call->total * (double)call->elem_bytes;
+    for (size_t i = 0; i < state->nrules; i++) {
+        i = dml__table_find(state->rules, state->nrules, i, call->coll, call->comm,
+                            bytes);
+        if (i == state->nrules || state->rules[i].alg == NULL)
+            return NULL;
+        const struct dml__alg *alg = state->rules[i].alg;
+        if (dml__refusal(alg, call) != NULL)
+            continue; /* a table holds for calls of every type */
+        const char *name;
+        dml__comm_tuning(call->comm, &name);
+        why->algorithm = alg->name;
+        why->predicted_s = 0;
+        snprintf(why->why, sizeof why->why, "%.100s, line %d", name,
+                 state->rules[i].line);
+        return alg;
+    }
+    return NULL;
+}
+
 /* The cheapest that can do the call, with each one's cost in "why". */
 static const struct dml__alg *cheapest(const struct dml__coll_state *state,
                                        const struct dml__call *call, dml_choice *why)
 {
     const struct dml__alg *best = NULL;
     double best_s = 0, bytes = (double)call->total * (double)call->elem_bytes;
+    bool timed = dml__was_timed(&state->tuned, call->coll);
     char *text = why->why;
     size_t room = sizeof why->why;
-    size_t used = (size_t)snprintf(
-        text, room,
-        "%s:", dml__was_timed(state, call->coll) ? "measured" : "cost model");
+    size_t used =
+        (size_t)snprintf(text, room, "%s:",
+                         timed                    ? "measured"
+                         : state->tuned.has_model ? "cost model"
+                                                  : "cost model, assumed links");
     const struct dml__alg *const *algs = dml__algs(call->coll);
     for (size_t i = 0; algs[i] != NULL; i++) {
         if (dml__refusal(algs[i], call) != NULL)
@@ -143,8 +179,8 @@ static const struct dml__alg *cheapest(const struct dml__coll_state *state,
             used += (size_t)snprintf(text + used, room - used, " %s %.3g us",
                                      algs[i]->name, 1e6 * s);
         /* MPI's own is the last of each list. */
-        bool is_mpi = algs[i] == &dml__alg_mpi;
-        if (best == NULL || s * (is_mpi ? clearly_better : 1) < best_s) {
+        bool favoured = timed && algs[i] == &dml__alg_mpi;
+        if (best == NULL || s * (favoured ? clearly_better : 1) < best_s) {
             best = algs[i];
             best_s = s;
         }
@@ -168,17 +204,16 @@ static uint64_t cache_key(const struct dml__call *call)
            (uint64_t)((int)call->op < DML_NOPS ? (int)call->op : DML_NOPS) << 9 |
            size << 12 |
            /* What MPI's own can do depends on these too (native.c). */
-           (uint64_t)(call->root != 0) << 63 | (uint64_t)call->in_place << 62;
+           (uint64_t)(call->root != 0) << 63 | (uint64_t)call->in_place << 62 |
+           (uint64_t)dml__comm_has_symmetric(call->comm) << 61;
 }
 
 const struct dml__alg *dml__select(const struct dml__call *call, bool may_measure,
                                    dml_choice *why)
 {
     struct dml__coll_state *state = dml__coll_state(call->comm);
-    if (state == NULL) {
-        dml__fail(dml_comm_ctx(call->comm), DML_ENOMEM, call->where, "no memory");
+    if (state == NULL)
         return NULL;
-    }
     if (state->forced[call->coll] != NULL)
         return forced(state, call, why);
     if (dml_comm_size(call->comm) == 1) { /* any will do: nothing is sent */
@@ -193,13 +228,19 @@ const struct dml__alg *dml__select(const struct dml__call *call, bool may_measur
     struct dml__cached *entry = &state->cache[key * 0x9e3779b97f4a7c15u >> 56];
     if (cacheable && entry->key == key)
         return entry->alg;
-    if (may_measure && !state->settled[call->coll]) {
+    dml_choice found = {0};
+    dml_choice *reason = why != NULL ? why : &found;
+    const struct dml__alg *alg = by_table(state, call, reason);
+    bool settled =
+        alg != NULL || dml__is_settled(call->comm, &state->tuned, call->coll);
+    if (alg == NULL && may_measure && !settled) {
         /* Not an error of this call: what could not be measured is estimated. */
         dml__coll_measure(call->comm, call->coll);
+        settled = dml__is_settled(call->comm, &state->tuned, call->coll);
     }
-    dml_choice found = {0};
-    const struct dml__alg *alg = cheapest(state, call, why != NULL ? why : &found);
-    if (cacheable && state->settled[call->coll]) {
+    if (alg == NULL)
+        alg = cheapest(state, call, reason);
+    if (cacheable && settled) {
         *entry = (struct dml__cached){key, alg};
         if (dml_comm_rank(call->comm) == 0)
             dml__log(dml_comm_ctx(call->comm), DML_LOG_INFO, "%s of %zu %s by %s: %s",

@@ -7,6 +7,7 @@
 #define DML__SELECT_H
 
 #include "collectives/coll_internal.h"
+#include "collectives/table.h"
 
 /* Sizes that are measured: 16 B, then four times the one before, to 4 MiB. */
 enum { DML__NPOINTS = 10, DML__NALGS = 16, DML__CACHE = 256 };
@@ -16,23 +17,54 @@ struct dml__cached {
     const struct dml__alg *alg;
 };
 
+/* What was measured, the same on all ranks; kept for later communicators of the same
+ * processes too (tuned.c). */
+struct dml__tuned {
+    bool has_model;
+    bool settled[DML_NCOLLS]; /* measured, or never to be */
+    /* The same with memory of dml_alloc, for "shared". */
+    bool settled_shared[DML_NCOLLS];
+    double spent_s; /* seconds spent on measuring */
+    struct dml__model model;
+    /* Seconds, the slowest rank's median; 0 where not measured. */
+    double seconds[DML_NCOLLS][DML__NALGS][DML__NPOINTS];
+};
+
 struct dml__coll_state {
     const char *forced[DML_NCOLLS]; /* NULL: automatic */
     const char *forced_by[DML_NCOLLS];
-    bool settled[DML_NCOLLS]; /* measured, or never to be */
-    /* Seconds, the slowest rank's median; 0 where not measured. */
-    double seconds[DML_NCOLLS][DML__NALGS][DML__NPOINTS];
+    struct dml__rule *rules; /* [nrules] of the tuning table */
+    size_t nrules;
+    struct dml__tuned tuned;
     struct dml__cached cache[DML__CACHE];
 };
 
-/* Made at first use; NULL when out of memory. */
+/* Made at first use; NULL: the error is recorded. */
 struct dml__coll_state *dml__coll_state(dml_comm *comm);
+
+/* Measures alpha, beta and gamma into *model, within "limit_s". Collective. */
+dml_status dml__model_measure(dml_comm *comm, double limit_s, struct dml__model *model);
+
+/* Times the algorithms of a collective within "limit_s". Collective. */
+dml_status dml__time_algorithms(dml_comm *comm, dml_coll coll, double limit_s,
+                                struct dml__tuned *tuned);
+
+/* Seconds by the formula, with the measured model if there is one. */
+double dml__formula_s(const dml_comm *comm, const struct dml__tuned *tuned,
+                      const struct dml__alg *alg, double bytes);
+
+/* The largest point up to "point" that was timed, or -1. */
+int dml__timed_below(const double *seconds, int point);
 
 /* Predicted seconds of algorithm number "alg", by measurement or formula. */
 double dml__predict_s(const dml_comm *comm, dml_coll coll, size_t alg, double bytes);
 
+/* Nothing is left to measure for a collective, with the memory that there is. */
+bool dml__is_settled(const dml_comm *comm, const struct dml__tuned *tuned,
+                     dml_coll coll);
+
 /* Are there measurements, so that predictions are more than formulas? */
-bool dml__was_timed(const struct dml__coll_state *state, dml_coll coll);
+bool dml__was_timed(const struct dml__tuned *tuned, dml_coll coll);
 
 /* Bytes of point i. */
 double dml__point_bytes(int i);

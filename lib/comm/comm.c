@@ -23,7 +23,8 @@ dml_status dml__mpi_fail(const dml_comm *comm, const char *where, int code)
 }
 
 /* Makes a communicator of a duplicate or part of another, which it then owns. */
-static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, dml_comm **out)
+static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
+                       dml_comm **out)
 {
     MPI_Comm_set_name(owned, DML__MPI_NAME);
     dml_comm *comm = dml__alloc(ctx, sizeof *comm);
@@ -43,6 +44,8 @@ static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, dml_comm **out)
     int code = MPI_Comm_dup(owned, &comm->p2p);
     dml_status status = code == MPI_SUCCESS ? dml__comm_find_node(comm)
                                             : dml__mpi_fail(comm, "dml_comm", code);
+    if (status == DML_OK && parent != NULL)
+        status = dml__comm_take_tuning(comm, parent);
     double failed = status != DML_OK;
     if (code == MPI_SUCCESS)
         dml__comm_max(comm, &failed, 1);
@@ -54,6 +57,14 @@ static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, dml_comm **out)
                                "another rank could not make its part of the "
                                "communicator; see its error");
     }
+    if (parent == NULL) /* fails on all ranks or on none, unless memory runs out */
+        status = dml__comm_read_tuning(comm);
+    if (status != DML_OK) {
+        dml_comm_destroy(comm);
+        return status;
+    }
+    if (comm->rank == 0)
+        dml__ctx_check_env(ctx);
     *out = comm;
     return DML_OK;
 }
@@ -82,7 +93,7 @@ dml_status dml_comm_from_mpi(dml_ctx *ctx, MPI_Comm mpi_comm, dml_comm **out)
     if (code != MPI_SUCCESS)
         return dml__fail(ctx, DML_ECOMM, __func__, "MPI_Comm_dup failed, code %d",
                          code);
-    return wrap(ctx, owned, out);
+    return wrap(ctx, owned, NULL, out);
 }
 
 dml_status dml_comm_split(dml_comm *comm, int color, int key, dml_comm **out)
@@ -105,7 +116,7 @@ dml_status dml_comm_split(dml_comm *comm, int color, int key, dml_comm **out)
         *out = NULL;
         return DML_OK;
     }
-    return wrap(comm->ctx, owned, out);
+    return wrap(comm->ctx, owned, comm, out);
 }
 
 void dml_comm_destroy(dml_comm *comm)
@@ -120,6 +131,7 @@ void dml_comm_destroy(dml_comm *comm)
     dml__shm_free(comm->shm);
     dml__node_close(comm->node);
     dml__free(comm->node_of);
+    dml__free(comm->tuning);
     if (comm->node_mpi != MPI_COMM_NULL)
         MPI_Comm_free(&comm->node_mpi);
     if (comm->p2p != MPI_COMM_NULL)

@@ -64,6 +64,14 @@ bool dml__comm_crowded(const dml_comm *comm);
  * how many nodes there are ("nnodes" may be NULL). */
 const int *dml__comm_nodes(const dml_comm *comm, int *nnodes);
 
+/* A number for the processes of the communicator in their order, and the nodes they are
+ * on: two communicators of one context with the same number are alike. 0 when some of
+ * them have no name (they were not started together). */
+uint64_t dml__comm_members(const dml_comm *comm);
+
+/* Text of the tuning table, and the file's name; NULL when there is none. */
+const char *dml__comm_tuning(const dml_comm *comm, const char **name);
+
 /* lib/collectives hangs its state (choices, measured costs) here. */
 struct dml__coll_state *dml__comm_coll_state(const dml_comm *comm);
 void dml__comm_set_coll_state(dml_comm *comm, struct dml__coll_state *state,

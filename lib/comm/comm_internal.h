@@ -37,6 +37,8 @@ struct dml_comm {
     dml_request *pool;   /* ready for reuse */
     double *scales; /* [nscales] of the pre-multiplied sums; NaN marks a free one */
     size_t nscales;
+    char *tuning; /* [tuning_bytes] name and text of the tuning table, or NULL */
+    size_t tuning_bytes;
     struct dml__coll_state *coll_state;
     void (*coll_state_destroy)(struct dml__coll_state *);
     dml_comm_stats stats;
@@ -54,6 +56,10 @@ dml_status dml__mpi_fail(const dml_comm *comm, const char *where, int code);
 
 /* Starts the native step's MPI request. Buffers of int counts come from "scratch". */
 int dml__native_start(const struct dml__call *call, int *scratch, MPI_Request *mpi);
+
+/* Reads the tuning table on rank 0 for all; takes a parent's (tuning.c). */
+dml_status dml__comm_read_tuning(dml_comm *comm);
+dml_status dml__comm_take_tuning(dml_comm *comm, const dml_comm *parent);
 
 /* Refuses to run as N jobs of one rank (launch.c). */
 dml_status dml__launch_check(dml_ctx *ctx, const char *where);

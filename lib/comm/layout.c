@@ -117,3 +117,34 @@ dml_status dml__comm_find_node(dml_comm *comm)
     DML_TRY(number_nodes(comm));
     return open_node(comm);
 }
+
+static uint64_t mix(uint64_t hash, uint64_t value)
+{
+    hash = (hash ^ value) * 0x9e3779b97f4a7c15u;
+    return hash ^ hash >> 29;
+}
+
+uint64_t dml__comm_members(const dml_comm *comm)
+{
+    enum { PIECE = 64 };
+    int here[PIECE], there[PIECE]; /* ranks of the communicator and of the world */
+    MPI_Group part = MPI_GROUP_NULL, world = MPI_GROUP_NULL;
+    uint64_t hash = mix(1, (uint64_t)comm->size);
+    MPI_Comm_group(comm->coll, &part);
+    MPI_Comm_group(MPI_COMM_WORLD, &world);
+    for (int first = 0; first < comm->size && hash != 0; first += PIECE) {
+        int n = comm->size - first < PIECE ? comm->size - first : PIECE;
+        for (int i = 0; i < n; i++)
+            here[i] = first + i;
+        MPI_Group_translate_ranks(part, n, here, world, there);
+        for (int i = 0; i < n && hash != 0; i++) {
+            hash =
+                mix(mix(hash, (uint64_t)there[i]), (uint64_t)comm->node_of[first + i]);
+            if (there[i] == MPI_UNDEFINED)
+                hash = 0;
+        }
+    }
+    MPI_Group_free(&part);
+    MPI_Group_free(&world);
+    return hash;
+}

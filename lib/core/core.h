@@ -30,6 +30,20 @@ bool dml__ctx_reproducible(const dml_ctx *ctx);
  * was not set, or empty. */
 const char *dml__ctx_env(const dml_ctx *ctx, const char *name);
 
+/* Warn of variables DML_* that libdml does not know, once in a context's life: called
+ * by one rank, when a communicator is made. */
+void dml__ctx_check_env(dml_ctx *ctx);
+
+/*
+ * A place of one owner's (lib/collectives') for what all communicators of a context
+ * share: NULL at first; "destroy" is called with what lies there at the end. Lock and
+ * unlock around every use; nothing that can fail or log may be called in between.
+ */
+void *dml__ctx_shelf(dml_ctx *ctx);
+void dml__ctx_set_shelf(dml_ctx *ctx, void *shelf, void (*destroy)(void *));
+void dml__ctx_lock(dml_ctx *ctx);
+void dml__ctx_unlock(dml_ctx *ctx);
+
 /* ---- errors and log ----------------------------------------------------------------
  */
 

@@ -29,7 +29,10 @@ struct dml_ctx {
     size_t nenv;
     long alloc_fail_at; /* 0: never */
     atomic_long allocs;
-    pthread_mutex_t *lock; /* guards last_error */
+    atomic_flag env_checked;
+    void *shelf;
+    void (*shelf_destroy)(void *);
+    pthread_mutex_t *lock; /* guards last_error and the shelf */
     dml_error *last_error; /* apart, so that a const context can record it */
 };
 
@@ -123,6 +126,8 @@ void dml_ctx_destroy(dml_ctx *ctx)
 {
     if (ctx == NULL)
         return;
+    if (ctx->shelf_destroy != NULL)
+        ctx->shelf_destroy(ctx->shelf);
     for (size_t i = 0; i < ctx->nenv; i++)
         free(ctx->env[i]);
     free(ctx->env);
@@ -131,6 +136,41 @@ void dml_ctx_destroy(dml_ctx *ctx)
     free(ctx->lock);
     free(ctx->last_error);
     free(ctx);
+}
+
+void dml__ctx_check_env(dml_ctx *ctx)
+{
+    if (atomic_flag_test_and_set(&ctx->env_checked))
+        return;
+    for (size_t i = 0; i < ctx->nenv; i++) {
+        const char *nearest = NULL;
+        if (dml__env_unknown(ctx->env[i], &nearest))
+            dml__log(ctx, DML_LOG_WARN,
+                     "environment: %.*s is no variable of libdml; did you mean "
+                     "DML_%s?",
+                     (int)strcspn(ctx->env[i], "="), ctx->env[i], nearest);
+    }
+}
+
+void *dml__ctx_shelf(dml_ctx *ctx)
+{
+    return ctx->shelf;
+}
+
+void dml__ctx_set_shelf(dml_ctx *ctx, void *shelf, void (*destroy)(void *))
+{
+    ctx->shelf = shelf;
+    ctx->shelf_destroy = destroy;
+}
+
+void dml__ctx_lock(dml_ctx *ctx)
+{
+    pthread_mutex_lock(ctx->lock);
+}
+
+void dml__ctx_unlock(dml_ctx *ctx)
+{
+    pthread_mutex_unlock(ctx->lock);
 }
 
 bool dml__ctx_reproducible(const dml_ctx *ctx)

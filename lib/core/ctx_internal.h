@@ -7,4 +7,8 @@
 /* Counts allocations; true for the one that DML_TEST_ALLOC_FAIL names. */
 bool dml__ctx_alloc_must_fail(dml_ctx *ctx);
 
+/* Is "DML_NAME=value" no variable of libdml? Then *nearest is the name, without DML_,
+ * that is most like it. */
+bool dml__env_unknown(const char *entry, const char **nearest);
+
 #endif

@@ -10,7 +10,8 @@ the file's head, or through another function it refers to as "dml_name()":
   - for a dml_status, what is returned (@return, or the codes in the file's head).
 
 Each environment variable DML_* that the library or an application reads must be named
-in include/dml, README.md or doc/. Usage: docs.py [ROOT]
+in include/dml, README.md or doc/, and in the table of lib/core/env.c, by which misspelt
+ones are found; README.md describes all of that table. Usage: docs.py [ROOT]
 """
 
 import os
@@ -104,11 +105,37 @@ def check_environment(top, report):
                              f"variable {name} is read but documented nowhere")
 
 
+def check_table_of_variables(top, report):
+    """lib/core/env.c against what is read and README.md."""
+    path = "lib/core/env.c"
+    if not os.path.isfile(os.path.join(top, path)):
+        return
+    report.looked_at(path)
+    text = tree.read(top, path)
+    start = text.find("names[] = {")
+    known = set(re.findall(r'"(\w+)"', text[start:text.find("};", start)]))
+    readme = tree.read(top, "README.md")
+    start = readme.find("## Environment")
+    described = set(re.findall(r"`DML_(\w+)", readme[start:readme.find("\n## ", start)]))
+    colls = tree.read(top, "include/dml/coll.h")
+    described.update(re.findall(r"^ +X\((\w+), \d+, ", colls, re.M))
+    for name in sorted(known - described):
+        report.fault(path, 1, f"DML_{name} is not described in README.md, Environment")
+    for source in tree.files(top, ".c", ".h", ".cu", folders=("lib", "apps", "perf")):
+        code = tree.without_comments(tree.read(top, source))
+        for match in READS.finditer(code):
+            name = match[1] or match[2][4:]
+            if not name.startswith("TEST_") and name not in known:
+                report.fault(source, tree.line_of(code, match.start()),
+                             f"variable DML_{name} is not in the table of {path}")
+
+
 def main():
     top = tree.root()
     report = tree.Report()
     check_headers(top, report)
     check_environment(top, report)
+    check_table_of_variables(top, report)
     return report.finish()
 
 

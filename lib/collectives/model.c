@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Measures what the cost model needs: alpha and beta of messages within a node and
+ * between nodes, and gamma of additions.
+ *
+ * In a round of a probe each rank sends to the next of a ring and receives from the one
+ * before, and so begins the next round: a round lasts as long as a message. Within
+ * nodes all ranks do so at once, as collectives do. Between nodes the lowest rank of
+ * each does, because beta between nodes is that of a node's link with one message on
+ * it.
+ */
+#include "collectives/select.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { LINE_BYTES = 8, NODE_BYTES = 128 * 1024, MOST_BYTES = 1 << 20 };
+
+struct probe {
+    dml_comm *comm;
+    int next, before; /* ring neighbours, or -1: this rank only takes part */
+    char *out, *in;   /* [MOST_BYTES] */
+    double end_s;     /* no new probe after this time */
+    bool over;        /* some rank's time is up: the same on all */
+};
+
+/* Seconds of a round, of the slowest rank; negative when a message failed. */
+static double rounds_s(struct probe *p, size_t bytes, int rounds)
+{
+    dml_request *r = dml__sched_new(p->comm);
+    double told[2] = {r == NULL, 0};
+    if (dml__comm_max(p->comm, told, 1) < 0 || told[0] > 0) {
+        if (r != NULL)
+            dml__sched_discard(r);
+        return -1;
+    }
+    int came = DML__NO_STEP;
+    for (int i = 0; i < rounds && p->next >= 0; i++) {
+        dml__sched_send(r, p->out, bytes, p->next, came, DML__NO_STEP);
+        came = dml__sched_recv(r, p->in, bytes, p->before, came, DML__NO_STEP);
+    }
+    double begin_s = dml__now_s();
+    if (dml__sched_start(r) < 0 || dml__sched_finish(r) < 0)
+        return -1;
+    double now_s = dml__now_s();
+    told[0] = (now_s - begin_s) / rounds;
+    told[1] = now_s > p->end_s;
+    if (dml__comm_max(p->comm, told, 2) < 0)
+        return -1;
+    p->over = told[1] > 0;
+    return told[0];
+}
+
+/* Neighbours among the ranks of this node, or among the nodes' lowest ranks. */
+static void set_ring(struct probe *p, bool between_nodes)
+{
+    int nnodes, nranks = dml_comm_size(p->comm), rank = dml_comm_rank(p->comm);
+    const int *node_of = dml__comm_nodes(p->comm, &nnodes);
+    int mine = node_of[rank], first = -1, last = -1, lowest = nranks;
+    p->next = p->before = -1;
+    for (int i = nranks - 1; i >= 0; i--)
+        lowest = node_of[i] == mine ? i : lowest;
+    for (int i = 0; i < nranks; i++) {
+        int wanted = (mine + 1) % nnodes, previous = (mine + nnodes - 1) % nnodes;
+        if (!between_nodes && node_of[i] == mine) {
+            first = first < 0 ? i : first;
+            last = i;
+            p->before = i < rank ? i : p->before;
+            p->next = i > rank && p->next < 0 ? i : p->next;
+        } else if (between_nodes && rank == lowest) {
+            p->next = node_of[i] == wanted && p->next < 0 ? i : p->next;
+            p->before = node_of[i] == previous && p->before < 0 ? i : p->before;
+        }
+    }
+    if (between_nodes)
+        return;
+    p->next = p->next < 0 ? first : p->next;
+    p->before = p->before < 0 ? last : p->before;
+    if (first == last) /* alone on its node */
+        p->next = p->before = -1;
+}
+
+/* alpha from small messages; beta from ones so large that alpha hardly counts, or as
+ * large as there is time for. Each size twice: connections and windows of TCP open with
+ * use. False when messages failed. */
+static bool probe_link(struct probe *p, size_t first_bytes, struct dml__link_cost *cost)
+{
+    if (rounds_s(p, LINE_BYTES, 1) < 0)
+        return false;
+    double alpha_s = rounds_s(p, LINE_BYTES, 3), beta_s = 0;
+    for (int i = 0; i < 3 && !p->over && alpha_s > 0 && alpha_s < 1e-3; i++) {
+        double s = rounds_s(p, LINE_BYTES, 10);
+        if (s < 0)
+            return false;
+        alpha_s = fmin(alpha_s, s); /* a processor taken away is not the link's */
+    }
+    for (size_t bytes = first_bytes; bytes <= MOST_BYTES && alpha_s >= 0; bytes *= 4) {
+        double s = rounds_s(p, bytes, 1), again_s = -1;
+        if (s >= 0 && !p->over)
+            again_s = rounds_s(p, bytes, alpha_s < 1e-4 ? 3 : 1);
+        if (s < 0)
+            return false;
+        s = again_s >= 0 ? fmin(s, again_s) : s;
+        beta_s = fmax(s - alpha_s, s / 100) / (double)bytes;
+        if (p->over || s > 4 * alpha_s)
+            break;
+    }
+    *cost = (struct dml__link_cost){.alpha_s = alpha_s, .beta_s = beta_s};
+    return alpha_s > 0 && beta_s > 0;
+}
+
+/* Seconds for a byte of f32 added to another, on the slowest rank; negative: failed. */
+static double probe_gamma(struct probe *p)
+{
+    const struct dml__kernels *k = dml__ctx_kernels(dml_comm_ctx(p->comm));
+    enum { REPEATS = 4 };
+    double begin_s = 0;
+    for (int i = 0; i <= REPEATS; i++) {
+        if (i == 1) /* the first one warms up */
+            begin_s = dml__now_s();
+        k->merge[DML_F32][DML_SUM](p->in, p->in, p->out, NODE_BYTES / sizeof(float), 0);
+    }
+    double s = (dml__now_s() - begin_s) / REPEATS / NODE_BYTES;
+    return dml__comm_max(p->comm, &s, 1) < 0 ? -1 : fmax(s, 1e-12);
+}
+
+dml_status dml__model_measure(dml_comm *comm, double limit_s, struct dml__model *model)
+{
+    dml_ctx *ctx = dml_comm_ctx(comm);
+    int nnodes;
+    dml__comm_nodes(comm, &nnodes);
+    *model = (struct dml__model){.nranks = dml_comm_size(comm), .nnodes = nnodes};
+    double begin_s = dml__now_s();
+    struct probe p = {.comm = comm, .end_s = begin_s + limit_s};
+    p.out = dml__alloc(ctx, MOST_BYTES);
+    p.in = dml__alloc(ctx, MOST_BYTES);
+    double missing = p.out == NULL || p.in == NULL;
+    dml_status status = dml__comm_max(comm, &missing, 1);
+    if (status == DML_OK && missing > 0)
+        status = dml__fail(ctx, DML_ENOMEM, __func__, "no memory to measure with");
+    if (status != DML_OK)
+        goto out;
+    status = DML_ECOMM;
+    model->gamma_s = probe_gamma(&p);
+    if (model->gamma_s < 0)
+        goto out;
+    if (nnodes > 1) {
+        set_ring(&p, true);
+        if (!probe_link(&p, 16 * 1024, &model->net))
+            goto out;
+    }
+    /* With a rank a node there is no link within one; any price will do. */
+    model->node = (struct dml__link_cost){.alpha_s = 1e-6, .beta_s = 1 / 5e9};
+    if (nnodes < dml_comm_size(comm)) {
+        set_ring(&p, false);
+        p.end_s += limit_s / 3;
+        if (!probe_link(&p, NODE_BYTES, &model->node))
+            goto out;
+    }
+    status = DML_OK;
+out:
+    dml__free(p.out);
+    dml__free(p.in);
+    return status;
+}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a communicator's collectives cost, and how much time may go into finding out.
+ *
+ * On one node, and over a network of a few microseconds, every algorithm is timed. Over
+ * a slow link that would take far too long: alpha, beta and gamma are measured, and the
+ * formulas decide. All that a
+ * communicator measures in its life stays below half a second.
+ *
+ * Results are kept in the context. A later communicator of the same processes in the
+ * same order takes them over if all its ranks have them; one of other processes never.
+ */
+#include "collectives/select.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Used until a model is measured: a network or shared memory of an ordinary cluster. */
+static const struct dml__model unmeasured = {
+    .node = {.alpha_s = 1e-6, .beta_s = 1 / 5e9},
+    .net = {.alpha_s = 2e-5, .beta_s = 1 / 1e9},
+    .gamma_s = 1 / 10e9,
+};
+
+/* Of all measuring on a communicator, of its model, and of one collective. A collective
+ * may have this part of what is left, so that later ones get some. */
+static const double total_s = 0.4, model_s = 0.15, collective_s = 0.15, part = 0.4;
+
+/* A network on which many messages can be timed at once. */
+static const double fast_alpha_s = 50e-6;
+
+/* ---- predictions -------------------------------------------------------------------
+ */
+
+double dml__point_bytes(int i)
+{
+    return ldexp(16, 2 * i);
+}
+
+double dml__formula_s(const dml_comm *comm, const struct dml__tuned *tuned,
+                      const struct dml__alg *alg, double bytes)
+{
+    struct dml__model model = tuned->has_model ? tuned->model : unmeasured;
+    model.nranks = dml_comm_size(comm);
+    dml__comm_nodes(comm, &model.nnodes);
+    return alg->cost_s(&model, bytes);
+}
+
+int dml__timed_below(const double *seconds, int point)
+{
+    while (point >= 0 && seconds[point] <= 0)
+        point--;
+    return point;
+}
+
+/* From the nearest timed sizes: between two of them on a straight line of logarithms;
+ * beyond them the formula's course goes on, as a ratio where bytes make up the cost and
+ * as a difference where messages do. */
+double dml__predict_s(const dml_comm *comm, dml_coll coll, size_t index, double bytes)
+{
+    const struct dml__tuned *tuned = &dml__comm_coll_state(comm)->tuned;
+    const struct dml__alg *alg = dml__algs(coll)[index];
+    const double *t = tuned->seconds[coll][index];
+    int above = 0;
+    while (above < DML__NPOINTS && (t[above] <= 0 || dml__point_bytes(above) < bytes))
+        above++;
+    int below = above < DML__NPOINTS ? above : DML__NPOINTS;
+    below = dml__timed_below(t, below - 1);
+    double formula_s = dml__formula_s(comm, tuned, alg, bytes);
+    if (below < 0 && above == DML__NPOINTS)
+        return formula_s;
+    if (below >= 0 && above < DML__NPOINTS) {
+        double x = log(bytes / dml__point_bytes(below)) / log(4.0) / (above - below);
+        return t[below] * pow(t[above] / t[below], x);
+    }
+    int known = below >= 0 ? below : above;
+    double known_s = dml__formula_s(comm, tuned, alg, dml__point_bytes(known));
+    if (bytes <= dml__point_bytes(0) && known == 0)
+        return t[0];
+    if (below < 0 || known_s > 2 * dml__formula_s(comm, tuned, alg, 1))
+        return t[known] * formula_s / known_s;
+    return t[known] + formula_s - known_s;
+}
+
+bool dml__is_settled(const dml_comm *comm, const struct dml__tuned *tuned,
+                     dml_coll coll)
+{
+    return tuned->settled[coll] &&
+           (tuned->settled_shared[coll] || !dml__comm_has_symmetric(comm));
+}
+
+bool dml__was_timed(const struct dml__tuned *tuned, dml_coll coll)
+{
+    for (int alg = 0; alg < DML__NALGS; alg++)
+        if (dml__timed_below(tuned->seconds[coll][alg], DML__NPOINTS - 1) >= 0)
+            return true;
+    return false;
+}
+
+/* ---- what the context keeps --------------------------------------------------------
+ */
+
+struct kept {
+    struct kept *next;
+    uint64_t members; /* dml__comm_members */
+    struct dml__tuned tuned;
+};
+
+static void destroy_kept(void *shelf)
+{
+    for (struct kept *k = shelf; k != NULL;) {
+        struct kept *next = k->next;
+        dml__free(k);
+        k = next;
+    }
+}
+
+/* What "from" knows of a collective, and the model, if it is new. */
+static void copy_knowledge(struct dml__tuned *to, const struct dml__tuned *from,
+                           dml_coll coll)
+{
+    if (!to->has_model)
+        to->model = from->model;
+    to->has_model = to->has_model || from->has_model;
+    to->spent_s = fmax(to->spent_s, from->spent_s);
+    to->settled[coll] = from->settled[coll];
+    to->settled_shared[coll] = from->settled_shared[coll];
+    memcpy(to->seconds[coll], from->seconds[coll], sizeof to->seconds[coll]);
+}
+
+static struct kept *find_kept(dml_ctx *ctx, uint64_t members)
+{
+    struct kept *k = dml__ctx_shelf(ctx);
+    while (k != NULL && k->members != members)
+        k = k->next;
+    return k;
+}
+
+/* Keeps a copy for later communicators; where memory is short they measure anew. */
+static void keep(dml_comm *comm, const struct dml__tuned *tuned, dml_coll coll)
+{
+    dml_ctx *ctx = dml_comm_ctx(comm);
+    uint64_t members = dml__comm_members(comm);
+    struct kept *fresh = members != 0 ? dml__alloc(ctx, sizeof *fresh) : NULL;
+    if (fresh == NULL)
+        return;
+    dml__ctx_lock(ctx);
+    struct kept *k = find_kept(ctx, members);
+    if (k == NULL) {
+        k = fresh;
+        fresh = NULL;
+        k->members = members;
+        k->next = dml__ctx_shelf(ctx);
+        dml__ctx_set_shelf(ctx, k, destroy_kept);
+    }
+    copy_knowledge(&k->tuned, tuned, coll);
+    dml__ctx_unlock(ctx);
+    dml__free(fresh);
+}
+
+/* A number that differs where what is known of a collective differs. */
+static double fingerprint(const struct dml__tuned *tuned, dml_coll coll)
+{
+    double sum = tuned->model.gamma_s + tuned->model.node.beta_s +
+                 tuned->model.net.beta_s + tuned->spent_s;
+    for (int alg = 0; alg < DML__NALGS; alg++)
+        for (int i = 0; i < DML__NPOINTS; i++)
+            sum += (alg + 1) * (i + 1) * tuned->seconds[coll][alg][i];
+    return sum;
+}
+
+/* Takes over what the context knows of this collective, if all ranks know the same. */
+static dml_status take_over(dml_comm *comm, dml_coll coll, struct dml__tuned *tuned)
+{
+    dml_ctx *ctx = dml_comm_ctx(comm);
+    struct dml__tuned *found = dml__alloc(ctx, sizeof *found);
+    bool have = false;
+    dml__ctx_lock(ctx);
+    const struct kept *k = find_kept(ctx, dml__comm_members(comm));
+    if (k != NULL && found != NULL) {
+        *found = k->tuned;
+        have = dml__is_settled(comm, found, coll);
+    }
+    dml__ctx_unlock(ctx);
+    double print = have ? fingerprint(found, coll) : 0;
+    double told[] = {!have, print, -print}; /* the last two: is it equal everywhere? */
+    dml_status status = dml__comm_max(comm, told, 3);
+    if (status == DML_OK && told[0] == 0 && told[1] == -told[2])
+        copy_knowledge(tuned, found, coll);
+    dml__free(found);
+    return status;
+}
+
+/* ---- measuring ---------------------------------------------------------------------
+ */
+
+static dml_status measure(dml_comm *comm, dml_coll coll, struct dml__tuned *tuned)
+{
+    int nnodes;
+    dml_status status = DML_OK;
+    double begin_s = dml__now_s();
+    dml__comm_nodes(comm, &nnodes);
+    if (!tuned->has_model) {
+        status = dml__model_measure(comm, model_s, &tuned->model);
+        tuned->has_model = status == DML_OK;
+    }
+    double so_far_s = dml__now_s() - begin_s;
+    DML_TRY(dml__comm_max(comm, &so_far_s, 1));
+    double left_s = total_s - tuned->spent_s - so_far_s;
+    double limit_s = left_s * part < collective_s ? left_s * part : collective_s;
+    bool fast = nnodes == 1 || tuned->model.net.alpha_s < fast_alpha_s;
+    if (status == DML_OK && fast && limit_s > 0)
+        status = dml__time_algorithms(comm, coll, limit_s, tuned);
+    double spent_s = dml__now_s() - begin_s;
+    DML_TRY(dml__comm_max(comm, &spent_s, 1));
+    tuned->spent_s += spent_s;
+    tuned->settled[coll] = status == DML_OK;
+    tuned->settled_shared[coll] = status == DML_OK && dml__comm_has_symmetric(comm);
+    if (dml_comm_rank(comm) == 0)
+        dml__log(dml_comm_ctx(comm), DML_LOG_INFO,
+                 "measured %s in %.0f ms (%.0f ms in all); alpha %.3g us, beta %.3g "
+                 "ns/B in a node, %.3g us, %.3g ns/B between nodes, gamma %.3g ns/B",
+                 dml_coll_name(coll), 1e3 * spent_s, 1e3 * tuned->spent_s,
+                 1e6 * tuned->model.node.alpha_s, 1e9 * tuned->model.node.beta_s,
+                 1e6 * tuned->model.net.alpha_s, 1e9 * tuned->model.net.beta_s,
+                 1e9 * tuned->model.gamma_s);
+    return status;
+}
+
+dml_status dml__coll_measure(dml_comm *comm, dml_coll coll)
+{
+    struct dml__coll_state *state = dml__coll_state(comm);
+    if (state == NULL)
+        return dml__last_status(comm);
+    if (dml__is_settled(comm, &state->tuned, coll) || state->forced[coll] != NULL ||
+        dml_comm_size(comm) == 1)
+        return DML_OK;
+    dml_comm_stats before;
+    dml_comm_get_stats(comm, &before);
+    dml_status status = take_over(comm, coll, &state->tuned);
+    if (status == DML_OK && !dml__is_settled(comm, &state->tuned, coll)) {
+        status = measure(comm, coll, &state->tuned);
+        if (status == DML_OK)
+            keep(comm, &state->tuned, coll);
+    }
+    memset(state->cache, 0, sizeof state->cache);
+    dml__comm_set_stats(comm, &before); /* the caller did not ask for this traffic */
+    return status;
+}
