@@ -22,6 +22,7 @@ static const dml_op ops[] = {DML_SUM, DML_PROD, DML_AVG, OP_PREMUL, DML_MAX};
 /* A way to run the same reductions. */
 struct way {
     const char *text, *shm, *nodes, *isa; /* NULL: the default */
+    bool symmetric;                       /* buffers are memory of dml_alloc */
 };
 
 /* A reduction, its inputs and result on this rank; "want" holds values. */
@@ -248,8 +249,12 @@ static void run_way(struct dml_test *t, const struct way *w, size_t stride)
     dml_op premul;
     size_t drawn = dml_test_random(t);
     dml_op_create_premul_sum(numbers_scale(DML_F32, t->rank), j.comm, &premul);
-    j.send = dml_test_alloc(8 * MAX_COUNT);
-    j.recv = dml_test_alloc(8 * MAX_COUNT);
+    void *symmetric = NULL, *plain = dml_test_alloc(16 * MAX_COUNT);
+    if (w->symmetric)
+        dml_test_status(t, "dml_alloc", dml_alloc(j.comm, 16 * MAX_COUNT, &symmetric),
+                        DML_OK);
+    j.send = symmetric != NULL ? symmetric : plain;
+    j.recv = j.send + 8 * MAX_COUNT;
     j.want = dml_test_alloc(MAX_COUNT * sizeof *j.want);
     for (size_t i = 0; i < DML_TEST_COUNT(types) * DML_TEST_COUNT(ops) * 4; i++) {
         size_t op = i / DML_TEST_COUNT(types) % DML_TEST_COUNT(ops);
@@ -271,35 +276,42 @@ static void run_way(struct dml_test *t, const struct way *w, size_t stride)
         }
     }
     dml_op_destroy(premul, j.comm);
+    dml_free(j.comm, symmetric);
     dml_comm_destroy(j.comm);
     dml_ctx_destroy(j.ctx);
-    free(j.send);
-    free(j.recv);
+    free(plain);
     free(j.want);
 }
 
 static void test_shared_memory(struct dml_test *t)
 {
-    run_way(t, &(struct way){"shared memory", NULL, NULL, NULL}, 1);
+    run_way(t, &(struct way){.text = "shared memory"}, 1);
+}
+
+static void test_symmetric(struct dml_test *t)
+{
+    run_way(t, &(struct way){"symmetric", .symmetric = true}, 3);
+    run_way(t, &(struct way){"symmetric, not shared", .shm = "0", .symmetric = true},
+            7);
 }
 
 static void test_messages(struct dml_test *t)
 {
-    run_way(t, &(struct way){"messages", "0", NULL, NULL}, 3);
+    run_way(t, &(struct way){"messages", .shm = "0"}, 3);
 }
 
 static void test_nodes(struct dml_test *t)
 {
-    run_way(t, &(struct way){"two nodes", NULL, "2", NULL}, 3);
-    run_way(t, &(struct way){"ranks dealt to nodes", NULL, "0,1", NULL}, 7);
-    run_way(t, &(struct way){"uneven nodes", NULL, "0,0,1", NULL}, 7);
+    run_way(t, &(struct way){"two nodes", .nodes = "2"}, 3);
+    run_way(t, &(struct way){"ranks dealt to nodes", .nodes = "0,1"}, 7);
+    run_way(t, &(struct way){"uneven nodes", .nodes = "0,0,1"}, 7);
 }
 
 static void test_kernel_sets(struct dml_test *t)
 {
-    run_way(t, &(struct way){"c", NULL, NULL, "c"}, 3);
-    run_way(t, &(struct way){"avx2", NULL, NULL, "avx2"}, 3);
-    run_way(t, &(struct way){"avx512", NULL, NULL, "avx512"}, 3);
+    run_way(t, &(struct way){"c", .isa = "c"}, 3);
+    run_way(t, &(struct way){"avx2", .isa = "avx2"}, 3);
+    run_way(t, &(struct way){"avx512", .isa = "avx512"}, 3);
 }
 
 /* The environment switches it on, and forcing another algorithm is refused clearly. */
@@ -335,11 +347,9 @@ static void test_refusal(struct dml_test *t)
 int main(int argc, char **argv)
 {
     static const struct dml_test_case cases[] = {
-        {"shared memory", test_shared_memory},
-        {"messages", test_messages},
-        {"nodes", test_nodes},
-        {"kernel sets", test_kernel_sets},
-        {"refusal", test_refusal},
+        {"shared memory", test_shared_memory}, {"symmetric memory", test_symmetric},
+        {"messages", test_messages},           {"nodes", test_nodes},
+        {"kernel sets", test_kernel_sets},     {"refusal", test_refusal},
     };
     return dml_test_main(argc, argv, cases, DML_TEST_COUNT(cases));
 }

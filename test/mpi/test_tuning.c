@@ -163,6 +163,33 @@ static void test_one_forgets(struct dml_test *t)
     dml_ctx_destroy(l.ctx);
 }
 
+/* Memory of dml_alloc makes one more algorithm possible, which is then measured too. */
+static void test_symmetric(struct dml_test *t)
+{
+    struct listener l;
+    dml_choice choice;
+    void *memory = NULL;
+    listen_on(&l, t);
+    dml_comm *comm = open_comm(&l, t->mpi);
+    query(&l, DML_COLL_ALLREDUCE, 1 << 18, comm, &choice);
+    DML_CHECK(t, strstr(choice.why, "shared") == NULL, "too early: %s", choice.why);
+    dml_test_status(t, "dml_alloc", dml_alloc(comm, 1 << 20, &memory), DML_OK);
+    query(&l, DML_COLL_ALLREDUCE, 1 << 18, comm, &choice);
+    if (t->nranks > 1) {
+        DML_CHECK(t, strstr(choice.why, "shared") != NULL, "without shared: %s",
+                  choice.why);
+        DML_CHECK(t, heard(&l, "measured") == (t->rank == 0 ? 2 : 0),
+                  "measured %zu times", heard(&l, "measured"));
+    }
+    query(&l, DML_COLL_ALLREDUCE, 1 << 18, comm, &choice);
+    DML_CHECK(t, heard(&l, "measured") <= 2, "measured again");
+    dml_test_status(t, "dml_free", dml_free(comm, memory), DML_OK);
+    query(&l, DML_COLL_ALLREDUCE, 1 << 18, comm, &choice);
+    DML_CHECK(t, strstr(choice.why, "shared") == NULL, "too late: %s", choice.why);
+    dml_comm_destroy(comm);
+    dml_ctx_destroy(l.ctx);
+}
+
 /* ---- the table ---------------------------------------------------------------------
  */
 
@@ -354,6 +381,7 @@ int main(int argc, char **argv)
         {"budget", test_budget},
         {"taken over", test_taken_over},
         {"one rank forgets", test_one_forgets},
+        {"symmetric memory", test_symmetric},
         {"table", test_table},
         {"mistakes in a table", test_table_mistakes},
         {"noise as a table", test_table_noise},
