@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the tests over simulated hosts share: clusters of namespaces, jobs on them, cases.
+
+A case is a function of no arguments. It raises Wrong when what it looked at is not as it
+should be. The whole program is skipped, by name, where namespaces are not permitted.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+SKIP = 77  # Meson's exit status for a test that could not run
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOOL = os.path.join(HERE, "netns-cluster")
+HEADER_BYTES = 66  # of a TCP packet: Ethernet 14, IP 20, TCP with time stamps 32
+
+
+class Wrong(Exception):
+    pass
+
+
+def require(condition, text):
+    if not condition:
+        raise Wrong(text)
+
+
+def tool(*words, check=True):
+    """Runs netns-cluster to its end; what it printed."""
+    done = subprocess.run([TOOL, *map(str, words)], capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL)
+    if check and done.returncode != 0:
+        raise Wrong(f"netns-cluster {' '.join(map(str, words))}: {done.stderr.strip()}")
+    return done.stdout
+
+
+class Job:
+    """An mpirun over the hosts. It is in a process group of its own, and killed with all
+    its descendants when the test leaves the cluster: they live in the namespaces."""
+
+    def __init__(self, name, nranks, program, words, env, limit_s):
+        self.words = [TOOL, "mpirun", "-c", name, "-np", str(nranks)]
+        for key, value in env.items():
+            self.words += ["-x", f"{key}={value}"]
+        self.words += [program, *words]
+        self.begin_s = time.monotonic()
+        self.process = subprocess.Popen(
+            ["timeout", "-k", "5", str(limit_s), *self.words], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.output = ""
+
+    def wait(self):
+        """The exit status; 124 or 137 where the limit ended it."""
+        self.output += self.process.stdout.read()
+        return self.process.wait()
+
+    def works(self):
+        status = self.wait()
+        require(status == 0, f"exit status {status} of {' '.join(self.words)}\n"
+                             f"{self.output[-4000:]}")
+        return self.output
+
+    def wait_for(self, text, limit_s):
+        """Until a line with the text is there; that line."""
+        for line in iter(self.process.stdout.readline, ""):
+            self.output += line
+            if text in line:
+                return line
+            require(time.monotonic() - self.begin_s < limit_s, f"waited for \"{text}\"")
+        raise Wrong(f"ended before it said \"{text}\":\n{self.output[-4000:]}")
+
+
+class Cluster:
+    def __init__(self, name):
+        self.name = name
+
+    def job(self, nranks, program, *words, env=None, limit_s=50):
+        return Job(self.name, nranks, program, words, env or {}, limit_s)
+
+    def link(self, host, state):
+        tool("link", "-c", self.name, host, state)
+
+    def crash(self, host):
+        tool("crash", "-c", self.name, host)
+
+    def sent(self):
+        """{host: bytes sent so far, without the headers of Ethernet, IP and TCP}. A frame
+        of segmentation offload is counted once by the device, with one header."""
+        lines = tool("traffic", "-c", self.name).splitlines()
+        return {host: int(nbytes) - HEADER_BYTES * int(frames)
+                for host, nbytes, frames in map(str.split, lines)}
+
+    def pids(self, host, program):
+        """Process ids of the program on one host."""
+        path = f"/run/netns/{self.name}-{host}"
+        found = []
+        for pid in subprocess.run(["ip", "netns", "pids", os.path.basename(path)],
+                                  capture_output=True, text=True).stdout.split():
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{pid}/exe") == os.path.realpath(program):
+                    found.append(int(pid))
+        return sorted(found)
+
+
+@contextlib.contextmanager
+def cluster(hosts, slots=1, *options):
+    """A cluster of hosts while the block runs. The name is this process's own, so that
+    tests of other builds can run at the same time."""
+    name = f"t{os.getpid() % 10000000}"
+    tool("up", "-c", name, "-n", hosts, "-s", slots, *options)
+    try:
+        yield Cluster(name)
+    finally:
+        tool("down", "-c", name)
+
+
+def main(cases):
+    """Runs (name, case) in turn; the exit status."""
+    why = "" if shutil.which("ip") else "no ip (package iproute2)"
+    if not why:
+        probe = subprocess.run([TOOL, "probe", "-c", "probe"], capture_output=True,
+                               text=True)
+        lines = probe.stderr.strip().splitlines() or ["netns-cluster probe failed"]
+        why = "" if probe.returncode == 0 else lines[-1]
+    if why:
+        print(f"skipped: namespaces with shaped links: {why}")
+        return SKIP
+    failed = 0
+    for name, case in cases:
+        begin_s = time.monotonic()
+        try:
+            case()
+            print(f"ok: {name} ({time.monotonic() - begin_s:.1f} s)", flush=True)
+        except Wrong as wrong:
+            failed += 1
+            print(f"FAILED: {name}: {wrong}", flush=True)
+    print(f"{len(cases) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+def argument(number):
+    return os.path.realpath(sys.argv[number])
