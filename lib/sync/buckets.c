@@ -104,8 +104,8 @@ static dml_status agree_layouts(dml_reducer *r, double *impossible)
     return DML_OK;
 }
 
-/* One piece of memory for all packed buckets, symmetric, so that ranks of a node reduce it
- * where it lies. Collective: all have the same packed buckets. */
+/* One piece of memory for all packed buckets, symmetric, so that ranks of a node reduce
+ * it where it lies. Collective: all have the same packed buckets. */
 static dml_status make_memory(dml_reducer *r)
 {
     size_t bytes = 0;
