@@ -50,6 +50,32 @@ static void put(struct dml__node_task *t, char *to, size_t at, size_t n)
         memcpy(to, dml__in(call, at), n * t->item);
 }
 
+/* Part i of the window, for "staged". */
+static struct dml__range share_of(const struct dml__node_task *t, int i)
+{
+    size_t nranks = (size_t)t->node->size, count = t->range.count, index = (size_t)i;
+    return (struct dml__range){count * index / nranks,
+                               count * (index + 1) / nranks - count * index / nranks};
+}
+
+/* Its own part of the window a rank takes from its input, unless that must be scaled.
+ */
+static bool keeps_own_part(const struct dml__node_task *t)
+{
+    return t->staged && !t->call->red.own_scale;
+}
+
+static void contribute_parts(struct dml__node_task *t)
+{
+    char *slot = slot_of(t, t->node->rank);
+    for (int i = 0; i < t->node->size; i++) {
+        struct dml__range part = share_of(t, i);
+        if (i != t->node->rank || !keeps_own_part(t))
+            put(t, slot + part.offset * t->item, t->range.offset + part.offset,
+                part.count);
+    }
+}
+
 static void contribute(struct dml__node_task *t)
 {
     const struct dml__call *call = t->call;
@@ -59,6 +85,11 @@ static void contribute(struct dml__node_task *t)
     case DML_COLL_BARRIER:
         break;
     case DML_COLL_ALLREDUCE:
+        if (t->staged) {
+            contribute_parts(t);
+            break;
+        }
+        /* fall through */
     case DML_COLL_REDUCE:
         put(t, slot, t->range.offset, t->range.count);
         break;
@@ -85,12 +116,16 @@ static void contribute(struct dml__node_task *t)
     }
 }
 
-/* Reduces what all ranks have at "offset" bytes of their slots. */
-static void reduce_slots(struct dml__node_task *t, size_t offset, void *to, size_t n)
+/* Reduces what all ranks have at "offset" bytes of their slots; own: the same of this
+ * rank where it lies elsewhere, or NULL. */
+static void reduce_slots(struct dml__node_task *t, size_t offset, const char *own,
+                         void *to, size_t n)
 {
     const char *term[DML__NODE_RANKS_MAX];
     for (int i = 0; i < t->node->size; i++)
         term[i] = slot_of(t, i) + offset;
+    if (own != NULL)
+        term[t->node->rank] = own;
     t->received += n * t->item * (size_t)(t->node->size - 1);
     if (n > 0)
         dml__reduce_terms(t->call, term, to, n);
@@ -121,7 +156,7 @@ static void take_result(struct dml__node_task *t)
             break;
         /* fall through */
     case DML_COLL_ALLREDUCE:
-        reduce_slots(t, 0, dml__at(call, t->range.offset), t->range.count);
+        reduce_slots(t, 0, NULL, dml__at(call, t->range.offset), t->range.count);
         break;
     case DML_COLL_BCAST:
         if (rank != call->root)
@@ -129,7 +164,7 @@ static void take_result(struct dml__node_task *t)
                        t->range.count);
         break;
     case DML_COLL_REDUCE_SCATTER:
-        reduce_slots(t, mine, dml__at(call, t->range.offset), part.count);
+        reduce_slots(t, mine, NULL, dml__at(call, t->range.offset), part.count);
         break;
     case DML_COLL_GATHER:
         if (rank != call->root)
@@ -197,14 +232,6 @@ static dml_status read_flat(struct dml__node_task *t)
     return next_window(t);
 }
 
-/* Part i of the window, for "staged". */
-static struct dml__range share_of(const struct dml__node_task *t, int i)
-{
-    size_t nranks = (size_t)t->node->size, count = t->range.count, index = (size_t)i;
-    return (struct dml__range){count * index / nranks,
-                               count * (index + 1) / nranks - count * index / nranks};
-}
-
 static dml_status read_staged(struct dml__node_task *t)
 {
     if (!dml__node_all_reached(t->node, t->n, DML__REDUCED))
@@ -228,7 +255,9 @@ static dml_status reduce_staged(struct dml__node_task *t)
     struct dml__range part = share_of(t, t->node->rank);
     char *own = slot_of(t, t->node->rank) + part.offset * t->item;
     char *result = dml__at(t->call, t->range.offset + part.offset);
-    reduce_slots(t, part.offset * t->item, result, part.count);
+    const char *input = dml__in(t->call, t->range.offset + part.offset);
+    reduce_slots(t, part.offset * t->item, keeps_own_part(t) ? input : NULL, result,
+                 part.count);
     if (part.count > 0)
         memcpy(own, result, part.count * t->call->elem_bytes);
     dml__node_reach(t->node, t->n, DML__REDUCED);

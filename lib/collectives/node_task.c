@@ -28,16 +28,21 @@ dml_status dml__node_advance(void *state)
 /* Elements whose running sum stays in the first-level cache. */
 enum { PIECE = 1024 };
 
-/* A piece of dml__reduce_terms where elements are accumulators. */
+/* A piece of dml__reduce_terms where elements are accumulators. Only the last addition
+ * writes dst, which may be one of the terms. */
 static void reduce_as_is(const struct dml__call *call, const char *const *term,
                          size_t at, char *dst, size_t n)
 {
     const struct dml__reduction *red = &call->red;
-    int nranks = dml_comm_size(call->comm);
+    int last = dml_comm_size(call->comm) - 1;
     size_t offset = at * red->acc_bytes;
-    red->merge(dst, term[0] + offset, term[1] + offset, n, 0);
-    for (int i = 2; i < nranks; i++)
-        red->merge(dst, dst, term[i] + offset, n, 0);
+    double sum[PIECE];
+    const void *so_far = term[0] + offset;
+    for (int i = 1; i <= last; i++) {
+        void *to = i < last ? (void *)sum : dst;
+        red->merge(to, so_far, term[i] + offset, n, 0);
+        so_far = to;
+    }
     if (red->store != NULL)
         red->store(dst, dst, NULL, n, red->divisor);
 }

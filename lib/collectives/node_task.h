@@ -36,7 +36,7 @@ dml_status dml__staged_begin(struct dml__node_task *task);
 const char *dml__node_supports(const struct dml__call *call);
 
 /* dst = reduction of term[0 .. P-1] in this order, n elements of what the call reduces;
- * terms are accumulators where call->red.own_scale. dst may be term 0 or 1. */
+ * terms are accumulators where call->red.own_scale. dst may be one of them. */
 void dml__reduce_terms(const struct dml__call *call, const char *const *term, void *dst,
                        size_t n);
 

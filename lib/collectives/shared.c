@@ -74,7 +74,6 @@ static void reduce_mapped(struct dml__node_task *t, struct dml__range range,
     const struct dml__call *call = t->call;
     int nranks = t->node->size;
     const char *input[DML__NODE_RANKS_MAX], *term[DML__NODE_RANKS_MAX];
-    char scratch[PIECE_BYTES];
     size_t bytes = call->elem_bytes, piece = PIECE_BYTES / bytes;
     for (int i = 0; i < nranks; i++)
         input[i] = mapped(t, i, INPUT, range.offset);
@@ -82,12 +81,9 @@ static void reduce_mapped(struct dml__node_task *t, struct dml__range range,
         size_t n = range.count - at < piece ? range.count - at : piece;
         for (int i = 0; i < nranks; i++)
             term[i] = input[i] + at * bytes;
-        /* Results may be inputs, but a sum may only replace its first two terms. */
-        char *sum = nranks > 2 ? scratch : to[0] + at * bytes;
-        dml__reduce_terms(call, term, sum, n);
-        for (int i = 0; i < nto; i++)
-            if (sum != to[i] + at * bytes)
-                memcpy(to[i] + at * bytes, sum, n * bytes);
+        dml__reduce_terms(call, term, to[0] + at * bytes, n);
+        for (int i = 1; i < nto; i++)
+            memcpy(to[i] + at * bytes, to[0] + at * bytes, n * bytes);
     }
     t->received += range.count * bytes * (size_t)(nranks - 1);
     t->sent += range.count * bytes * (size_t)(nto > 1 ? nto - 1 : 0);
