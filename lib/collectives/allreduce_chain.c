@@ -64,7 +64,8 @@ static void add(struct chain *c, long s)
 static double cost_s(const struct dml__model *m, double bytes)
 {
     struct dml__link_cost link = dml__flat(m);
-    double piece = bytes < DML__SEGMENT_BYTES ? bytes : DML__SEGMENT_BYTES;
+    double segment = dml__segment_bytes(m->nnodes);
+    double piece = bytes < segment ? bytes : segment;
     double segments = piece > 0 ? bytes / piece : 1;
     int links = m->nnodes > 1 ? m->nnodes - 1 : m->nranks - 1; /* of the slowest kind */
     int inner = m->nranks - 1 - links;

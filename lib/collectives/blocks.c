@@ -35,10 +35,22 @@ struct dml__range dml__part(struct dml__range range, size_t offset, size_t count
     return (struct dml__range){range.offset + offset, left < count ? left : count};
 }
 
+static int nnodes_of(const struct dml__call *call)
+{
+    int nnodes = 0;
+    dml__comm_nodes(call->comm, &nnodes);
+    return nnodes;
+}
+
 size_t dml__segment_elems(const struct dml__call *call)
 {
     size_t bytes = call->elem_bytes;
     if (dml__reduces(call->coll) && call->red.acc_bytes > bytes)
         bytes = call->red.acc_bytes;
-    return DML__SEGMENT_BYTES / bytes;
+    return (size_t)dml__segment_bytes(nnodes_of(call)) / bytes;
+}
+
+int dml__window_segments(const struct dml__call *call)
+{
+    return nnodes_of(call) > 1 ? DML__NET_WINDOW_SEGMENTS : DML__WINDOW_SEGMENTS;
 }

@@ -130,10 +130,24 @@ size_t dml__block_max(const struct dml__call *call);
 /* Part of a range: at most "count" elements from "offset" on; empty past the end. */
 struct dml__range dml__part(struct dml__range range, size_t offset, size_t count);
 
-/* A pipeline segment: small enough for the partial sums of a window to stay in the
- * second-level cache, large enough for its cost not to be that of a message. */
-enum { DML__SEGMENT_BYTES = 128 * 1024, DML__WINDOW_SEGMENTS = 4 };
+/*
+ * A pipeline segment. Within a node: small enough for the partial sums of a window to
+ * stay in the second-level cache, large enough for its cost not to be that of a
+ * message. Across nodes: one message, and windows long enough for the link to stay busy
+ * while an answer is on its way (1 Gbit/s and 5 ms are 0.6 MB).
+ */
+enum {
+    DML__SEGMENT_BYTES = 128 * 1024,
+    DML__NET_SEGMENT_BYTES = DML__NET_MESSAGE_BYTES,
+    DML__WINDOW_SEGMENTS = 4,
+    DML__NET_WINDOW_SEGMENTS = 32
+};
+static inline int dml__segment_bytes(int nnodes)
+{
+    return nnodes > 1 ? DML__NET_SEGMENT_BYTES : DML__SEGMENT_BYTES;
+}
 size_t dml__segment_elems(const struct dml__call *call);
+int dml__window_segments(const struct dml__call *call);
 
 static inline char *dml__at(const struct dml__call *call, size_t elem)
 {

@@ -78,13 +78,13 @@ static void build(const struct dml__call *call, dml_request *request)
 static double cost_s(const struct dml__model *m, double bytes)
 {
     struct dml__link_cost link = dml__flat(m);
-    double segments = bytes / DML__SEGMENT_BYTES, steps = 0;
+    double segment = dml__segment_bytes(m->nnodes);
+    double segments = bytes / segment, steps = 0;
     for (int p = 1; p < m->nranks; p *= 2)
         steps++;
     if (segments <= 1)
         return steps * (link.alpha_s + bytes * (link.beta_s + m->gamma_s));
-    return steps * segments *
-           (link.alpha_s + DML__SEGMENT_BYTES * (link.beta_s + m->gamma_s));
+    return steps * segments * (link.alpha_s + segment * (link.beta_s + m->gamma_s));
 }
 
 const struct dml__alg dml__reduce_binomial = {

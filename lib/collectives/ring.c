@@ -16,7 +16,10 @@ bool dml__ring_init(struct dml__ring *ring, const struct dml__call *call,
                     dml_request *request, char *own)
 {
     int nranks = dml_comm_size(call->comm), rank = dml_comm_rank(call->comm);
-    size_t segment = dml__segment_elems(call);
+    size_t segment = dml__segment_elems(call), longest = dml__block_max(call);
+    size_t most = (size_t)dml__window_segments(call);
+    size_t nsegments = (longest + segment - 1) / segment;
+    nsegments = nsegments < most ? nsegments : most;
     *ring = (struct dml__ring){
         .call = call,
         .request = request,
@@ -25,12 +28,12 @@ bool dml__ring_init(struct dml__ring *ring, const struct dml__call *call,
         .left = dml__mod(rank - 1, nranks),
         .right = dml__mod(rank + 1, nranks),
         .segment = segment,
-        .window = segment * DML__WINDOW_SEGMENTS,
+        .window = segment * nsegments,
+        .nsegments = (int)nsegments,
         .own = own,
     };
-    size_t longest = dml__block_max(call);
-    ring->nwindows = (longest + ring->window - 1) / ring->window;
-    size_t nreaders = (size_t)nranks * DML__WINDOW_SEGMENTS;
+    ring->nwindows = ring->window > 0 ? (longest + ring->window - 1) / ring->window : 0;
+    size_t nreaders = (size_t)nranks * nsegments;
     ring->reader = dml__sched_scratch(request, nreaders * sizeof(int));
     if (ring->reader == NULL)
         return false;
@@ -40,11 +43,11 @@ bool dml__ring_init(struct dml__ring *ring, const struct dml__call *call,
         return true;
     size_t longest_segment = longest < segment ? longest : segment;
     size_t bytes = dml__mul(longest_segment, call->red.acc_bytes);
-    char *slots = dml__sched_scratch(request, 2 * DML__WINDOW_SEGMENTS * bytes);
+    char *slots = dml__sched_scratch(request, 2 * nsegments * bytes);
     for (int parity = 0; parity < 2; parity++)
-        for (int k = 0; k < DML__WINDOW_SEGMENTS; k++) {
+        for (int k = 0; k < ring->nsegments; k++) {
             ring->slot[parity][k] =
-                slots + (size_t)(parity * DML__WINDOW_SEGMENTS + k) * bytes;
+                slots + (size_t)(parity * ring->nsegments + k) * bytes;
             ring->slot_user[parity][k] = DML__NO_STEP;
         }
     return slots != NULL;
@@ -61,7 +64,7 @@ static struct dml__range segment_of(const struct dml__ring *ring, int block, siz
 
 static int *reader_of(struct dml__ring *ring, int block, int k)
 {
-    return &ring->reader[block * DML__WINDOW_SEGMENTS + k];
+    return &ring->reader[block * ring->nsegments + k];
 }
 
 /* Sends the first partial sum of a block: the own input, loaded where that is needed.
@@ -115,7 +118,7 @@ void dml__ring_reduce(struct dml__ring *ring, size_t w)
         int sent = dml__mod(ring->rank - step - 1, ring->nranks);
         int received = dml__mod(ring->rank - step - 2, ring->nranks);
         int before = (step - 1) & 1; /* parity of the slots filled in the step before */
-        for (int k = 0; k < DML__WINDOW_SEGMENTS; k++) {
+        for (int k = 0; k < ring->nsegments; k++) {
             struct dml__range out = segment_of(ring, sent, w, k);
             struct dml__range in = segment_of(ring, received, w, k);
             if (out.count > 0 && step == 0)
@@ -134,13 +137,13 @@ void dml__ring_reduce(struct dml__ring *ring, size_t w)
 void dml__ring_gather(struct dml__ring *ring, size_t w, const char *first)
 {
     const struct dml__call *call = ring->call;
-    int arrived[DML__WINDOW_SEGMENTS];
-    for (int k = 0; k < DML__WINDOW_SEGMENTS; k++)
+    int arrived[DML__NET_WINDOW_SEGMENTS];
+    for (int k = 0; k < ring->nsegments; k++)
         arrived[k] = dml__reduces(call->coll) ? ring->result[k] : DML__NO_STEP;
     for (int step = 0; step < ring->nranks - 1; step++) {
         int sent = dml__mod(ring->rank - step, ring->nranks);
         int received = dml__mod(ring->rank - step - 1, ring->nranks);
-        for (int k = 0; k < DML__WINDOW_SEGMENTS; k++) {
+        for (int k = 0; k < ring->nsegments; k++) {
             struct dml__range out = segment_of(ring, sent, w, k);
             struct dml__range in = segment_of(ring, received, w, k);
             const char *from = dml__at(call, out.offset);

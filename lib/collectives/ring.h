@@ -3,7 +3,7 @@
  * The two phases of a ring, written one window at a time, from which the ring
  * algorithms are put together.
  *
- * Blocks are long, caches are not: a window is WINDOW_SEGMENTS segments of every block,
+ * Blocks are long, caches are not: a window is a few segments of every block,
  * and goes through a whole phase before the next window starts it. The partial sums of
  * a window then stay in the second-level cache, and while one segment is reduced the
  * others travel.
@@ -19,13 +19,15 @@ struct dml__ring {
     int rank, nranks, left, right;
     size_t segment, window; /* elements of a block */
     size_t nwindows;
-    char *own; /* where this rank's block of the result goes */
-    char *slot[2][DML__WINDOW_SEGMENTS];    /* partial sums, by parity of the step */
-    int slot_user[2][DML__WINDOW_SEGMENTS]; /* last step that reads the slot */
-    int partial[2][DML__WINDOW_SEGMENTS];   /* step that completes its partial sum */
-    int result[DML__WINDOW_SEGMENTS]; /* step that completes a segment of own block */
-    int *
-        reader; /* [P][WINDOW_SEGMENTS] last step that reads this input, for in-place */
+    char *own;     /* where this rank's block of the result goes */
+    int nsegments; /* of a window */
+    /* [nsegments], by parity of the step: partial sums, last step that reads one, step
+     * that completes one. */
+    char *slot[2][DML__NET_WINDOW_SEGMENTS];
+    int slot_user[2][DML__NET_WINDOW_SEGMENTS];
+    int partial[2][DML__NET_WINDOW_SEGMENTS];
+    int result[DML__NET_WINDOW_SEGMENTS]; /* completes a segment of own block */
+    int *reader; /* [P][nsegments] last step that reads this input, for in-place */
 };
 
 /* False when out of memory. own: see above; slots are only made for reductions. */

@@ -22,7 +22,8 @@ struct dml__step {
     const void *a;      /* LOCAL, SEND */
     const void *b;      /* LOCAL, RECV that folds */
     size_t n;           /* bytes of a message, elements of local work */
-    size_t moved;       /* bytes of a message that went through a channel so far */
+    size_t moved;       /* bytes of a message given to a channel or to MPI so far */
+    int inflight;       /* pieces of it that MPI has and has not finished */
     double arg;
     int after[2];
     int next; /* in the same lane, or DML__NO_STEP */
@@ -57,6 +58,7 @@ struct dml_request {
     int ninflight;
     MPI_Request inflight[DML__MAX_INFLIGHT];
     int inflight_step[DML__MAX_INFLIGHT];
+    size_t inflight_at[DML__MAX_INFLIGHT]; /* where in the step's message a piece is */
 
     struct dml__scratch *scratch; /* kept when the request returns to the pool */
     int scratch_capacity, scratch_used;

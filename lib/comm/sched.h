@@ -29,6 +29,14 @@
 /* A message is cut into pieces of this size, so that MPI's int counts suffice. */
 #define DML__MESSAGE_MAX_BYTES ((size_t)1 << 30)
 
+/*
+ * A collective's message to another node is cut into pieces of this size, that MPI
+ * libraries send at once. A larger one they announce, and send when the receiver
+ * answers; with data in both directions the announcement and the answer each wait
+ * behind data, which over TCP costs up to half of the link (doc/collectives.md).
+ */
+#define DML__NET_MESSAGE_BYTES ((size_t)32 << 10)
+
 /* A fresh, empty schedule from the communicator's pool, or NULL. */
 dml_request *dml__sched_new(dml_comm *comm);
 

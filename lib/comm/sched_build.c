@@ -105,6 +105,7 @@ static int add(dml_request *r, const struct dml__step *step)
     steps[i].next = DML__NO_STEP;
     steps[i].done = false;
     steps[i].moved = 0;
+    steps[i].inflight = 0;
     if (r->tail[step->kind] == DML__NO_STEP)
         r->head[step->kind] = i;
     else

@@ -24,13 +24,13 @@ static void finish_step(dml_request *r, struct dml__step *s)
     r->ndone++;
 }
 
-static void count_message(dml_comm *comm, const struct dml__step *s)
+static void count_message(dml_comm *comm, const struct dml__step *s, size_t bytes)
 {
     if (s->kind == DML__SEND) {
-        comm->stats.bytes_sent += s->n;
+        comm->stats.bytes_sent += bytes;
         comm->stats.messages_sent++;
     } else {
-        comm->stats.bytes_received += s->n;
+        comm->stats.bytes_received += bytes;
     }
 }
 
@@ -55,28 +55,47 @@ static void fail(dml_request *r, int code)
     give_up(r, dml__mpi_fail(r->comm, "schedule", code));
 }
 
-/* Starts the message or MPI collective of step i; its request joins those in flight. */
-static void start_mpi(dml_request *r, int i)
+/* Bytes of the MPI message that carries the step's bytes from "at" on. The program's
+ * own messages stay whole: pieces of two with the same tag could mix. */
+static size_t piece_bytes(const dml_request *r, const struct dml__step *s, size_t at)
+{
+    const dml_comm *comm = r->comm;
+    bool across =
+        r->channel == comm->coll && comm->node_of[s->peer] != comm->node_of[comm->rank];
+    size_t most = across ? DML__NET_MESSAGE_BYTES : DML__MESSAGE_MAX_BYTES;
+    return s->n - at < most ? s->n - at : most;
+}
+
+/* Starts the MPI collective of step i, or the next piece of its message; the request
+ * joins those in flight. False when that failed. */
+static bool start_mpi(dml_request *r, int i)
 {
     struct dml__step *s = &r->steps[i];
     MPI_Request *mpi = &r->inflight[r->ninflight];
+    size_t at = s->moved, bytes = s->native ? 0 : piece_bytes(r, s, s->moved);
     int code = MPI_SUCCESS;
     if (s->native) {
         code = dml__native_start(&r->native, r->native_counts, mpi);
     } else if (s->kind == DML__SEND) {
-        code = MPI_Isend(s->a, (int)s->n, MPI_BYTE, s->peer, r->tag, r->channel, mpi);
-        count_message(r->comm, s);
+        code = MPI_Isend((const char *)s->a + at, (int)bytes, MPI_BYTE, s->peer, r->tag,
+                         r->channel, mpi);
+        count_message(r->comm, s, bytes);
     } else {
-        void *to = s->fn != NULL ? s->staging : s->dst;
-        code = MPI_Irecv(to, (int)s->n, MPI_BYTE, s->peer, r->tag, r->channel, mpi);
-        count_message(r->comm, s);
+        char *to = s->fn != NULL ? s->staging : s->dst;
+        code =
+            MPI_Irecv(to + at, (int)bytes, MPI_BYTE, s->peer, r->tag, r->channel, mpi);
+        count_message(r->comm, s, bytes);
     }
     if (code != MPI_SUCCESS) {
         fail(r, code);
-        return;
+        return false;
     }
+    s->moved += bytes;
+    s->inflight++;
+    r->inflight_at[r->ninflight] = at;
     r->inflight_step[r->ninflight++] = i;
     r->lane_inflight[s->kind]++;
+    return true;
 }
 
 /* Moves what a channel has or takes of the message; true when that was anything. */
@@ -135,12 +154,14 @@ static bool start_step(dml_request *r, enum dml__kind kind, int i, bool *moved)
         *moved = move(r->comm->shm, s) || *moved;
         if (s->moved < s->n)
             return false;
-        count_message(r->comm, s);
+        count_message(r->comm, s, s->n);
         finish_step(r, s);
-    } else if (r->lane_inflight[kind] < DML__LANE_INFLIGHT) {
-        start_mpi(r, i);
     } else {
-        return false;
+        do {
+            if (r->lane_inflight[kind] == DML__LANE_INFLIGHT || !start_mpi(r, i))
+                return false;
+            *moved = true;
+        } while (s->moved < s->n);
     }
     *moved = true;
     return true;
@@ -157,6 +178,23 @@ static bool advance_lane(dml_request *r, enum dml__kind kind)
         r->head[kind] = next;
     }
     return moved;
+}
+
+/* Takes note of a finished request; of the message's last piece the step is complete.
+ */
+static void finish_piece(dml_request *r, int k)
+{
+    struct dml__step *s = &r->steps[r->inflight_step[k]];
+    size_t at = r->inflight_at[k];
+    r->lane_inflight[s->kind]--;
+    s->inflight--;
+    if (s->kind == DML__RECV && s->fn != NULL) {
+        size_t first = at / s->item_bytes, n = piece_bytes(r, s, at) / s->item_bytes;
+        s->fn((char *)s->dst + at, (char *)s->staging + at,
+              (const char *)s->b + first * s->b_bytes, n, s->arg);
+    }
+    if (s->moved == s->n && s->inflight == 0)
+        finish_step(r, s);
 }
 
 /* Collects finished messages; true when there were any. */
@@ -176,18 +214,14 @@ static bool reap(dml_request *r)
     }
     if (n == 0 || n == MPI_UNDEFINED)
         return false;
-    for (int k = 0; k < n; k++) {
-        struct dml__step *s = &r->steps[r->inflight_step[which[k]]];
-        r->lane_inflight[s->kind]--;
-        if (s->kind == DML__RECV && s->fn != NULL)
-            s->fn(s->dst, s->staging, s->b, s->n / s->item_bytes, s->arg);
-        finish_step(r, s);
-    }
+    for (int k = 0; k < n; k++)
+        finish_piece(r, which[k]);
     int kept = 0; /* closes the gaps; MPI set finished requests to MPI_REQUEST_NULL */
     for (int k = 0; k < r->ninflight; k++) {
         if (r->inflight[k] == MPI_REQUEST_NULL)
             continue;
         r->inflight[kept] = r->inflight[k];
+        r->inflight_at[kept] = r->inflight_at[k];
         r->inflight_step[kept++] = r->inflight_step[k];
     }
     r->ninflight = kept;
