@@ -209,6 +209,9 @@ int dml__shim_result(enum dml__shim_fn fn, MPI_Comm comm, dml_status status)
     int code = status == DML_ENOMEM   ? MPI_ERR_NO_MEM
                : status == DML_EINVAL ? MPI_ERR_ARG
                                       : MPI_ERR_OTHER;
+    dml_error error;
+    dml_ctx_last_error(shim.ctx, &error);
+    fprintf(stderr, "dml-mpi: %s: %s\n", error.where, error.text);
     PMPI_Comm_call_errhandler(comm, code);
     return code;
 }
