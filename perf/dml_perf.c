@@ -4,6 +4,8 @@
  * sizes. perf_options.c is its command line, perf_measure.c its method, perf_report.c
  * its output; see README.md.
  */
+#include "perf_modes.h"
+#include "perf_peers.h"
 #include "perf_report.h"
 
 #include <errno.h>
@@ -29,7 +31,7 @@ static int complain_status(const struct perf_coll *c, const char *what,
 }
 
 /* All sizes; the exit status. */
-static int sweep(struct perf_coll *c, struct perf_report *report)
+static int sizes(struct perf_coll *c, struct perf_report *report)
 {
     const struct perf_options *o = c->o;
     size_t wrong = 0, last = SIZE_MAX;
@@ -39,18 +41,13 @@ static int sweep(struct perf_coll *c, struct perf_report *report)
             continue; /* a barrier, or two sizes below one element a rank */
         last = c->bytes;
         struct perf_result result;
-        dml_choice choice;
-        dml_status status = dml_algorithm_query(o->coll, c->bytes / c->element,
-                                                o->dtype, o->op, c->comm, &choice);
-        if (status != DML_OK)
-            return complain_status(c, "no algorithm", status);
-        status = perf_measure(c, &result);
+        dml_status status = perf_measure(c, &result);
         if (status == DML_ENOMEM)
             return complain(c->rank, "not enough memory for this size; lower --max");
         if (status != DML_OK)
             return complain_status(c, "the collective failed", status);
         if (c->rank == 0)
-            perf_report_row(report, c, &result, choice.algorithm);
+            perf_report_row(report, c, &result, result.algorithm);
         wrong += result.wrong;
         if (bytes > o->max_bytes / o->factor)
             break;
@@ -73,7 +70,7 @@ static int run(struct perf_coll *c)
     if (failed)
         return complain(c->rank, text);
     perf_report_head(c);
-    int exit_status = sweep(c, &report);
+    int exit_status = sizes(c, &report);
     failed = c->rank == 0 && !perf_report_close(&report, c->o, exit_status == 0);
     if (failed)
         fprintf(stderr, "dml-perf: --json %s: %s\n", c->o->json, strerror(errno));
@@ -81,10 +78,53 @@ static int run(struct perf_coll *c)
     return failed ? 2 : exit_status;
 }
 
+/* Opens what is measured beside the communicator itself; an exit status. */
+static int open_others(struct perf_coll *c, struct perf_peers *peers, dml_ctx **ordered)
+{
+    const char *wrong = perf_peers_open(peers, c->o, c->mpi);
+    if (wrong != NULL)
+        return complain(c->rank, wrong);
+    if (perf_coll_reduces(c->o->coll))
+        c->half_op = perf_half_op(c->o->dtype, c->o->op);
+    c->peer = peers->list;
+    c->npeers = perf_coll_mpi_can(c) ? peers->n : 0;
+    if (!c->o->reproducible)
+        return 0;
+    dml_ctx_opts opts;
+    dml_ctx_opts_init(&opts);
+    opts.reproducible = true;
+    dml_status status = dml_ctx_create(&opts, ordered);
+    if (status == DML_OK)
+        status = dml_comm_from_mpi(*ordered, c->mpi, &c->ordered);
+    return status == DML_OK ? 0 : complain(c->rank, "no context in reproducible mode");
+}
+
+static int measure(struct perf_coll *c)
+{
+    struct perf_peers peers = {.n = 0};
+    dml_ctx *ordered = NULL;
+    int exit_status;
+    if (c->o->tensors) {
+        exit_status = perf_tensors(c);
+    } else if (c->o->sweep) {
+        exit_status = perf_sweep(c);
+    } else {
+        exit_status = open_others(c, &peers, &ordered);
+        if (exit_status == 0)
+            exit_status = run(c);
+    }
+    perf_peers_close(&peers);
+    if (c->half_op != MPI_OP_NULL)
+        MPI_Op_free(&c->half_op);
+    dml_comm_destroy(c->ordered);
+    dml_ctx_destroy(ordered);
+    return exit_status;
+}
+
 int main(int argc, char **argv)
 {
     struct perf_options o;
-    struct perf_coll c = {.o = &o, .mpi = MPI_COMM_WORLD};
+    struct perf_coll c = {.o = &o, .mpi = MPI_COMM_WORLD, .half_op = MPI_OP_NULL};
     dml_ctx *ctx = NULL;
     char error[512];
     int provided, exit_status = 1;
@@ -113,7 +153,7 @@ int main(int argc, char **argv)
         exit_status = complain(c.rank, last.text);
         goto out;
     }
-    exit_status = run(&c);
+    exit_status = measure(&c);
 out:
     dml_comm_destroy(c.comm);
     dml_ctx_destroy(ctx);

@@ -54,63 +54,66 @@ double perf_coll_bus_factor(dml_coll coll, int nranks)
 /* ---- libdml ------------------------------------------------------------------------
  */
 
-static dml_status start(const struct perf_coll *c, const void *send, void *recv,
-                        dml_request **request)
+static dml_status start(const struct perf_coll *c, dml_comm *comm, const void *send,
+                        void *recv, dml_request **request)
 {
     size_t n = c->count;
     dml_dtype type = c->o->dtype;
     dml_op op = c->o->op;
     switch (c->o->coll) {
     case DML_COLL_ALLREDUCE:
-        return dml_iallreduce(send, recv, n, type, op, c->comm, request);
+        return dml_iallreduce(send, recv, n, type, op, comm, request);
     case DML_COLL_REDUCE_SCATTER:
-        return dml_ireduce_scatter(send, recv, n, type, op, c->comm, request);
+        return dml_ireduce_scatter(send, recv, n, type, op, comm, request);
     case DML_COLL_ALLGATHER:
-        return dml_iallgather(send, recv, n, type, c->comm, request);
+        return dml_iallgather(send, recv, n, type, comm, request);
     case DML_COLL_BCAST:
-        return dml_ibcast(recv, n, type, 0, c->comm, request);
+        return dml_ibcast(recv, n, type, 0, comm, request);
     case DML_COLL_REDUCE:
-        return dml_ireduce(send, recv, n, type, op, 0, c->comm, request);
+        return dml_ireduce(send, recv, n, type, op, 0, comm, request);
     case DML_COLL_GATHER:
-        return dml_igather(send, recv, n, type, 0, c->comm, request);
+        return dml_igather(send, recv, n, type, 0, comm, request);
     case DML_COLL_SCATTER:
-        return dml_iscatter(send, recv, n, type, 0, c->comm, request);
+        return dml_iscatter(send, recv, n, type, 0, comm, request);
     case DML_COLL_ALLTOALL:
-        return dml_ialltoall(send, recv, n, type, c->comm, request);
+        return dml_ialltoall(send, recv, n, type, comm, request);
     default:
-        return dml_ibarrier(c->comm, request);
+        return dml_ibarrier(comm, request);
     }
 }
 
-dml_status perf_coll_dml(const struct perf_coll *c, const void *send, void *recv)
+dml_status perf_coll_dml(const struct perf_coll *c, dml_comm *comm, const void *send,
+                         void *recv)
 {
     size_t n = c->count;
     dml_dtype type = c->o->dtype;
     dml_op op = c->o->op;
+    if (c->o->in_place)
+        send = DML_IN_PLACE;
     if (c->o->async) {
         dml_request *request = NULL;
-        dml_status status = start(c, send, recv, &request);
+        dml_status status = start(c, comm, send, recv, &request);
         return status != DML_OK ? status : dml_wait(&request);
     }
     switch (c->o->coll) {
     case DML_COLL_ALLREDUCE:
-        return dml_allreduce(send, recv, n, type, op, c->comm);
+        return dml_allreduce(send, recv, n, type, op, comm);
     case DML_COLL_REDUCE_SCATTER:
-        return dml_reduce_scatter(send, recv, n, type, op, c->comm);
+        return dml_reduce_scatter(send, recv, n, type, op, comm);
     case DML_COLL_ALLGATHER:
-        return dml_allgather(send, recv, n, type, c->comm);
+        return dml_allgather(send, recv, n, type, comm);
     case DML_COLL_BCAST:
-        return dml_bcast(recv, n, type, 0, c->comm);
+        return dml_bcast(recv, n, type, 0, comm);
     case DML_COLL_REDUCE:
-        return dml_reduce(send, recv, n, type, op, 0, c->comm);
+        return dml_reduce(send, recv, n, type, op, 0, comm);
     case DML_COLL_GATHER:
-        return dml_gather(send, recv, n, type, 0, c->comm);
+        return dml_gather(send, recv, n, type, 0, comm);
     case DML_COLL_SCATTER:
-        return dml_scatter(send, recv, n, type, 0, c->comm);
+        return dml_scatter(send, recv, n, type, 0, comm);
     case DML_COLL_ALLTOALL:
-        return dml_alltoall(send, recv, n, type, c->comm);
+        return dml_alltoall(send, recv, n, type, comm);
     default:
-        return dml_barrier(c->comm);
+        return dml_barrier(comm);
     }
 }
 
@@ -154,90 +157,100 @@ static MPI_Op mpi_op(dml_op op)
     }
 }
 
+static bool half_op_needed(const struct perf_coll *c)
+{
+    return c->o->dtype == DML_F16 || c->o->dtype == DML_BF16;
+}
+
 bool perf_coll_mpi_can(const struct perf_coll *c)
 {
     if (c->count > INT_MAX)
         return false;
     return !perf_coll_reduces(c->o->coll) ||
-           (c->o->dtype != DML_F16 && c->o->dtype != DML_BF16 && c->o->op != DML_AVG);
+           (c->o->op != DML_AVG && (half_op_needed(c) == (c->half_op != MPI_OP_NULL)));
 }
 
-static void mpi_blocking(const struct perf_coll *c, const void *send, void *recv)
+static void mpi_blocking(const struct perf_coll *c, MPI_Comm mpi, const void *send,
+                         void *recv)
 {
     int n = (int)c->count;
     MPI_Datatype type = mpi_type(c->o->dtype);
-    MPI_Op op = mpi_op(c->o->op);
+    MPI_Op op = c->half_op != MPI_OP_NULL ? c->half_op : mpi_op(c->o->op);
     switch (c->o->coll) {
     case DML_COLL_ALLREDUCE:
-        MPI_Allreduce(send, recv, n, type, op, c->mpi);
+        MPI_Allreduce(send, recv, n, type, op, mpi);
         break;
     case DML_COLL_REDUCE_SCATTER:
-        MPI_Reduce_scatter_block(send, recv, n, type, op, c->mpi);
+        MPI_Reduce_scatter_block(send, recv, n, type, op, mpi);
         break;
     case DML_COLL_ALLGATHER:
-        MPI_Allgather(send, n, type, recv, n, type, c->mpi);
+        MPI_Allgather(send, n, type, recv, n, type, mpi);
         break;
     case DML_COLL_BCAST:
-        MPI_Bcast(recv, n, type, 0, c->mpi);
+        MPI_Bcast(recv, n, type, 0, mpi);
         break;
     case DML_COLL_REDUCE:
-        MPI_Reduce(send, recv, n, type, op, 0, c->mpi);
+        MPI_Reduce(send, recv, n, type, op, 0, mpi);
         break;
     case DML_COLL_GATHER:
-        MPI_Gather(send, n, type, recv, n, type, 0, c->mpi);
+        MPI_Gather(send, n, type, recv, n, type, 0, mpi);
         break;
     case DML_COLL_SCATTER:
-        MPI_Scatter(send, n, type, recv, n, type, 0, c->mpi);
+        MPI_Scatter(send, n, type, recv, n, type, 0, mpi);
         break;
     case DML_COLL_ALLTOALL:
-        MPI_Alltoall(send, n, type, recv, n, type, c->mpi);
+        MPI_Alltoall(send, n, type, recv, n, type, mpi);
         break;
     default:
-        MPI_Barrier(c->mpi);
+        MPI_Barrier(mpi);
     }
 }
 
-static void mpi_async(const struct perf_coll *c, const void *send, void *recv)
+static void mpi_async(const struct perf_coll *c, MPI_Comm mpi, const void *send,
+                      void *recv)
 {
     int n = (int)c->count;
     MPI_Datatype type = mpi_type(c->o->dtype);
-    MPI_Op op = mpi_op(c->o->op);
+    MPI_Op op = c->half_op != MPI_OP_NULL ? c->half_op : mpi_op(c->o->op);
     MPI_Request request;
     switch (c->o->coll) {
     case DML_COLL_ALLREDUCE:
-        MPI_Iallreduce(send, recv, n, type, op, c->mpi, &request);
+        MPI_Iallreduce(send, recv, n, type, op, mpi, &request);
         break;
     case DML_COLL_REDUCE_SCATTER:
-        MPI_Ireduce_scatter_block(send, recv, n, type, op, c->mpi, &request);
+        MPI_Ireduce_scatter_block(send, recv, n, type, op, mpi, &request);
         break;
     case DML_COLL_ALLGATHER:
-        MPI_Iallgather(send, n, type, recv, n, type, c->mpi, &request);
+        MPI_Iallgather(send, n, type, recv, n, type, mpi, &request);
         break;
     case DML_COLL_BCAST:
-        MPI_Ibcast(recv, n, type, 0, c->mpi, &request);
+        MPI_Ibcast(recv, n, type, 0, mpi, &request);
         break;
     case DML_COLL_REDUCE:
-        MPI_Ireduce(send, recv, n, type, op, 0, c->mpi, &request);
+        MPI_Ireduce(send, recv, n, type, op, 0, mpi, &request);
         break;
     case DML_COLL_GATHER:
-        MPI_Igather(send, n, type, recv, n, type, 0, c->mpi, &request);
+        MPI_Igather(send, n, type, recv, n, type, 0, mpi, &request);
         break;
     case DML_COLL_SCATTER:
-        MPI_Iscatter(send, n, type, recv, n, type, 0, c->mpi, &request);
+        MPI_Iscatter(send, n, type, recv, n, type, 0, mpi, &request);
         break;
     case DML_COLL_ALLTOALL:
-        MPI_Ialltoall(send, n, type, recv, n, type, c->mpi, &request);
+        MPI_Ialltoall(send, n, type, recv, n, type, mpi, &request);
         break;
     default:
-        MPI_Ibarrier(c->mpi, &request);
+        MPI_Ibarrier(mpi, &request);
     }
     MPI_Wait(&request, MPI_STATUS_IGNORE);
 }
 
-void perf_coll_mpi(const struct perf_coll *c, const void *send, void *recv)
+void perf_coll_mpi(const struct perf_coll *c, MPI_Comm mpi, const void *send,
+                   void *recv)
 {
+    if (c->o->in_place)
+        send = MPI_IN_PLACE;
     if (c->o->async)
-        mpi_async(c, send, recv);
+        mpi_async(c, mpi, send, recv);
     else
-        mpi_blocking(c, send, recv);
+        mpi_blocking(c, mpi, send, recv);
 }

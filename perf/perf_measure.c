@@ -2,9 +2,12 @@
 /*
  * How a size is timed. A block is a number of calls one after the other, each on
  * buffers of its own that were written just before the block; its time is that of the
- * slowest rank, from a common barrier on. Blocks of libdml, of the peer and of plain
- * copies alternate, and who goes first alternates too, so that a change of the
- * machine's speed meets all of them. The result is the median over the blocks.
+ * slowest rank, from a common barrier on. Blocks of all contestants (libdml, the peers
+ * and plain copies) alternate, and who goes first alternates too, so that a change of
+ * the machine's speed meets all of them. The result is the median over the blocks.
+ *
+ * With a budget there are as many calls and blocks as fit it, but three blocks at
+ * least.
  */
 #include "perf_measure.h"
 
@@ -12,19 +15,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Who makes the calls of a block. */
-enum who { LIBDML, PEER, MEMCPY, NWHO };
+enum who { LIBDML, ORDERED, MEMCPY, PEER }; /* peers are numbered from PEER on */
+
+enum { CONTESTANTS = PEER + PERF_PEERS, FEWEST_BLOCKS = 3 };
+
+/* Sets of send and receive buffers, one for each call of a block. */
+struct sets {
+    unsigned char *send, *recv;
+    dml_comm *symmetric; /* whose dml_alloc they are from, or NULL */
+};
 
 struct run {
     const struct perf_coll *c;
-    size_t per_block; /* calls of a block, and sets of buffers */
-    unsigned char *send, *recv;
-    size_t send_stride, recv_stride; /* bytes from one set to the next */
-    unsigned char *from, *to;        /* for MEMCPY, as many sets */
-    size_t copy_stride;
+    size_t blocks, per_block;
+    size_t send_stride, recv_stride, copy_stride; /* bytes from one set to the next */
+    struct sets plain, dml, ordered;              /* the last two are plain, or apart */
+    unsigned char *from, *to;                     /* for MEMCPY, as many sets */
     size_t iteration; /* changes the values from block to block */
     dml_status status;
     size_t wrong;
+    double times[CONTESTANTS][PERF_BLOCKS];
 };
 
 /* Fewer calls for larger sizes: about the same time for each. */
@@ -44,74 +54,124 @@ static size_t stride_of(size_t bytes)
     return (bytes + 63) / 64 * 64 + 64 * 3;
 }
 
-static bool run_open(struct run *r, const struct perf_coll *c)
+static bool plain_sets(const struct run *r, struct sets *s)
 {
-    *r = (struct run){.c = c, .per_block = calls_per_block(c)};
+    s->send = aligned_alloc(64, r->send_stride * r->per_block);
+    s->recv = aligned_alloc(64, r->recv_stride * r->per_block);
+    return s->send != NULL && s->recv != NULL;
+}
+
+static bool symmetric_sets(const struct run *r, struct sets *s, dml_comm *comm)
+{
+    /* Ranks may need different sizes; the largest is asked for everywhere. */
+    unsigned long long bytes[2] = {r->send_stride * r->per_block,
+                                   r->recv_stride * r->per_block};
+    MPI_Allreduce(MPI_IN_PLACE, bytes, 2, MPI_UNSIGNED_LONG_LONG, MPI_MAX, r->c->mpi);
+    void *send = NULL, *recv = NULL;
+    s->symmetric = comm;
+    if (dml_alloc(comm, (size_t)bytes[0], &send) == DML_OK)
+        s->send = send;
+    if (s->send != NULL && dml_alloc(comm, (size_t)bytes[1], &recv) == DML_OK)
+        s->recv = recv;
+    return s->recv != NULL;
+}
+
+static void free_sets(struct sets *s)
+{
+    if (s->symmetric != NULL) {
+        dml_free(s->symmetric, s->recv);
+        dml_free(s->symmetric, s->send);
+    } else {
+        free(s->recv);
+        free(s->send);
+    }
+    *s = (struct sets){NULL, NULL, NULL};
+}
+
+static void run_close(struct run *r)
+{
+    if (r->dml.symmetric != NULL)
+        free_sets(&r->dml);
+    if (r->ordered.symmetric != NULL)
+        free_sets(&r->ordered);
+    free_sets(&r->plain);
+    free(r->from);
+    free(r->to);
+}
+
+static bool run_open(struct run *r, const struct perf_coll *c, size_t per_block)
+{
+    *r = (struct run){.c = c, .blocks = PERF_BLOCKS, .per_block = per_block};
     r->send_stride = stride_of(c->send_len * c->element);
     r->recv_stride = stride_of(c->recv_len * c->element);
-    r->send = aligned_alloc(64, r->send_stride * r->per_block);
-    r->recv = aligned_alloc(64, r->recv_stride * r->per_block);
     r->copy_stride = stride_of(c->bytes);
     r->from = aligned_alloc(64, r->copy_stride * r->per_block);
     r->to = aligned_alloc(64, r->copy_stride * r->per_block);
-    int have = r->send != NULL && r->recv != NULL && r->from != NULL && r->to != NULL;
+    int have = plain_sets(r, &r->plain) && r->from != NULL && r->to != NULL;
+    r->dml = r->ordered = r->plain;
+    if (c->o->symmetric) {
+        r->dml = r->ordered = (struct sets){NULL, NULL, NULL};
+        have = symmetric_sets(r, &r->dml, c->comm) && have;
+        if (c->ordered != NULL)
+            have = symmetric_sets(r, &r->ordered, c->ordered) && have;
+    }
     int all;
     MPI_Allreduce(&have, &all, 1, MPI_INT, MPI_MIN, c->mpi);
     return all != 0;
 }
 
-static void run_close(struct run *r)
+static const struct sets *sets_of(const struct run *r, int who)
 {
-    free(r->send);
-    free(r->recv);
-    free(r->from);
-    free(r->to);
+    return who == LIBDML ? &r->dml : who == ORDERED ? &r->ordered : &r->plain;
 }
 
-static void calls(struct run *r, enum who who)
+static bool takes_part(const struct run *r, int who)
 {
+    if (who == ORDERED)
+        return r->c->ordered != NULL;
+    return who < PEER || (size_t)(who - PEER) < r->c->npeers;
+}
+
+static void calls(struct run *r, int who)
+{
+    const struct sets *s = sets_of(r, who);
     for (size_t k = 0; k < r->per_block; k++) {
-        const unsigned char *send = r->send + k * r->send_stride;
-        unsigned char *recv = r->recv + k * r->recv_stride;
+        const unsigned char *send = s->send + k * r->send_stride;
+        unsigned char *recv = s->recv + k * r->recv_stride;
         dml_status status = DML_OK;
-        if (who == LIBDML)
-            status = perf_coll_dml(r->c, send, recv);
-        else if (who == PEER)
-            perf_coll_mpi(r->c, send, recv);
-        else
+        if (who == LIBDML || who == ORDERED)
+            status = perf_coll_dml(r->c, who == LIBDML ? r->c->comm : r->c->ordered,
+                                   send, recv);
+        else if (who == MEMCPY)
             memcpy(r->to + k * r->copy_stride, r->from + k * r->copy_stride,
                    r->c->bytes);
+        else
+            perf_coll_mpi(r->c, r->c->peer[who - PEER].mpi, send, recv);
         if (status != DML_OK && r->status == DML_OK)
             r->status = status;
     }
 }
 
-static void check(struct run *r)
-{
-    for (size_t k = 0; k < r->per_block; k++)
-        r->wrong +=
-            perf_coll_wrong(r->c, r->recv + k * r->recv_stride, r->iteration + k);
-}
-
 /* Seconds per call of one block, on the slowest rank. */
-static double block(struct run *r, enum who who)
+static double block(struct run *r, int who)
 {
     const struct perf_coll *c = r->c;
+    const struct sets *s = sets_of(r, who);
     r->iteration += r->per_block;
     if (who == MEMCPY) {
         memset(r->from, (int)r->iteration, r->copy_stride * r->per_block);
         memset(r->to, 0, r->copy_stride * r->per_block);
     }
     for (size_t k = 0; k < r->per_block && who != MEMCPY; k++)
-        perf_coll_fill(c, r->send + k * r->send_stride, r->recv + k * r->recv_stride,
+        perf_coll_fill(c, s->send + k * r->send_stride, s->recv + k * r->recv_stride,
                        r->iteration + k);
     MPI_Barrier(c->mpi);
     double start = MPI_Wtime();
     calls(r, who);
     double own = (MPI_Wtime() - start) / (double)r->per_block, slowest;
     MPI_Allreduce(&own, &slowest, 1, MPI_DOUBLE, MPI_MAX, c->mpi);
-    if (who == LIBDML)
-        check(r);
+    for (size_t k = 0; k < r->per_block && (who == LIBDML || who == ORDERED); k++)
+        r->wrong += perf_coll_wrong(c, s->recv + k * r->recv_stride, r->iteration + k);
     return slowest;
 }
 
@@ -121,10 +181,17 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median(double *x, size_t n)
+static struct perf_time summary(struct run *r, int who)
 {
+    double *x = r->times[who];
+    size_t n = r->blocks;
+    if (!takes_part(r, who))
+        return (struct perf_time){0, 0, 0};
     qsort(x, n, sizeof *x, compare_doubles);
-    return n % 2 != 0 ? x[n / 2] : 0.5 * (x[n / 2 - 1] + x[n / 2]);
+    return (struct perf_time){.median_s = n % 2 != 0 ? x[n / 2]
+                                                     : 0.5 * (x[n / 2 - 1] + x[n / 2]),
+                              .min_s = x[0],
+                              .max_s = x[n - 1]};
 }
 
 static dml_status agree(struct run *r, struct perf_result *result)
@@ -137,30 +204,81 @@ static dml_status agree(struct run *r, struct perf_result *result)
     return (dml_status)worst;
 }
 
+static void summarise(struct run *r, struct perf_result *result)
+{
+    result->dml = summary(r, LIBDML);
+    result->ordered = summary(r, ORDERED);
+    result->memcpy = summary(r, MEMCPY);
+    result->peer = summary(r, PEER);
+    result->best_peer = result->peer;
+    result->best_name = r->c->npeers > 0 ? r->c->peer[0].name : NULL;
+    for (size_t i = 1; i < r->c->npeers; i++) {
+        struct perf_time t = summary(r, PEER + (int)i);
+        if (t.median_s >= result->best_peer.median_s)
+            continue;
+        result->best_peer = t;
+        result->best_name = r->c->peer[i].name;
+    }
+    result->blocks = r->blocks;
+    result->per_block = r->per_block;
+}
+
+static double largest(const struct perf_coll *c, double x)
+{
+    double most;
+    MPI_Allreduce(&x, &most, 1, MPI_DOUBLE, MPI_MAX, c->mpi);
+    return most;
+}
+
+/* One call of each contestant as warm-up; seconds that took, and fills in between. */
+static double warm_up(struct run *r)
+{
+    double begin = MPI_Wtime();
+    for (int who = LIBDML; who < CONTESTANTS; who++)
+        if (takes_part(r, who))
+            block(r, who);
+    return largest(r->c, MPI_Wtime() - begin);
+}
+
 dml_status perf_measure(const struct perf_coll *c, struct perf_result *result)
 {
     struct run r;
-    double times[NWHO][PERF_BLOCKS];
-    bool peer = c->o->peer && perf_coll_mpi_can(c);
     dml_status status = DML_ENOMEM;
-    *result = (struct perf_result){0};
-    if (!run_open(&r, c))
+    size_t per_block = calls_per_block(c), blocks = PERF_BLOCKS;
+    *result = (struct perf_result){.wrong = 0};
+    if (c->o->budget_s > 0) {
+        /* What a round of single calls takes tells how many fit. */
+        if (!run_open(&r, c, 1))
+            goto out;
+        warm_up(&r);
+        double round_s = warm_up(&r), calls = c->o->budget_s / PERF_BLOCKS / round_s;
+        run_close(&r);
+        per_block = calls < 1                   ? 1
+                    : calls < (double)per_block ? (size_t)calls
+                                                : per_block;
+        double fit = c->o->budget_s / (round_s * (double)per_block);
+        blocks = fit < FEWEST_BLOCKS ? FEWEST_BLOCKS
+                 : fit < PERF_BLOCKS ? (size_t)fit
+                                     : PERF_BLOCKS;
+    }
+    if (!run_open(&r, c, per_block))
         goto out;
-    for (int who = LIBDML; who < NWHO; who++) /* warm-up */
-        if (who != PEER || peer)
-            block(&r, (enum who)who);
-    for (size_t b = 0; b < PERF_BLOCKS; b++)
-        for (int i = 0; i < NWHO; i++) {
-            enum who who = (enum who)(b % 2 == 0 ? i : NWHO - 1 - i);
-            if (who != PEER || peer)
-                times[who][b] = block(&r, who);
+    r.blocks = blocks;
+    dml_choice choice; /* asked for while the buffers are there */
+    status = dml_algorithm_query(c->o->coll, c->bytes / c->element, c->o->dtype,
+                                 c->o->op, c->comm, &choice);
+    if (status != DML_OK)
+        goto out;
+    result->algorithm = choice.algorithm;
+    warm_up(&r);
+    for (size_t b = 0; b < blocks; b++)
+        for (int i = 0; i < CONTESTANTS; i++) {
+            int who = b % 2 == 0 ? i : CONTESTANTS - 1 - i;
+            if (takes_part(&r, who))
+                r.times[who][b] = block(&r, who);
         }
     status = agree(&r, result);
-    result->time_s = median(times[LIBDML], PERF_BLOCKS);
-    result->peer_time_s = peer ? median(times[PEER], PERF_BLOCKS) : 0;
-    result->memcpy_s = median(times[MEMCPY], PERF_BLOCKS);
-    result->iterations = PERF_BLOCKS * r.per_block;
-    result->buffers = r.per_block;
+    summarise(&r, result);
 out:
     run_close(&r);
     return status;

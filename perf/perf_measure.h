@@ -1,19 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Timing of one size: libdml, the peer and the limit, block by block. */
+/* Timing of one size: libdml, the peers and the limit, block by block. */
 #ifndef DML_PERF_MEASURE_H
 #define DML_PERF_MEASURE_H
 
 #include "perf_coll.h"
 
-#define PERF_BLOCKS 15
+enum { PERF_BLOCKS = 15, PERF_PEERS = 12 };
+
+/* Seconds per call, of the slowest rank, over the blocks; all 0 when not measured. */
+struct perf_time {
+    double median_s, min_s, max_s;
+};
 
 struct perf_result {
-    double time_s;      /* per call: median over blocks of the slowest rank */
-    double peer_time_s; /* 0 without a peer */
-    double memcpy_s;    /* all ranks copy c->bytes at once */
-    size_t wrong;       /* elements, over all ranks and checked calls */
-    size_t iterations;  /* timed calls of each */
-    size_t buffers;     /* sets that the calls rotate through */
+    struct perf_time dml;
+    struct perf_time ordered;   /* libdml in reproducible mode */
+    struct perf_time peer;      /* MPI as it is */
+    struct perf_time best_peer; /* its fastest algorithm, forced */
+    const char *best_name;      /* of that one */
+    struct perf_time memcpy;    /* all ranks copy c->bytes at once */
+    const char *algorithm;      /* of libdml: forced, or chosen for these buffers */
+    size_t wrong;               /* elements, over all ranks and checked calls */
+    size_t blocks, per_block;   /* timed of each; calls of one */
 };
 
 /* Same result on all ranks. On failure all ranks return the first failing status. */

@@ -14,6 +14,7 @@
 
 static const char *const help_text =
     "usage: mpirun -n RANKS dml-perf COLLECTIVE [OPTION]...\n"
+    "       mpirun -n RANKS dml-perf --tensors [OPTION]...\n"
     "\n"
     "Time a collective of libdml beside the MPI library's own, block by block in one\n"
     "run, and check the results.\n"
@@ -26,9 +27,19 @@ static const char *const help_text =
     "--dtype T        f32 f64 f16 bf16 i8 u8 i32 i64 u64 (default f32)\n"
     "--op O           sum prod min max avg (default sum)\n"
     "--algorithm A    one of libdml's, such as ring; or auto (default)\n"
-    "--buffers KIND   plain (default); symmetric is refused until libdml has it\n"
+    "--buffers KIND   plain (default), or symmetric: libdml's are from dml_alloc\n"
+    "--in-place       allreduce alone: the input lies in the receive buffer\n"
+    "--reproducible   measure libdml in reproducible mode as well\n"
     "--async          time the non-blocking variants, start to end\n"
-    "--peer PEER      mpi (default) or none\n"
+    "--peer PEER      mpi (default); best: also each of Open MPI's algorithms, forced\n"
+    "                 (start mpirun with OMPI_MCA_coll_tuned_use_dynamic_rules=1);\n"
+    "                 or none\n"
+    "--budget S       about S seconds for a size, with fewer calls (default: no "
+    "limit)\n"
+    "--sweep          time every algorithm, on 2, 3, ... of the ranks; see "
+    "scripts/plot\n"
+    "--tensors        1,000 tensors of 4 B to 1 MiB through the bucketed reducer, and\n"
+    "                 by one MPI_Allreduce for each\n"
     "--iters N        timed iterations per size (default: 960 small .. 30 large)\n"
     "--json FILE      write one JSON object a line as well\n"
     "--help           this text\n"
@@ -111,11 +122,12 @@ static bool parse_number(const char *option, const char *text, size_t *value,
 }
 
 static bool parse_choice(const char *option, const char *text, const char *allowed,
-                         char *error, size_t error_bytes)
+                         const char *others, char *error, size_t error_bytes)
 {
     if (strcmp(text, allowed) == 0)
         return true;
-    snprintf(error, error_bytes, "--%s %.40s: unknown; use %s", option, text, allowed);
+    snprintf(error, error_bytes, "--%s %.40s: unknown; use %s or %s", option, text,
+             allowed, others);
     return false;
 }
 
@@ -131,6 +143,11 @@ enum {
     PEER,
     ITERS,
     JSON,
+    IN_PLACE,
+    REPRODUCIBLE,
+    BUDGET,
+    SWEEP,
+    TENSORS,
     HELP
 };
 
@@ -146,14 +163,30 @@ static const struct option options[] = {
     {"peer", required_argument, NULL, PEER},
     {"iters", required_argument, NULL, ITERS},
     {"json", required_argument, NULL, JSON},
+    {"in-place", no_argument, NULL, IN_PLACE},
+    {"reproducible", no_argument, NULL, REPRODUCIBLE},
+    {"budget", required_argument, NULL, BUDGET},
+    {"sweep", no_argument, NULL, SWEEP},
+    {"tensors", no_argument, NULL, TENSORS},
     {"help", no_argument, NULL, HELP},
     {NULL, 0, NULL, 0},
 };
+
+static void set_flag(struct perf_options *o, int option)
+{
+    o->async = o->async || option == ASYNC;
+    o->in_place = o->in_place || option == IN_PLACE;
+    o->reproducible = o->reproducible || option == REPRODUCIBLE;
+    o->sweep = o->sweep || option == SWEEP;
+    o->tensors = o->tensors || option == TENSORS;
+    o->help = o->help || option == HELP;
+}
 
 static bool set_option(struct perf_options *o, int option, char *error,
                        size_t error_bytes)
 {
     int number;
+    char *end;
     switch (option) {
     case MIN:
         return parse_number("min", optarg, &o->min_bytes, error, error_bytes);
@@ -176,22 +209,26 @@ static bool set_option(struct perf_options *o, int option, char *error,
         o->algorithm = optarg;
         return true;
     case BUFFERS:
-        if (strcmp(optarg, "symmetric") != 0)
-            return parse_choice("buffers", optarg, "plain", error, error_bytes);
-        snprintf(error, error_bytes,
-                 "--buffers symmetric: libdml has no symmetric memory yet; use plain");
+        o->buffers = optarg;
+        o->symmetric = strcmp(optarg, "symmetric") == 0;
+        return o->symmetric || parse_choice("buffers", optarg, "plain", "symmetric",
+                                            error, error_bytes);
+    case BUDGET:
+        o->budget_s = strtod(optarg, &end);
+        if (*end == '\0' && o->budget_s > 0)
+            return true;
+        snprintf(error, error_bytes, "--budget %.40s: needs a positive number", optarg);
         return false;
-    case ASYNC:
-        o->async = true;
-        return true;
     case PEER:
         o->peer = strcmp(optarg, "none") != 0;
-        return !o->peer || parse_choice("peer", optarg, "mpi", error, error_bytes);
+        o->best = strcmp(optarg, "best") == 0;
+        return !o->peer || o->best ||
+               parse_choice("peer", optarg, "mpi", "best or none", error, error_bytes);
     case JSON:
         o->json = optarg;
         return true;
     default:
-        o->help = true;
+        set_flag(o, option);
         return true;
     }
 }
@@ -201,6 +238,8 @@ static bool check_sizes(const struct perf_options *o, char *error, size_t error_
     if (o->min_bytes > o->max_bytes)
         snprintf(error, error_bytes, "--min %zu is above --max %zu", o->min_bytes,
                  o->max_bytes);
+    else if (o->in_place && o->coll != DML_COLL_ALLREDUCE)
+        snprintf(error, error_bytes, "--in-place is for allreduce alone");
     else if (o->factor < 2)
         snprintf(error, error_bytes, "--factor %zu: needs 2 or more", o->factor);
     else
@@ -234,6 +273,8 @@ bool perf_options_parse(struct perf_options *o, int argc, char **argv, char *err
             return false;
     }
     if (o->help)
+        return true;
+    if (o->tensors && optind == argc)
         return true;
     if (argc - optind != 1) {
         snprintf(error, error_bytes, "%s; see --help",

@@ -15,11 +15,18 @@ struct perf_options {
     dml_dtype dtype;
     dml_op op;
     const char *algorithm; /* a name of the table, or "auto" */
-    const char *buffers;   /* "plain" */
-    bool async;            /* i-variants of both */
-    bool peer;             /* measure MPI's own beside */
-    size_t iters;          /* per size; 0: by size */
-    const char *json;      /* file, or NULL */
+    const char *buffers;   /* "plain", or "symmetric": of dml_alloc */
+    bool symmetric;
+    bool in_place;
+    bool reproducible; /* measure libdml in reproducible mode, too */
+    bool async;        /* i-variants of both */
+    bool peer;         /* measure MPI's own beside */
+    bool best;         /* and each of Open MPI's algorithms, forced */
+    bool sweep;        /* every algorithm, on 2, 3, ... of the ranks */
+    bool tensors;      /* the reducer against a call for each tensor */
+    double budget_s;   /* about so long for a size; 0: by iterations */
+    size_t iters;      /* per size; 0: by size */
+    const char *json;  /* file, or NULL */
     bool help;
 };
 

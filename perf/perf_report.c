@@ -66,23 +66,50 @@ static void print_method(const struct perf_coll *c)
     printf("# dml-perf %s%s: libdml %s (kernels %s), %s\n", dml_coll_name(c->o->coll),
            c->o->async ? " --async" : "", dml_version(),
            dml_ctx_isa(dml_comm_ctx(c->comm)), cpu);
-    printf("# peer: %s%s\n", peer ? version : "none",
+    printf("# peer: %s%s%s\n", peer ? version : "none",
            !peer         ? ""
            : c->o->async ? ", its I-variant and MPI_Wait"
-                         : ", its blocking collective");
+                         : ", its blocking collective",
+           peer && c->half_op != MPI_OP_NULL
+               ? ", with a user-defined operation on 16-bit integers"
+               : "");
+    if (c->npeers > 1)
+        printf("# best peer: the fastest of it and its %zu algorithms, forced\n",
+               c->npeers - 1);
+    if (c->ordered != NULL)
+        printf("# in order: libdml in reproducible mode\n");
     printf(
-        "# method: %d blocks of calls each for libdml, the peer and memcpy, in turn "
-        "and "
-        "in alternating\n#   order, after one of each as warm-up; a block starts at a "
-        "barrier and counts its slowest rank;\n#   time is per call, the median over "
-        "blocks. Every call of a block has buffers of its own\n#   (64 sets up to 64 "
-        "KiB, 16 to 1 MiB, 4 to 16 MiB, 2 above; --iters changes that), rewritten\n"
-        "#   before the block; all results of libdml's blocks are checked. Buffers: "
-        "%s, "
-        "not in place.\n",
-        PERF_BLOCKS, c->o->buffers);
+        "# method: at most %d blocks of calls each for libdml, the peers and memcpy, "
+        "in "
+        "turn and in\n#   alternating order, after one of each as warm-up; a block "
+        "starts at a barrier and counts its\n#   slowest rank; time is per call, the "
+        "median over blocks. Every call of a block has buffers\n#   of its own (64 "
+        "sets "
+        "up to 64 KiB, 16 to 1 MiB, 4 to 16 MiB, 2 above; --iters and --budget\n#   "
+        "change that), rewritten before the block; all results of libdml's blocks are "
+        "checked.\n#   Buffers: %s, %sin place.\n",
+        PERF_BLOCKS, c->o->buffers, c->o->in_place ? "" : "not ");
     printf("# limit: memcpy = all ranks at once copy `size` bytes, buffers rotated and "
            "rewritten likewise\n");
+}
+
+static void print_columns(const struct perf_coll *c)
+{
+    printf("#\n#%11s %11s %5s %6s %10s %20s %8s %8s %7s %10s %6s", "size", "count",
+           "type", "redop", "time", "min-max", "algbw", "busbw", "#wrong", "peer time",
+           "ratio");
+    if (c->npeers > 1)
+        printf(" %10s %6s %11s", "best peer", "ratio", "algorithm");
+    if (c->ordered != NULL)
+        printf(" %10s %6s", "in order", "/time");
+    printf(" %10s  %s\n", "memcpy", "algorithm");
+    printf("#%11s %11s %5s %6s %10s %20s %8s %8s %7s %10s %6s", "(B)", "(elements)", "",
+           "", "(us)", "(us)", "(GB/s)", "(GB/s)", "", "(us)", "");
+    if (c->npeers > 1)
+        printf(" %10s %6s %11s", "(us)", "", "");
+    if (c->ordered != NULL)
+        printf(" %10s %6s", "(us)", "");
+    printf(" %10s\n", "(us)");
 }
 
 void perf_report_head(const struct perf_coll *c)
@@ -99,11 +126,7 @@ void perf_report_head(const struct perf_coll *c)
         printf("#   rank %d on %s\n", r, places + (size_t)r * PLACE);
     if (c->nranks > 16)
         printf("#   and %d more\n", c->nranks - 16);
-    printf("#\n#%11s %11s %5s %6s %10s %8s %8s %7s %10s %6s %10s  %s\n", "size",
-           "count", "type", "redop", "time", "algbw", "busbw", "#wrong", "peer time",
-           "ratio", "memcpy", "algorithm");
-    printf("#%11s %11s %5s %6s %10s %8s %8s %7s %10s %6s %10s\n", "(B)", "(elements)",
-           "", "", "(us)", "(GB/s)", "(GB/s)", "", "(us)", "", "(us)");
+    print_columns(c);
     fflush(stdout);
     free(places);
 }
@@ -111,16 +134,36 @@ void perf_report_head(const struct perf_coll *c)
 static void print_row(const struct perf_coll *c, const struct perf_result *r,
                       const char *redop, const char *algorithm)
 {
-    double algbw = (double)c->bytes / r->time_s * 1e-9;
-    printf("%12zu %11zu %5s %6s %10.2f %8.3f %8.3f %7zu", c->bytes, c->count,
-           dml_dtype_name(c->o->dtype), redop, r->time_s * 1e6, algbw,
+    double s = r->dml.median_s, algbw = (double)c->bytes / s * 1e-9;
+    char range[40];
+    snprintf(range, sizeof range, "%.2f-%.2f", r->dml.min_s * 1e6, r->dml.max_s * 1e6);
+    printf("%12zu %11zu %5s %6s %10.2f %20s %8.3f %8.3f %7zu", c->bytes, c->count,
+           dml_dtype_name(c->o->dtype), redop, s * 1e6, range, algbw,
            algbw * perf_coll_bus_factor(c->o->coll, c->nranks), r->wrong);
-    if (r->peer_time_s > 0)
-        printf(" %10.2f %6.2f", r->peer_time_s * 1e6, r->peer_time_s / r->time_s);
+    if (c->npeers > 0)
+        printf(" %10.2f %6.2f", r->peer.median_s * 1e6, r->peer.median_s / s);
     else
         printf(" %10s %6s", "-", "-");
-    printf(" %10.2f  %s\n", r->memcpy_s * 1e6, algorithm);
+    if (c->npeers > 1)
+        printf(" %10.2f %6.2f %11s", r->best_peer.median_s * 1e6,
+               r->best_peer.median_s / s, r->best_name);
+    if (c->ordered != NULL)
+        printf(" %10.2f %6.2f", r->ordered.median_s * 1e6, r->ordered.median_s / s);
+    printf(" %10.2f  %s\n", r->memcpy.median_s * 1e6, algorithm);
     fflush(stdout);
+}
+
+/* Adds NAME_us, and NAME_min_us and NAME_max_us, or nulls. */
+static void put_time(json_t *row, const char *name, const struct perf_time *t)
+{
+    char key[40];
+    bool measured = t->median_s > 0;
+    const double us[] = {t->median_s * 1e6, t->min_s * 1e6, t->max_s * 1e6};
+    const char *const parts[] = {"", "_min", "_max"};
+    for (int i = 0; i < 3; i++) {
+        snprintf(key, sizeof key, "%s%s_us", name, parts[i]);
+        json_object_set_new(row, key, measured ? json_real(us[i]) : json_null());
+    }
 }
 
 void perf_report_row(struct perf_report *report, const struct perf_coll *c,
@@ -130,21 +173,31 @@ void perf_report_row(struct perf_report *report, const struct perf_coll *c,
     print_row(c, r, redop, algorithm);
     if (report->json == NULL)
         return;
-    double algbw = (double)c->bytes / r->time_s * 1e-9;
-    bool peer = r->peer_time_s > 0;
+    double s = r->dml.median_s, algbw = (double)c->bytes / s * 1e-9;
+    bool peer = c->npeers > 0;
     json_t *row = json_pack(
-        "{s:s s:I s:I s:s s:s s:s s:s s:i s:f s:f s:f s:I s:s? s:o s:o}", "collective",
-        dml_coll_name(c->o->coll), "bytes", (json_int_t)c->bytes, "count",
+        "{s:s s:I s:I s:s s:s s:s s:s s:i s:f s:f s:f s:I s:s? s:o s:o s:b}",
+        "collective", dml_coll_name(c->o->coll), "bytes", (json_int_t)c->bytes, "count",
         (json_int_t)c->count, "dtype", dml_dtype_name(c->o->dtype), "op", redop,
         "algorithm", algorithm, "buffers", c->o->buffers, "nranks", c->nranks,
-        "time_us", r->time_s * 1e6, "algbw_gbs", algbw, "busbw_gbs",
+        "time_us", s * 1e6, "algbw_gbs", algbw, "busbw_gbs",
         algbw * perf_coll_bus_factor(c->o->coll, c->nranks), "wrong",
         (json_int_t)r->wrong, "peer", peer ? "mpi" : NULL, "peer_time_us",
-        peer ? json_real(r->peer_time_s * 1e6) : json_null(), "ratio",
-        peer ? json_real(r->peer_time_s / r->time_s) : json_null());
+        peer ? json_real(r->peer.median_s * 1e6) : json_null(), "ratio",
+        peer ? json_real(r->peer.median_s / s) : json_null(), "in_place",
+        (int)c->o->in_place);
+    put_time(row, "time", &r->dml);
+    put_time(row, "peer_time", &r->peer);
+    put_time(row, "best_peer_time", &r->best_peer);
+    json_object_set_new(row, "best_peer",
+                        peer ? json_string(r->best_name) : json_null());
+    put_time(row, "reproducible_time", &r->ordered);
+    put_time(row, "memcpy_time", &r->memcpy);
+    json_object_set_new(row, "blocks", json_integer((json_int_t)r->blocks));
     json_dumpf(row, report->json,
                JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
     fputc('\n', report->json);
+    fflush(report->json);
     json_decref(row);
 }
 

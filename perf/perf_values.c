@@ -113,7 +113,7 @@ void perf_coll_fill(const struct perf_coll *c, void *send, void *recv, size_t it
     unsigned char tile[TILE * 8];
     make_tile(c, tile, c->rank, 0, iteration);
     lay_tile(c, tile, send, c->send_len);
-    if (c->o->coll == DML_COLL_BCAST && c->rank == 0)
+    if ((c->o->coll == DML_COLL_BCAST && c->rank == 0) || c->o->in_place)
         lay_tile(c, tile, recv, c->recv_len);
     else
         memset(recv, 0x7f, c->recv_len * c->element);

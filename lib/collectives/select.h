@@ -26,7 +26,7 @@ struct dml__tuned {
     bool settled_shared[DML_NCOLLS];
     double spent_s; /* seconds spent on measuring */
     struct dml__model model;
-    /* Seconds, the slowest rank's median; 0 where not measured. */
+    /* Seconds of the slowest rank; 0 where not measured. */
     double seconds[DML_NCOLLS][DML__NALGS][DML__NPOINTS];
 };
 

@@ -221,7 +221,8 @@ def check_failure(job, words):
     lines = without_banners(job.text(job.err))
     require(len(lines) == 1,
             job.told(f"{len(lines)} lines on standard error, 1 expected"))
-    require(lines[0].startswith("dml-cnn: "), job.told("not a line of dml-cnn"))
+    name = os.path.basename(job.program)
+    require(lines[0].startswith(name + ": "), job.told(f"not a line of {name}"))
     for word in words:
         require(word in lines[0], job.told(f"\"{word}\" is not in the line"))
 

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * dml-perf --tensors: the gradients of a net of 1,000 tensors, 4 B to 1 MiB of f32 each
+ * with sizes spread evenly over the logarithm, averaged by the bucketed reducer; beside
+ * it one MPI_Allreduce for each tensor, and one for all of them together, which no
+ * program can have whose tensors lie apart. Blocks of the three alternate.
+ */
+#include "perf_modes.h"
+#include "perf_report.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { TENSORS = 1000, BLOCKS = 15, REDUCER = 0, EACH, TOGETHER, NWAYS };
+
+static const char *const names[NWAYS] = {"dml_reducer, 1,000 tensors",
+                                         "MPI_Allreduce for each of them",
+                                         "one MPI_Allreduce of all bytes"};
+
+struct tensors {
+    const struct perf_coll *c;
+    dml_tensor list[TENSORS];
+    float *memory;  /* the tensors, a cache line apart */
+    float *at_once; /* [total], for TOGETHER */
+    size_t total;
+    dml_reducer *reducer;
+    size_t wrong;
+};
+
+static bool make(struct tensors *t)
+{
+    size_t at = 0, starts[TENSORS];
+    for (size_t i = 0; i < TENSORS; i++) {
+        /* A fixed shuffle: large and small ones follow each other as they come. */
+        double x = (double)(i * 617 % TENSORS) / (TENSORS - 1);
+        size_t count = (size_t)(pow(2, 18 * x) + 0.5);
+        starts[i] = at;
+        t->list[i] = (dml_tensor){NULL, count, DML_F32, NULL};
+        t->total += count;
+        at += (count + 15) / 16 * 16 + 16;
+    }
+    t->memory = aligned_alloc(64, at * sizeof(float));
+    t->at_once = calloc(t->total, sizeof(float));
+    for (size_t i = 0; i < TENSORS && t->memory != NULL; i++)
+        t->list[i].data = t->memory + starts[i];
+    return t->memory != NULL && t->at_once != NULL;
+}
+
+/* Values whose average over the ranks is exact. */
+static void fill(struct tensors *t)
+{
+    for (size_t i = 0; i < TENSORS; i++) {
+        float *x = t->list[i].data;
+        for (size_t k = 0; k < t->list[i].count; k++)
+            x[k] = (float)(2 * t->c->rank) + (float)((i + k) % 7);
+    }
+}
+
+static void check(struct tensors *t)
+{
+    for (size_t i = 0; i < TENSORS; i++) {
+        const float *x = t->list[i].data;
+        for (size_t k = 0; k < t->list[i].count; k++)
+            t->wrong += x[k] != (float)(t->c->nranks - 1) + (float)((i + k) % 7);
+    }
+}
+
+static dml_status step(struct tensors *t)
+{
+    dml_status status = dml_reducer_begin(t->reducer, true);
+    for (size_t i = TENSORS; i-- > 0 && status == DML_OK;)
+        status = dml_reducer_ready(t->reducer, i);
+    return status == DML_OK ? dml_reducer_finish(t->reducer) : status;
+}
+
+static double block(struct tensors *t, int way, dml_status *status)
+{
+    fill(t);
+    MPI_Barrier(t->c->mpi);
+    double begin = MPI_Wtime(), slowest;
+    if (way == REDUCER)
+        *status = step(t);
+    for (size_t i = TENSORS; way == EACH && i-- > 0;)
+        MPI_Allreduce(MPI_IN_PLACE, t->list[i].data, (int)t->list[i].count, MPI_FLOAT,
+                      MPI_SUM, t->c->mpi);
+    if (way == TOGETHER)
+        MPI_Allreduce(MPI_IN_PLACE, t->at_once, (int)t->total, MPI_FLOAT, MPI_SUM,
+                      t->c->mpi);
+    double own = MPI_Wtime() - begin;
+    MPI_Allreduce(&own, &slowest, 1, MPI_DOUBLE, MPI_MAX, t->c->mpi);
+    if (way == REDUCER && *status == DML_OK)
+        check(t);
+    return slowest;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void report(const struct tensors *t, double times[NWAYS][BLOCKS], FILE *json)
+{
+    dml_reducer_stats stats;
+    dml_reducer_get_stats(t->reducer, &stats);
+    printf("# dml-perf --tensors: %d tensors, %.1f MB of f32, %d ranks, %zu buckets; "
+           "%d blocks, in turn\n#%30s %10s %20s %6s\n",
+           TENSORS, (double)t->total * 4e-6, t->c->nranks, stats.buckets, BLOCKS, "",
+           "(ms)", "min-max", "ratio");
+    for (int w = 0; w < NWAYS; w++)
+        qsort(times[w], BLOCKS, sizeof times[w][0], by_value);
+    for (int w = 0; w < NWAYS; w++) {
+        char range[48];
+        snprintf(range, sizeof range, "%.2f-%.2f", times[w][0] * 1e3,
+                 times[w][BLOCKS - 1] * 1e3);
+        printf("%31s %10.2f %20s %6.2f\n", names[w], times[w][BLOCKS / 2] * 1e3, range,
+               times[w][BLOCKS / 2] / times[REDUCER][BLOCKS / 2]);
+    }
+    if (json == NULL)
+        return;
+    json_t *row =
+        json_pack("{s:i s:I s:i s:f s:f s:f s:I}", "tensors", (int)TENSORS, "bytes",
+                  (json_int_t)(t->total * 4), "nranks", t->c->nranks, "time_us",
+                  times[REDUCER][BLOCKS / 2] * 1e6, "peer_time_us",
+                  times[EACH][BLOCKS / 2] * 1e6, "together_us",
+                  times[TOGETHER][BLOCKS / 2] * 1e6, "wrong", (json_int_t)t->wrong);
+    json_dumpf(row, json, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
+    fputc('\n', json);
+    json_decref(row);
+}
+
+int perf_tensors(const struct perf_coll *c)
+{
+    static const char *const complaint =
+        "dml-perf: --tensors failed: memory, --json, or wrong results";
+    struct tensors t = {.c = c};
+    struct perf_report out = {.json = NULL};
+    double times[NWAYS][BLOCKS];
+    dml_status status = DML_OK;
+    int ok = make(&t) && (c->rank != 0 || perf_report_open(&out, c->o)), all_ok;
+    MPI_Allreduce(&ok, &all_ok, 1, MPI_INT, MPI_MIN, c->mpi);
+    if (all_ok)
+        status = dml_reducer_create(t.list, TENSORS, NULL, c->comm, &t.reducer);
+    for (int b = -2; b < BLOCKS && all_ok && status == DML_OK; b++) /* two warm up */
+        for (int i = 0; i < NWAYS && status == DML_OK; i++) {
+            int way = b % 2 == 0 ? i : NWAYS - 1 - i;
+            times[way][b < 0 ? 0 : b] = block(&t, way, &status);
+        }
+    ok = all_ok && status == DML_OK && t.wrong == 0;
+    MPI_Allreduce(&ok, &all_ok, 1, MPI_INT, MPI_MIN, c->mpi);
+    if (c->rank == 0 && all_ok)
+        report(&t, times, out.json);
+    if (c->rank == 0 && !perf_report_close(&out, c->o, all_ok))
+        all_ok = 0;
+    if (c->rank == 0 && !all_ok)
+        fprintf(stderr, "%s: %s, %zu wrong\n", complaint, dml_status_str(status),
+                t.wrong);
+    MPI_Bcast(&all_ok, 1, MPI_INT, 0, c->mpi);
+    dml_reducer_destroy(t.reducer);
+    free(t.memory);
+    free(t.at_once);
+    return all_ok ? 0 : 2;
+}
