@@ -10,6 +10,7 @@
  * Source: Bruck, Ho, Kipnis, Upfal and Weathersby, IEEE TPDS 1997 (the gather).
  */
 #include "collectives/coll_internal.h"
+#include "collectives/tree.h"
 
 static void build(const struct dml__call *call, dml_request *request)
 {
@@ -50,10 +51,8 @@ static void build(const struct dml__call *call, dml_request *request)
 static double cost_s(const struct dml__model *m, double bytes)
 {
     struct dml__link_cost link = dml__flat(m);
-    int steps = 0;
-    for (int p = 1; p < m->nranks; p *= 2)
-        steps++;
-    return steps * link.alpha_s + (m->nranks - 1) * bytes * (link.beta_s + m->gamma_s);
+    return dml__log2(m->nranks) * link.alpha_s +
+           (m->nranks - 1) * bytes * (link.beta_s + m->gamma_s);
 }
 
 const struct dml__alg dml__allreduce_gather_fold = {

@@ -9,6 +9,7 @@
  * Source: Thakur, Rabenseifner and Gropp, IJHPCA 2005, section 4.5.
  */
 #include "collectives/coll_internal.h"
+#include "collectives/tree.h"
 
 struct state {
     const struct dml__call *call;
@@ -91,10 +92,7 @@ static void build(const struct dml__call *call, dml_request *request)
 static double cost_s(const struct dml__model *m, double bytes)
 {
     struct dml__link_cost link = dml__flat(m);
-    int steps = 0;
-    for (int p = 1; p < m->nranks; p *= 2)
-        steps++;
-    return steps * (link.alpha_s + bytes * (link.beta_s + m->gamma_s));
+    return dml__log2(m->nranks) * (link.alpha_s + bytes * (link.beta_s + m->gamma_s));
 }
 
 const struct dml__alg dml__allreduce_recursive_doubling = {

@@ -6,6 +6,7 @@
  * Source: Hensgen, Finkel and Manber, IJPP 1988.
  */
 #include "collectives/coll_internal.h"
+#include "collectives/tree.h"
 
 static void build(const struct dml__call *call, dml_request *request)
 {
@@ -26,10 +27,7 @@ static double cost_s(const struct dml__model *m, double bytes)
 {
     struct dml__link_cost link = dml__flat(m);
     (void)bytes;
-    int steps = 0;
-    for (int p = 1; p < m->nranks; p *= 2)
-        steps++;
-    return steps * link.alpha_s;
+    return dml__log2(m->nranks) * link.alpha_s;
 }
 
 const struct dml__alg dml__barrier_dissemination = {

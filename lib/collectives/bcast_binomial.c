@@ -3,35 +3,32 @@
  * Broadcast down a binomial tree, in segments: a rank hands a segment on while the next
  * one arrives.
  *
- * Ranks are numbered from the root. A rank's parent is its number without the lowest
- * set bit; its children are its number plus each power of two below that bit, largest
- * first.
+ * Ranks are numbered from the root; a rank's children are served largest subtree first.
  *
  * Source: Thakur, Rabenseifner and Gropp, IJHPCA 2005, section 4.2.
  */
 #include "collectives/coll_internal.h"
+#include "collectives/tree.h"
 
 static void build(const struct dml__call *call, dml_request *request)
 {
     int nranks = dml_comm_size(call->comm);
-    int number = dml__mod(dml_comm_rank(call->comm) - call->root, nranks);
-    int low = 1; /* the lowest set bit; of the root a power of two past all ranks */
-    while (low < nranks && (number & low) == 0)
-        low *= 2;
-    int parent = (number - low + call->root) % nranks;
+    struct dml__binomial tree =
+        dml__binomial(dml__mod(dml_comm_rank(call->comm) - call->root, nranks), nranks);
+    int parent = (tree.parent + call->root) % nranks;
     size_t segment = dml__segment_elems(call);
     for (size_t done = 0; done < call->count; done += segment) {
         struct dml__range seg =
             dml__part((struct dml__range){0, call->count}, done, segment);
         size_t bytes = seg.count * call->elem_bytes;
         int arrived = DML__NO_STEP;
-        if (number != 0)
+        if (tree.number != 0)
             arrived = dml__sched_recv(request, dml__at(call, done), bytes, parent,
                                       DML__NO_STEP, DML__NO_STEP);
-        for (int bit = low / 2; bit > 0; bit /= 2)
-            if (number + bit < nranks)
+        for (int bit = tree.low / 2; bit > 0; bit /= 2)
+            if (tree.number + bit < nranks)
                 dml__sched_send(request, dml__at(call, done), bytes,
-                                (number + bit + call->root) % nranks, arrived,
+                                (tree.number + bit + call->root) % nranks, arrived,
                                 DML__NO_STEP);
     }
 }
@@ -40,9 +37,7 @@ static double cost_s(const struct dml__model *m, double bytes)
 {
     struct dml__link_cost link = dml__flat(m);
     double segment = dml__segment_bytes(m->nnodes);
-    double segments = bytes / segment, steps = 0;
-    for (int p = 1; p < m->nranks; p *= 2)
-        steps++;
+    double segments = bytes / segment, steps = dml__log2(m->nranks);
     if (segments <= 1)
         return steps * (link.alpha_s + bytes * link.beta_s);
     /* The root sends every segment to each of its children. */

@@ -9,7 +9,8 @@ struct dml__range dml__block(const struct dml__call *call, int i)
     if (call->counts != NULL)
         return (struct dml__range){call->offsets[i], call->counts[i]};
     size_t index = (size_t)i;
-    if (call->coll != DML_COLL_ALLREDUCE && call->coll != DML_COLL_REDUCE)
+    if (call->coll != DML_COLL_ALLREDUCE && call->coll != DML_COLL_REDUCE &&
+        call->coll != DML_COLL_BCAST)
         return (struct dml__range){index * call->count, call->count};
     size_t nranks = (size_t)dml_comm_size(call->comm);
     size_t base = call->count / nranks, longer = call->count % nranks;

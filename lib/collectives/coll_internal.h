@@ -60,13 +60,18 @@ extern const struct dml__alg dml__alg_mpi, dml__alg_flat, dml__alg_shared, dml__
 
 extern const struct dml__alg dml__allreduce_ring, dml__allreduce_direct,
     dml__allreduce_recursive_doubling, dml__allreduce_staged,
-    dml__allreduce_gather_fold, dml__allreduce_chain;
-extern const struct dml__alg dml__reduce_scatter_ring, dml__reduce_scatter_direct;
-extern const struct dml__alg dml__allgather_ring, dml__allgather_direct;
-extern const struct dml__alg dml__bcast_binomial, dml__reduce_binomial,
-    dml__reduce_direct, dml__reduce_gather_fold;
-extern const struct dml__alg dml__gather_direct, dml__scatter_direct;
-extern const struct dml__alg dml__alltoall_pairwise, dml__barrier_dissemination;
+    dml__allreduce_gather_fold, dml__allreduce_chain, dml__allreduce_rabenseifner;
+extern const struct dml__alg dml__reduce_scatter_ring, dml__reduce_scatter_direct,
+    dml__reduce_scatter_recursive_halving;
+extern const struct dml__alg dml__allgather_ring, dml__allgather_direct,
+    dml__allgather_recursive_doubling;
+extern const struct dml__alg dml__bcast_binomial, dml__bcast_scatter_allgather;
+extern const struct dml__alg dml__reduce_binomial, dml__reduce_direct,
+    dml__reduce_gather_fold, dml__reduce_rabenseifner;
+extern const struct dml__alg dml__gather_direct, dml__gather_binomial;
+extern const struct dml__alg dml__scatter_direct, dml__scatter_binomial;
+extern const struct dml__alg dml__alltoall_pairwise;
+extern const struct dml__alg dml__barrier_dissemination;
 
 /* ---- choosing ----------------------------------------------------------------------
  */
@@ -120,8 +125,8 @@ struct dml__range {
     size_t offset, count;
 };
 
-/* Block i of a call: as given by the caller, or of a whole vector (allreduce, reduce)
- * the balanced part i of P, the longer ones first. */
+/* Block i of a call: as given by the caller, or of a whole vector (allreduce, reduce,
+ * bcast) the balanced part i of P, the longer ones first. */
 struct dml__range dml__block(const struct dml__call *call, int i);
 
 /* Longest block. */

@@ -6,11 +6,12 @@
  * Source: Thakur, Rabenseifner and Gropp, IJHPCA 2005, section 4.4.
  */
 #include "collectives/coll_internal.h"
+#include "collectives/tree.h"
 
 struct state {
     const struct dml__call *call;
     dml_request *request;
-    int number, low, parent; /* in the tree */
+    struct dml__binomial tree;
     size_t segment;
     char *sum[2];   /* [segment] partial sums, by parity of the segment */
     char *child[2]; /* [segment] a child's partial sum */
@@ -25,7 +26,7 @@ static void reduce_segment(struct state *s, size_t done)
     struct dml__range seg =
         dml__part((struct dml__range){0, call->count}, done, s->segment);
     size_t bytes = seg.count * red->acc_bytes;
-    bool root = s->number == 0, in_recv = red->acc_bytes == call->elem_bytes;
+    bool root = s->tree.number == 0, in_recv = red->acc_bytes == call->elem_bytes;
     char *sum = root && in_recv ? dml__at(call, done) : s->sum[parity];
     const void *now = dml__in(call, done);
     int ready = s->user[parity];
@@ -34,8 +35,8 @@ static void reduce_segment(struct state *s, size_t done)
                                  red->scale, ready, DML__NO_STEP);
         now = sum;
     }
-    for (int bit = 1; bit < s->low && s->number + bit < nranks; bit *= 2) {
-        int child = (s->number + bit + call->root) % nranks;
+    for (int bit = 1; bit < s->tree.low && s->tree.number + bit < nranks; bit *= 2) {
+        int child = (s->tree.number + bit + call->root) % nranks;
         int got = dml__sched_recv(s->request, s->child[parity], bytes, child, ready,
                                   DML__NO_STEP);
         ready = dml__sched_local(s->request, red->merge, sum, now, s->child[parity],
@@ -43,7 +44,9 @@ static void reduce_segment(struct state *s, size_t done)
         now = sum;
     }
     if (!root)
-        ready = dml__sched_send(s->request, now, bytes, s->parent, ready, DML__NO_STEP);
+        ready = dml__sched_send(s->request, now, bytes,
+                                (s->tree.parent + call->root) % nranks, ready,
+                                DML__NO_STEP);
     else if (red->store != NULL)
         ready = dml__sched_local(s->request, red->store, dml__at(call, done), now, NULL,
                                  seg.count, red->divisor, ready, DML__NO_STEP);
@@ -56,14 +59,11 @@ static void build(const struct dml__call *call, dml_request *request)
     struct state s = {
         .call = call,
         .request = request,
-        .number = dml__mod(dml_comm_rank(call->comm) - call->root, nranks),
-        .low = 1,
+        .tree = dml__binomial(dml__mod(dml_comm_rank(call->comm) - call->root, nranks),
+                              nranks),
         .segment = dml__segment_elems(call),
         .user = {DML__NO_STEP, DML__NO_STEP},
     };
-    while (s.low < nranks && (s.number & s.low) == 0)
-        s.low *= 2;
-    s.parent = (s.number - s.low + call->root) % nranks;
     size_t longest = s.segment < call->count ? s.segment : call->count;
     for (int parity = 0; parity < 2; parity++) {
         s.sum[parity] = dml__sched_scratch(request, longest * call->red.acc_bytes);
@@ -79,9 +79,7 @@ static double cost_s(const struct dml__model *m, double bytes)
 {
     struct dml__link_cost link = dml__flat(m);
     double segment = dml__segment_bytes(m->nnodes);
-    double segments = bytes / segment, steps = 0;
-    for (int p = 1; p < m->nranks; p *= 2)
-        steps++;
+    double segments = bytes / segment, steps = dml__log2(m->nranks);
     if (segments <= 1)
         return steps * (link.alpha_s + bytes * (link.beta_s + m->gamma_s));
     return steps * segments * (link.alpha_s + segment * (link.beta_s + m->gamma_s));

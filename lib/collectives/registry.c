@@ -11,6 +11,7 @@ static const struct dml__alg *const table[DML_NCOLLS][DML__NALGS + 1] = {
         {
             &dml__allreduce_ring,
             &dml__allreduce_recursive_doubling,
+            &dml__allreduce_rabenseifner,
             &dml__allreduce_direct,
             &dml__allreduce_gather_fold,
             &dml__allreduce_chain,
@@ -23,6 +24,7 @@ static const struct dml__alg *const table[DML_NCOLLS][DML__NALGS + 1] = {
     [DML_COLL_REDUCE_SCATTER] =
         {
             &dml__reduce_scatter_ring,
+            &dml__reduce_scatter_recursive_halving,
             &dml__reduce_scatter_direct,
             &dml__alg_flat,
             &dml__alg_shared,
@@ -32,6 +34,7 @@ static const struct dml__alg *const table[DML_NCOLLS][DML__NALGS + 1] = {
     [DML_COLL_ALLGATHER] =
         {
             &dml__allgather_ring,
+            &dml__allgather_recursive_doubling,
             &dml__allgather_direct,
             &dml__alg_flat,
             &dml__alg_shared,
@@ -41,6 +44,7 @@ static const struct dml__alg *const table[DML_NCOLLS][DML__NALGS + 1] = {
     [DML_COLL_BCAST] =
         {
             &dml__bcast_binomial,
+            &dml__bcast_scatter_allgather,
             &dml__alg_flat,
             &dml__alg_shared,
             &dml__alg_cma,
@@ -49,6 +53,7 @@ static const struct dml__alg *const table[DML_NCOLLS][DML__NALGS + 1] = {
     [DML_COLL_REDUCE] =
         {
             &dml__reduce_binomial,
+            &dml__reduce_rabenseifner,
             &dml__reduce_direct,
             &dml__reduce_gather_fold,
             &dml__alg_flat,
@@ -59,6 +64,7 @@ static const struct dml__alg *const table[DML_NCOLLS][DML__NALGS + 1] = {
     [DML_COLL_GATHER] =
         {
             &dml__gather_direct,
+            &dml__gather_binomial,
             &dml__alg_flat,
             &dml__alg_shared,
             &dml__alg_cma,
@@ -67,6 +73,7 @@ static const struct dml__alg *const table[DML_NCOLLS][DML__NALGS + 1] = {
     [DML_COLL_SCATTER] =
         {
             &dml__scatter_direct,
+            &dml__scatter_binomial,
             &dml__alg_flat,
             &dml__alg_shared,
             &dml__alg_cma,

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * All-reduce by recursive halving and recursive doubling: as few bytes as a ring, in
+ * 2 log2 P messages.
+ *
+ * Each element is summed on one rank, so all ranks get the same bits.
+ *
+ * Source: Rabenseifner, ICCS 2004; Thakur, Rabenseifner and Gropp, IJHPCA 2005,
+ * section 4.5.
+ */
+#include "collectives/halves.h"
+#include "collectives/tree.h"
+
+static void build(const struct dml__call *call, dml_request *request)
+{
+    const struct dml__reduction *red = &call->red;
+    struct dml__halves h;
+    bool in_recv = red->acc_bytes == call->elem_bytes;
+    if (!dml__halves_init(&h, call, request, 0, false))
+        return;
+    struct dml__range own = dml__halves_span(&h, h.number, h.number + 1);
+    const char *sum = dml__halves_reduce(&h, in_recv ? call->recv : NULL);
+    char *result = dml__at(call, own.offset);
+    int stored = DML__NO_STEP;
+    if (red->store != NULL)
+        stored = dml__sched_local(request, red->store, result, sum, NULL, own.count,
+                                  red->divisor, h.ready, DML__NO_STEP);
+    else
+        stored = dml__sched_copy(request, result, sum, own.count * call->elem_bytes,
+                                 h.ready, DML__NO_STEP);
+    if (stored != DML__NO_STEP)
+        h.ready = stored;
+    dml__halves_allgather(&h, call->recv, false);
+}
+
+static double cost_s(const struct dml__model *m, double bytes)
+{
+    struct dml__link_cost link = dml__flat(m);
+    double part = (m->nranks - 1.0) / m->nranks * bytes;
+    return 2 * (dml__log2(m->nranks) * link.alpha_s + part * link.beta_s) +
+           part * m->gamma_s;
+}
+
+const struct dml__alg dml__allreduce_rabenseifner = {
+    .name = "rabenseifner",
+    .text = "recursive halving, then doubling, least bytes; Rabenseifner 2004",
+    .cost_s = cost_s,
+    .build = build,
+};

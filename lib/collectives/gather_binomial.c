@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Gather up a binomial tree: log2 P messages reach the root instead of P-1.
+ *
+ * Blocks travel in the order of the tree's numbers, so the root takes them apart.
+ *
+ * Source: Thakur, Rabenseifner and Gropp, IJHPCA 2005, section 4.6.
+ */
+#include "collectives/halves.h"
+#include "collectives/tree.h"
+
+static void build(const struct dml__call *call, dml_request *request)
+{
+    size_t bytes = call->elem_bytes;
+    struct dml__halves h;
+    if (!dml__halves_init(&h, call, request, call->root, true))
+        return;
+    struct dml__range own = dml__halves_span(&h, h.number, h.number + 1),
+                      held = dml__halves_span(&h, h.number, dml__halves_end(&h));
+    char *vector = dml__sched_scratch(request, held.count * bytes);
+    if (vector == NULL)
+        return;
+    h.ready = dml__sched_copy(request, vector, call->send, own.count * bytes,
+                              DML__NO_STEP, DML__NO_STEP);
+    dml__halves_gather(&h, vector);
+    for (int i = 0; h.number == 0 && i < h.nranks; i++) {
+        struct dml__range block = dml__block(call, dml__halves_rank(&h, i));
+        dml__sched_copy(request, dml__at(call, block.offset),
+                        vector + h.start[i] * bytes, block.count * bytes, h.ready,
+                        DML__NO_STEP);
+    }
+}
+
+static double cost_s(const struct dml__model *m, double bytes)
+{
+    struct dml__link_cost link = dml__flat(m);
+    return dml__log2(m->nranks) * link.alpha_s +
+           (m->nranks - 1.0) / m->nranks * bytes * link.beta_s;
+}
+
+const struct dml__alg dml__gather_binomial = {
+    .name = "binomial",
+    .text = "binomial tree; Thakur, Rabenseifner, Gropp 2005",
+    .cost_s = cost_s,
+    .build = build,
+};
