@@ -5,6 +5,7 @@
  */
 #include "dml/dml.h"
 
+#include "comm/progress.h"
 #include "core/core.h"
 #include "kernels/kernels.h"
 
@@ -22,6 +23,16 @@ const char *dml_version(void)
 const char *dml_ctx_isa(const dml_ctx *ctx)
 {
     return dml__ctx_kernels(ctx)->name;
+}
+
+static bool wants_thread(const dml_ctx_opts *opts)
+{
+    dml_ctx_opts defaults;
+    if (opts == NULL) {
+        dml_ctx_opts_init(&defaults);
+        opts = &defaults;
+    }
+    return opts->progress == DML_PROGRESS_THREAD;
 }
 
 dml_status dml_ctx_create(const dml_ctx_opts *opts, dml_ctx **out)
@@ -42,6 +53,8 @@ dml_status dml_ctx_create(const dml_ctx_opts *opts, dml_ctx **out)
         return DML_EINVAL;
     }
     dml__ctx_set_kernels(ctx, kernels);
+    if (wants_thread(opts))
+        dml__progress_start(ctx);
     *out = ctx;
     return DML_OK;
 }

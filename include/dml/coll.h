@@ -270,6 +270,37 @@ DML_API dml_status dml_barrier(dml_comm *comm);
  * @since 0.1 */
 DML_API dml_status dml_ibarrier(dml_comm *comm, dml_request **request);
 
+/* ---- planned once, started many times ----------------------------------------------
+ */
+
+/** The arguments of a collective, as its function would get them. Members that it does
+ * not have are ignored; start from {.size = sizeof(dml_coll_args)}. */
+typedef struct dml_coll_args {
+    size_t size;          /**< sizeof(dml_coll_args) */
+    dml_coll coll;        /**< which */
+    const void *send;     /**< the input, or DML_IN_PLACE */
+    void *recv;           /**< the result; of dml_bcast() the one buffer */
+    size_t count;         /**< count, recv_count or send_count of the function */
+    const size_t *counts; /**< [P] makes it the v-variant; copied; else NULL */
+    const size_t *displs; /**< [P] of the v-variants that have them; copied; or NULL */
+    dml_dtype dtype;
+    dml_op op;
+    int root;
+} dml_coll_args;
+
+/**
+ * Prepare a collective that is repeated: the algorithm is chosen and its plan written
+ * here, once; each dml_start() performs it on what the buffers then hold, without
+ * allocating. The counterpart of MPI_Allreduce_init and its like.
+ * Collective: like a blocking call it may measure algorithms.
+ * @param[in]  args     copied; buffers are borrowed while the request exists.
+ * @param[out] request  returned, not started; see dml_start(); free with
+ *                      dml_request_free() before the communicator is destroyed.
+ * @return see the top of this file.  @since 0.2
+ */
+DML_API dml_status dml_coll_init(const dml_coll_args *args, dml_comm *comm,
+                                 dml_request **request);
+
 /* ---- operations --------------------------------------------------------------------
  */
 

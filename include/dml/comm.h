@@ -123,9 +123,12 @@ DML_API dml_status dml_irecv(void *buf, size_t count, dml_dtype dtype, int peer,
 
 /**
  * Wait for a request; it is freed and *request set to NULL. A NULL request is complete.
+ * A request of dml_coll_init() is kept, to be started again; one that is not started
+ * is complete.
  * Not collective (the other ranks must start their part, not wait for it).
  * Progresses every pending request of this communicator, but of no other: ranks that
- * have requests pending on two communicators must wait for them in the same order.
+ * have requests pending on two communicators must wait for them in the same order,
+ * unless their contexts have progress threads (ctx.h).
  * @return what the operation would have returned if it were blocking.
  * Threads: the one that uses the communicator.  @since 0.1
  */
@@ -143,9 +146,28 @@ DML_API dml_status dml_waitall(size_t n, dml_request **requests);
 DML_API dml_status dml_test(dml_request **request);
 
 /** Progress all pending requests of a communicator without waiting. Not collective.
- * Cheap when there are none. Call it from long computations.
+ * Cheap when there are none. Call it from long computations, unless the context has a
+ * progress thread (ctx.h).
  * @return DML_OK | DML_ECOMM. @since 0.1 */
 DML_API dml_status dml_progress(dml_comm *comm);
+
+/**
+ * Start a request of dml_coll_init(); complete it with dml_wait() or dml_test(), which
+ * keep it. Not collective, but all ranks must start their requests and call collectives
+ * of a communicator in the same order.
+ * @return DML_OK | DML_EINVAL (another kind of request, or started and not yet waited
+ * for) | DML_ECOMM.  @since 0.2
+ */
+DML_API dml_status dml_start(dml_request *request);
+
+/** Start @p n requests, in their order.
+ * @return as dml_start(); the first error ends it. @since 0.2 */
+DML_API dml_status dml_startall(size_t n, dml_request **requests);
+
+/** Free a request of dml_coll_init() and set it to NULL; a NULL request is a no-op.
+ * Not collective.
+ * @return DML_OK | DML_EINVAL (it is pending, or of another kind).  @since 0.2 */
+DML_API dml_status dml_request_free(dml_request **request);
 
 #ifdef __cplusplus
 }

@@ -16,7 +16,7 @@ dml_status dml_allreduce(const void *send, void *recv, size_t count, dml_dtype d
                                .op = op,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, true, NULL);
+    return dml__perform(&u, DML__BLOCKING, NULL);
 }
 
 dml_status dml_iallreduce(const void *send, void *recv, size_t count, dml_dtype dtype,
@@ -30,7 +30,7 @@ dml_status dml_iallreduce(const void *send, void *recv, size_t count, dml_dtype 
                                .op = op,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, false, request);
+    return dml__perform(&u, DML__STARTED, request);
 }
 
 dml_status dml_reduce_scatter(const void *send, void *recv, size_t recv_count,
@@ -44,7 +44,7 @@ dml_status dml_reduce_scatter(const void *send, void *recv, size_t recv_count,
                                .op = op,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, true, NULL);
+    return dml__perform(&u, DML__BLOCKING, NULL);
 }
 
 dml_status dml_ireduce_scatter(const void *send, void *recv, size_t recv_count,
@@ -59,7 +59,7 @@ dml_status dml_ireduce_scatter(const void *send, void *recv, size_t recv_count,
                                .op = op,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, false, request);
+    return dml__perform(&u, DML__STARTED, request);
 }
 
 dml_status dml_reduce_scatterv(const void *send, void *recv, const size_t *recv_counts,
@@ -74,7 +74,7 @@ dml_status dml_reduce_scatterv(const void *send, void *recv, const size_t *recv_
                                .op = op,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, true, NULL);
+    return dml__perform(&u, DML__BLOCKING, NULL);
 }
 
 dml_status dml_ireduce_scatterv(const void *send, void *recv, const size_t *recv_counts,
@@ -90,7 +90,7 @@ dml_status dml_ireduce_scatterv(const void *send, void *recv, const size_t *recv
                                .op = op,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, false, request);
+    return dml__perform(&u, DML__STARTED, request);
 }
 
 dml_status dml_allgather(const void *send, void *recv, size_t send_count,
@@ -103,7 +103,7 @@ dml_status dml_allgather(const void *send, void *recv, size_t send_count,
                                .dtype = dtype,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, true, NULL);
+    return dml__perform(&u, DML__BLOCKING, NULL);
 }
 
 dml_status dml_iallgather(const void *send, void *recv, size_t send_count,
@@ -116,7 +116,7 @@ dml_status dml_iallgather(const void *send, void *recv, size_t send_count,
                                .dtype = dtype,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, false, request);
+    return dml__perform(&u, DML__STARTED, request);
 }
 
 dml_status dml_allgatherv(const void *send, void *recv, const size_t *recv_counts,
@@ -131,7 +131,7 @@ dml_status dml_allgatherv(const void *send, void *recv, const size_t *recv_count
                                .dtype = dtype,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, true, NULL);
+    return dml__perform(&u, DML__BLOCKING, NULL);
 }
 
 dml_status dml_iallgatherv(const void *send, void *recv, const size_t *recv_counts,
@@ -147,7 +147,7 @@ dml_status dml_iallgatherv(const void *send, void *recv, const size_t *recv_coun
                                .dtype = dtype,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, false, request);
+    return dml__perform(&u, DML__STARTED, request);
 }
 
 dml_status dml_bcast(void *buf, size_t count, dml_dtype dtype, int root, dml_comm *comm)
@@ -159,7 +159,7 @@ dml_status dml_bcast(void *buf, size_t count, dml_dtype dtype, int root, dml_com
                                .root = root,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, true, NULL);
+    return dml__perform(&u, DML__BLOCKING, NULL);
 }
 
 dml_status dml_ibcast(void *buf, size_t count, dml_dtype dtype, int root,
@@ -172,7 +172,7 @@ dml_status dml_ibcast(void *buf, size_t count, dml_dtype dtype, int root,
                                .root = root,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, false, request);
+    return dml__perform(&u, DML__STARTED, request);
 }
 
 dml_status dml_reduce(const void *send, void *recv, size_t count, dml_dtype dtype,
@@ -187,7 +187,7 @@ dml_status dml_reduce(const void *send, void *recv, size_t count, dml_dtype dtyp
                                .root = root,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, true, NULL);
+    return dml__perform(&u, DML__BLOCKING, NULL);
 }
 
 dml_status dml_ireduce(const void *send, void *recv, size_t count, dml_dtype dtype,
@@ -202,7 +202,7 @@ dml_status dml_ireduce(const void *send, void *recv, size_t count, dml_dtype dty
                                .root = root,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, false, request);
+    return dml__perform(&u, DML__STARTED, request);
 }
 
 dml_status dml_gather(const void *send, void *recv, size_t send_count, dml_dtype dtype,
@@ -216,7 +216,7 @@ dml_status dml_gather(const void *send, void *recv, size_t send_count, dml_dtype
                                .root = root,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, true, NULL);
+    return dml__perform(&u, DML__BLOCKING, NULL);
 }
 
 dml_status dml_igather(const void *send, void *recv, size_t send_count, dml_dtype dtype,
@@ -230,7 +230,7 @@ dml_status dml_igather(const void *send, void *recv, size_t send_count, dml_dtyp
                                .root = root,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, false, request);
+    return dml__perform(&u, DML__STARTED, request);
 }
 
 dml_status dml_gatherv(const void *send, void *recv, const size_t *recv_counts,
@@ -246,7 +246,7 @@ dml_status dml_gatherv(const void *send, void *recv, const size_t *recv_counts,
                                .root = root,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, true, NULL);
+    return dml__perform(&u, DML__BLOCKING, NULL);
 }
 
 dml_status dml_igatherv(const void *send, void *recv, const size_t *recv_counts,
@@ -263,7 +263,7 @@ dml_status dml_igatherv(const void *send, void *recv, const size_t *recv_counts,
                                .root = root,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, false, request);
+    return dml__perform(&u, DML__STARTED, request);
 }
 
 dml_status dml_scatter(const void *send, void *recv, size_t recv_count, dml_dtype dtype,
@@ -277,7 +277,7 @@ dml_status dml_scatter(const void *send, void *recv, size_t recv_count, dml_dtyp
                                .root = root,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, true, NULL);
+    return dml__perform(&u, DML__BLOCKING, NULL);
 }
 
 dml_status dml_iscatter(const void *send, void *recv, size_t recv_count,
@@ -292,7 +292,7 @@ dml_status dml_iscatter(const void *send, void *recv, size_t recv_count,
                                .root = root,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, false, request);
+    return dml__perform(&u, DML__STARTED, request);
 }
 
 dml_status dml_scatterv(const void *send, void *recv, const size_t *send_counts,
@@ -308,7 +308,7 @@ dml_status dml_scatterv(const void *send, void *recv, const size_t *send_counts,
                                .root = root,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, true, NULL);
+    return dml__perform(&u, DML__BLOCKING, NULL);
 }
 
 dml_status dml_iscatterv(const void *send, void *recv, const size_t *send_counts,
@@ -325,7 +325,7 @@ dml_status dml_iscatterv(const void *send, void *recv, const size_t *send_counts
                                .root = root,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, false, request);
+    return dml__perform(&u, DML__STARTED, request);
 }
 
 dml_status dml_alltoall(const void *send, void *recv, size_t count, dml_dtype dtype,
@@ -338,7 +338,7 @@ dml_status dml_alltoall(const void *send, void *recv, size_t count, dml_dtype dt
                                .dtype = dtype,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, true, NULL);
+    return dml__perform(&u, DML__BLOCKING, NULL);
 }
 
 dml_status dml_ialltoall(const void *send, void *recv, size_t count, dml_dtype dtype,
@@ -351,19 +351,19 @@ dml_status dml_ialltoall(const void *send, void *recv, size_t count, dml_dtype d
                                .dtype = dtype,
                                .comm = comm,
                                .where = __func__};
-    return dml__perform(&u, false, request);
+    return dml__perform(&u, DML__STARTED, request);
 }
 
 dml_status dml_barrier(dml_comm *comm)
 {
     struct dml__user_call u = {
         .coll = DML_COLL_BARRIER, .comm = comm, .where = __func__};
-    return dml__perform(&u, true, NULL);
+    return dml__perform(&u, DML__BLOCKING, NULL);
 }
 
 dml_status dml_ibarrier(dml_comm *comm, dml_request **request)
 {
     struct dml__user_call u = {
         .coll = DML_COLL_BARRIER, .comm = comm, .where = __func__};
-    return dml__perform(&u, false, request);
+    return dml__perform(&u, DML__STARTED, request);
 }

@@ -153,16 +153,14 @@ dml_status dml__last_status(const dml_comm *comm)
     return error.status < 0 ? error.status : DML_EUNSUPPORTED;
 }
 
-dml_status dml__perform(const struct dml__user_call *u, bool blocking,
-                        dml_request **request)
+static dml_status perform(const struct dml__user_call *u, enum dml__mode mode,
+                          dml_request **request)
 {
-    if (u->comm == NULL)
-        return DML_EINVAL;
     struct dml__call call;
     size_t *offsets = NULL;
     dml_ctx *ctx = dml_comm_ctx(u->comm);
     DML_TRY(dml__comm_check(u->comm, u->where));
-    if (!blocking && request == NULL)
+    if (mode != DML__BLOCKING && request == NULL)
         return dml__fail(ctx, DML_EINVAL, u->where, "request is NULL");
     if (u->has_counts && u->counts == NULL)
         return dml__fail(ctx, DML_EINVAL, u->where, "the array of counts is NULL");
@@ -176,11 +174,26 @@ dml_status dml__perform(const struct dml__user_call *u, bool blocking,
     const struct dml__alg *alg = NULL;
     dml_status status = describe(u, offsets, &call);
     if (status == DML_OK) {
-        alg = dml__select(&call, blocking, NULL);
-        status = alg != NULL ? dml__run(&call, alg, blocking ? NULL : request)
-                             : dml__last_status(u->comm);
+        alg = dml__select(&call, mode != DML__STARTED, NULL);
+        if (alg == NULL)
+            status = dml__last_status(u->comm);
+        else if (mode == DML__PLANNED)
+            status = dml__plan(&call, alg, request);
+        else
+            status = dml__run(&call, alg, mode == DML__BLOCKING ? NULL : request);
     }
     dml__free(offsets);
+    return status;
+}
+
+dml_status dml__perform(const struct dml__user_call *u, enum dml__mode mode,
+                        dml_request **request)
+{
+    if (u->comm == NULL)
+        return DML_EINVAL;
+    dml__comm_enter(u->comm);
+    dml_status status = perform(u, mode, request);
+    dml__comm_leave(u->comm);
     return status;
 }
 
@@ -210,7 +223,10 @@ dml_status dml_algorithm_query(dml_coll coll, size_t count, dml_dtype dtype, dml
         return dml__fail(dml_comm_ctx(comm), DML_EINVAL, __func__,
                          "operation %d is unknown", (int)op);
     dml_choice found = {0};
-    if (dml__select(&call, true, &found) == NULL)
+    dml__comm_enter(comm);
+    bool chosen = dml__select(&call, true, &found) != NULL;
+    dml__comm_leave(comm);
+    if (!chosen)
         return dml__last_status(comm);
     *choice = found;
     return DML_OK;

@@ -94,6 +94,10 @@ const char *dml__refusal(const struct dml__alg *alg, const struct dml__call *cal
 dml_status dml__run(const struct dml__call *call, const struct dml__alg *alg,
                     dml_request **request);
 
+/* Make a request that performs the call whenever it is started. */
+dml_status dml__plan(const struct dml__call *call, const struct dml__alg *alg,
+                     dml_request **request);
+
 /* Elements of the result on this rank. */
 size_t dml__result_elems(const struct dml__call *call);
 

@@ -75,30 +75,76 @@ static dml_status run_task(const struct dml__call *call, const struct dml__alg *
     return dml__task_run(call->comm, dml__node_advance, &task);
 }
 
-/* A schedule of one task, which owns a copy of the call. */
+/* What a schedule of one task owns: a copy of the call too. */
+struct own {
+    struct dml__node_task task;
+    struct dml__call call;
+    size_t numbers[];
+};
+
+static dml_status advance_alone(void *state)
+{
+    struct own *own = state;
+    run_alone(&own->call);
+    return DML_OK;
+}
+
+/* alg: NULL when this is the only rank. */
 static void build_task(const struct dml__call *call, const struct dml__alg *alg,
                        dml_request *r)
 {
-    struct own {
-        struct dml__node_task task;
-        struct dml__call call;
-        size_t numbers[];
-    } * own;
+    struct own *own;
     size_t nranks = (size_t)dml_comm_size(call->comm);
     size_t numbers = call->counts != NULL ? 2 * nranks : 0;
     own = dml__sched_scratch(r, sizeof *own + numbers * sizeof own->numbers[0]);
     if (own == NULL)
         return;
     own->call = *call;
-    own->task = (struct dml__node_task){
-        .call = &own->call, .node = dml__comm_node(call->comm), .stage = alg->task};
+    own->task = (struct dml__node_task){.call = &own->call,
+                                        .node = dml__comm_node(call->comm),
+                                        .stage = alg != NULL ? alg->task : NULL};
     for (size_t i = 0; i < numbers; i++)
         own->numbers[i] = i < nranks ? call->counts[i] : call->offsets[i - nranks];
     if (numbers > 0) {
         own->call.counts = own->numbers;
         own->call.offsets = own->numbers + nranks;
     }
-    dml__sched_task(r, dml__node_advance, own, DML__NO_STEP, DML__NO_STEP);
+    dml__sched_task(r, alg != NULL ? dml__node_advance : advance_alone, own,
+                    sizeof own->task, DML__NO_STEP, DML__NO_STEP);
+}
+
+static dml_request *new_request(const struct dml__call *call)
+{
+    dml_request *r = dml__sched_new(call->comm);
+    if (r == NULL) {
+        dml__comm_break(call->comm, DML_ENOMEM);
+        dml__fail(dml_comm_ctx(call->comm), DML_ENOMEM, call->where,
+                  "no memory for a request");
+    }
+    return r;
+}
+
+dml_status dml__plan(const struct dml__call *call, const struct dml__alg *alg,
+                     dml_request **request)
+{
+    dml_request *r = new_request(call);
+    if (r == NULL)
+        return DML_ENOMEM;
+    dml__sched_keep(r);
+    if (dml_comm_size(call->comm) == 1)
+        build_task(call, NULL, r);
+    else if (alg->task != NULL)
+        build_task(call, alg, r);
+    else
+        alg->build(call, r);
+    if (dml__sched_written(r) < 0) {
+        dml__sched_discard(r);
+        dml__comm_break(call->comm, DML_ENOMEM);
+        return dml__fail(dml_comm_ctx(call->comm), DML_ENOMEM, call->where,
+                         "no memory for a schedule");
+    }
+    *request = r;
+    return DML_OK;
 }
 
 dml_status dml__run(const struct dml__call *call, const struct dml__alg *alg,
@@ -114,12 +160,9 @@ dml_status dml__run(const struct dml__call *call, const struct dml__alg *alg,
         return run_task(call, alg);
     if (alone && request == NULL)
         return DML_OK;
-    dml_request *r = dml__sched_new(call->comm);
-    if (r == NULL) {
-        dml__comm_break(call->comm, DML_ENOMEM);
-        return dml__fail(dml_comm_ctx(call->comm), DML_ENOMEM, call->where,
-                         "no memory for a request");
-    }
+    dml_request *r = new_request(call);
+    if (r == NULL)
+        return DML_ENOMEM;
     if (!alone && alg->task != NULL)
         build_task(call, alg, r);
     else if (!alone)

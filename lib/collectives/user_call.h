@@ -23,8 +23,12 @@ struct dml__user_call {
     const char *where;
 };
 
-/* Validates, chooses and runs. "request" is ignored by a blocking call. */
-dml_status dml__perform(const struct dml__user_call *u, bool blocking,
+/* Run it and wait, start it, or only plan it, for dml_start. */
+enum dml__mode { DML__BLOCKING, DML__STARTED, DML__PLANNED };
+
+/* Validates, chooses and does what mode says. "request" is ignored by a blocking call.
+ */
+dml_status dml__perform(const struct dml__user_call *u, enum dml__mode mode,
                         dml_request **request);
 
 #endif

@@ -49,13 +49,10 @@ static void discard(struct dml__segment *s)
     dml__free(s);
 }
 
-dml_status dml_alloc(dml_comm *comm, size_t bytes, void **memory)
+static dml_status allocate(dml_comm *comm, size_t bytes, void **memory)
 {
-    if (comm == NULL)
-        return DML_EINVAL;
-    if (memory == NULL)
-        return dml__fail(comm->ctx, DML_EINVAL, __func__, "memory is NULL");
-    DML_TRY(dml__comm_check(comm, __func__));
+    static const char where[] = "dml_alloc";
+    DML_TRY(dml__comm_check(comm, where));
     if (comm->active != NULL)
         DML_TRY(dml__comm_drain(comm));
     struct dml__segment *s = dml__alloc(comm->ctx, sizeof *s);
@@ -80,17 +77,25 @@ dml_status dml_alloc(dml_comm *comm, size_t bytes, void **memory)
     } else {
         dml__free(s);
     }
-    return dml__fail(comm->ctx, DML_ENOMEM, __func__,
+    return dml__fail(comm->ctx, DML_ENOMEM, where,
                      "no memory for %zu bytes here, or for another rank's share",
                      bytes);
 }
 
-dml_status dml_free(dml_comm *comm, void *memory)
+dml_status dml_alloc(dml_comm *comm, size_t bytes, void **memory)
 {
     if (comm == NULL)
         return DML_EINVAL;
     if (memory == NULL)
-        return DML_OK;
+        return dml__fail(comm->ctx, DML_EINVAL, __func__, "memory is NULL");
+    dml__comm_enter(comm);
+    dml_status status = allocate(comm, bytes, memory);
+    dml__comm_leave(comm);
+    return status;
+}
+
+static dml_status release(dml_comm *comm, void *memory)
+{
     if (comm->active != NULL)
         DML_TRY(dml__comm_drain(comm));
     for (struct dml__segment **link = &comm->segments; *link != NULL;
@@ -103,9 +108,21 @@ dml_status dml_free(dml_comm *comm, void *memory)
         discard(s);
         return DML_OK;
     }
-    return dml__fail(comm->ctx, DML_EINVAL, __func__,
+    return dml__fail(comm->ctx, DML_EINVAL, "dml_free",
                      "%p was not allocated on this communicator, or is free already",
                      memory);
+}
+
+dml_status dml_free(dml_comm *comm, void *memory)
+{
+    if (comm == NULL)
+        return DML_EINVAL;
+    if (memory == NULL)
+        return DML_OK;
+    dml__comm_enter(comm);
+    dml_status status = release(comm, memory);
+    dml__comm_leave(comm);
+    return status;
 }
 
 void dml__segments_free(dml_comm *comm)

@@ -65,6 +65,7 @@ static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
     }
     if (comm->rank == 0)
         dml__ctx_check_env(ctx);
+    dml__progress_join(comm);
     *out = comm;
     return DML_OK;
 }
@@ -105,11 +106,15 @@ dml_status dml_comm_split(dml_comm *comm, int color, int key, dml_comm **out)
     if (color < -1)
         return dml__fail_values(comm->ctx, DML_EINVAL, __func__, comm->rank, color, -1,
                                 "color is %d; use 0 or more, or -1 for none", color);
-    if (comm->active != NULL)
-        DML_TRY(dml__comm_drain(comm));
     MPI_Comm owned = MPI_COMM_NULL;
-    int code =
-        MPI_Comm_split(comm->coll, color == -1 ? MPI_UNDEFINED : color, key, &owned);
+    dml__comm_enter(comm);
+    dml_status status = comm->active != NULL ? dml__comm_drain(comm) : DML_OK;
+    int code = MPI_SUCCESS;
+    if (status == DML_OK)
+        code = MPI_Comm_split(comm->coll, color == -1 ? MPI_UNDEFINED : color, key,
+                              &owned);
+    dml__comm_leave(comm);
+    DML_TRY(status);
     if (code != MPI_SUCCESS)
         return dml__mpi_fail(comm, __func__, code);
     if (owned == MPI_COMM_NULL) {
@@ -123,6 +128,7 @@ void dml_comm_destroy(dml_comm *comm)
 {
     if (comm == NULL)
         return;
+    dml__progress_part(comm);
     if (comm->coll_state_destroy != NULL)
         comm->coll_state_destroy(comm->coll_state);
     dml__sched_pool_free(comm);
@@ -165,7 +171,10 @@ dml_ctx *dml_comm_ctx(const dml_comm *comm)
 
 void dml_comm_get_stats(const dml_comm *comm, dml_comm_stats *stats)
 {
+    dml_comm *locked = (dml_comm *)(uintptr_t)comm; /* its lock is not what is const */
+    dml__comm_enter(locked);
     *stats = comm->stats;
+    dml__comm_leave(locked);
 }
 
 bool dml__comm_crowded(const dml_comm *comm)
@@ -233,10 +242,16 @@ void dml__comm_count_bytes(dml_comm *comm, size_t sent, size_t received)
 
 dml_status dml__comm_max(dml_comm *comm, double *values, int count)
 {
+    dml__comm_enter(comm);
+    dml_status status = DML_OK;
+    int code = MPI_SUCCESS;
     if (comm->active != NULL) /* see dml__native_run */
-        DML_TRY(dml__comm_drain(comm));
-    int code =
-        MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, MPI_MAX, comm->coll);
+        status = dml__comm_drain(comm);
+    if (status == DML_OK)
+        code =
+            MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, MPI_MAX, comm->coll);
+    dml__comm_leave(comm);
+    DML_TRY(status);
     return code == MPI_SUCCESS ? DML_OK : dml__mpi_fail(comm, __func__, code);
 }
 

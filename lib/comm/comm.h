@@ -56,6 +56,11 @@ struct dml__call {
 /* ---- communicator ------------------------------------------------------------------
  */
 
+/* Around all that uses a communicator's state: keeps the progress thread away, if there
+ * is one (progress.h). May be nested. */
+void dml__comm_enter(dml_comm *comm);
+void dml__comm_leave(dml_comm *comm);
+
 /* More ranks on this node than processors they may use: waiting must give way at once.
  */
 bool dml__comm_crowded(const dml_comm *comm);

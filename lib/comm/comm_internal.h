@@ -9,6 +9,7 @@
 
 #include "comm/comm.h"
 #include "comm/node.h"
+#include "comm/progress.h"
 #include "comm/sched.h"
 
 #include <mpi.h>
@@ -22,6 +23,7 @@ struct dml_comm {
     int nnodes;
     int *node_of; /* [size] see dml__comm_nodes */
     bool crowded;
+    cpu_set_t node_cpus;    /* that ranks of this machine may run on */
     dml_status broken;      /* why no further call is possible, or DML_OK */
     MPI_Comm coll;          /* schedules and MPI's own collectives */
     MPI_Comm p2p;           /* dml_send and dml_recv, whose tags are the caller's */
@@ -42,6 +44,7 @@ struct dml_comm {
     struct dml__coll_state *coll_state;
     void (*coll_state_destroy)(struct dml__coll_state *);
     dml_comm_stats stats;
+    struct dml__watch watch; /* by the progress thread */
 };
 
 /* Name of the private MPI communicators: debuggers show it, and libdml-mpi.so leaves

@@ -100,13 +100,13 @@ dml_status dml__comm_find_node(dml_comm *comm)
         return dml__mpi_fail(comm, "dml_comm", code);
     /* Launchers often bind each rank to a core of its own: the union of all masks
      * counts what the node's ranks have together. */
-    cpu_set_t own, all;
+    cpu_set_t own;
     if (sched_getaffinity(0, sizeof own, &own) != 0)
         memset(&own, 0xff, sizeof own); /* more processors than the mask has bits */
-    MPI_Allreduce(&own, &all, (int)sizeof own, MPI_BYTE, MPI_BOR, whole);
+    MPI_Allreduce(&own, &comm->node_cpus, (int)sizeof own, MPI_BYTE, MPI_BOR, whole);
     int sharing = 0;
     MPI_Comm_size(whole, &sharing);
-    comm->crowded = sharing > CPU_COUNT(&all);
+    comm->crowded = sharing > CPU_COUNT(&comm->node_cpus);
     code =
         MPI_Comm_split(whole, pretended_node(comm->ctx), comm->rank, &comm->node_mpi);
     MPI_Comm_free(&whole);

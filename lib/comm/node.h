@@ -118,6 +118,12 @@ void dml__node_reach(struct dml__node *node, unsigned long long n,
 bool dml__node_read(const struct dml__node *node, int rank, uint64_t address, void *to,
                     size_t bytes);
 
+/* What peers ring to wake this rank: a futex. */
+static inline atomic_uint *dml__node_bell(const struct dml__node *node)
+{
+    return &node->desk[node->rank]->bell;
+}
+
 /* Wake a node rank if it sleeps; call it after writing what it may wait for, by a
  * sequentially consistent store. */
 void dml__node_wake(struct dml__node *node, int rank);

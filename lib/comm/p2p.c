@@ -33,14 +33,10 @@ static dml_status check(const dml_comm *comm, const void *buf, size_t count,
  * pieces of a huge one do not wait for each other: all are posted here, so that a
  * second message with the same tag cannot slip between them.
  */
-static dml_status post(bool sending, void *buf, size_t count, dml_dtype dtype, int peer,
-                       int tag, dml_comm *comm, dml_request **request,
-                       const char *where)
+static dml_status start(bool sending, void *buf, size_t count, dml_dtype dtype,
+                        int peer, int tag, dml_comm *comm, dml_request **request,
+                        const char *where)
 {
-    if (comm == NULL)
-        return DML_EINVAL;
-    if (request == NULL)
-        return dml__fail(comm->ctx, DML_EINVAL, where, "request is NULL");
     DML_TRY(dml__comm_check(comm, where));
     DML_TRY(check(comm, buf, count, dtype, peer, tag, where));
     dml_request *r = dml__sched_new(comm);
@@ -61,6 +57,21 @@ static dml_status post(bool sending, void *buf, size_t count, dml_dtype dtype, i
     DML_TRY(dml__sched_start_p2p(r, tag));
     *request = r;
     return DML_OK;
+}
+
+static dml_status post(bool sending, void *buf, size_t count, dml_dtype dtype, int peer,
+                       int tag, dml_comm *comm, dml_request **request,
+                       const char *where)
+{
+    if (comm == NULL)
+        return DML_EINVAL;
+    if (request == NULL)
+        return dml__fail(comm->ctx, DML_EINVAL, where, "request is NULL");
+    dml__comm_enter(comm);
+    dml_status status =
+        start(sending, buf, count, dtype, peer, tag, comm, request, where);
+    dml__comm_leave(comm);
+    return status;
 }
 
 /* The send functions do not write to buf: post() only reads it then. */
@@ -90,7 +101,7 @@ dml_status dml_send(const void *buf, size_t count, dml_dtype dtype, int peer, in
 {
     dml_request *r = NULL;
     DML_TRY(post(true, writable(buf), count, dtype, peer, tag, comm, &r, __func__));
-    return dml__sched_finish(r);
+    return dml_wait(&r);
 }
 
 dml_status dml_recv(void *buf, size_t count, dml_dtype dtype, int peer, int tag,
@@ -98,5 +109,5 @@ dml_status dml_recv(void *buf, size_t count, dml_dtype dtype, int peer, int tag,
 {
     dml_request *r = NULL;
     DML_TRY(post(false, buf, count, dtype, peer, tag, comm, &r, __func__));
-    return dml__sched_finish(r);
+    return dml_wait(&r);
 }

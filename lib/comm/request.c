@@ -6,11 +6,14 @@
 
 #include "comm/wait.h"
 
-/* Takes a complete request's status and gives the request back. */
+/* Takes a complete request's status and gives the request back, unless it is the
+ * caller's for as long as he wants. */
 static dml_status take(dml_request *r)
 {
     dml_status status = r->status;
-    dml__sched_discard(r);
+    r->started = false;
+    if (!r->persistent)
+        dml__sched_discard(r);
     return status;
 }
 
@@ -60,8 +63,15 @@ dml_status dml_wait(dml_request **request)
     dml_request *r = *request;
     if (r == NULL)
         return DML_OK;
-    *request = NULL;
-    return dml__sched_finish(r);
+    dml_comm *comm = r->comm;
+    dml_status status = DML_OK;
+    dml__comm_enter(comm);
+    if (!r->persistent)
+        *request = NULL;
+    if (r->started)
+        status = dml__sched_finish(r);
+    dml__comm_leave(comm);
+    return status;
 }
 
 dml_status dml_waitall(size_t n, dml_request **requests)
@@ -84,19 +94,82 @@ dml_status dml_test(dml_request **request)
     dml_request *r = *request;
     if (r == NULL)
         return DML_OK;
-    if (!r->complete)
-        dml__comm_poll(r->comm);
-    if (!r->complete)
-        return DML_PENDING;
-    *request = NULL;
-    return take(r);
+    dml_comm *comm = r->comm;
+    dml_status status = DML_OK;
+    dml__comm_enter(comm);
+    if (r->started && !r->complete)
+        dml__comm_poll(comm);
+    if (r->started && !r->complete) {
+        status = DML_PENDING;
+    } else {
+        if (!r->persistent)
+            *request = NULL;
+        if (r->started)
+            status = take(r);
+    }
+    dml__comm_leave(comm);
+    return status;
 }
 
 dml_status dml_progress(dml_comm *comm)
 {
     if (comm == NULL)
         return DML_EINVAL;
+    dml__comm_enter(comm);
     if (comm->active != NULL)
         dml__comm_poll(comm);
+    dml__comm_leave(comm);
     return DML_OK;
+}
+
+/* ---- persistent requests -----------------------------------------------------------
+ */
+
+dml_status dml_start(dml_request *r)
+{
+    if (r == NULL)
+        return DML_EINVAL;
+    dml_comm *comm = r->comm;
+    dml__comm_enter(comm);
+    dml_status status = dml__comm_check(comm, __func__);
+    if (status == DML_OK && (!r->persistent || r->started))
+        status = dml__fail(comm->ctx, DML_EINVAL, __func__,
+                           "the request is not from dml_coll_init, or was started and "
+                           "not waited for");
+    if (status == DML_OK)
+        status = dml__sched_restart(r);
+    dml__comm_leave(comm);
+    return status;
+}
+
+dml_status dml_startall(size_t n, dml_request **requests)
+{
+    if (requests == NULL && n > 0)
+        return DML_EINVAL;
+    for (size_t i = 0; i < n; i++)
+        DML_TRY(dml_start(requests[i]));
+    return DML_OK;
+}
+
+dml_status dml_request_free(dml_request **request)
+{
+    if (request == NULL)
+        return DML_EINVAL;
+    dml_request *r = *request;
+    if (r == NULL)
+        return DML_OK;
+    dml_comm *comm = r->comm;
+    dml_status status = DML_OK;
+    dml__comm_enter(comm);
+    if (!r->persistent || r->started) {
+        status =
+            dml__fail(comm->ctx, DML_EINVAL, __func__,
+                      "the request is not from dml_coll_init, or is still pending; "
+                      "wait for it first");
+    } else {
+        *request = NULL;
+        dml__sched_discard(r);
+    }
+    dml__comm_leave(comm);
+    return status;
 }

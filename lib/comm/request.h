@@ -19,11 +19,11 @@ struct dml__step {
     dml__task_fn *task; /* LOCAL step that waits for others; dst is its state */
     void *dst;          /* LOCAL, RECV */
     void *staging;      /* RECV that folds: where MPI puts the message */
-    const void *a;      /* LOCAL, SEND */
+    const void *a;      /* LOCAL, SEND; of a task that is repeated its first state */
     const void *b;      /* LOCAL, RECV that folds */
-    size_t n;           /* bytes of a message, elements of local work */
-    size_t moved;       /* bytes of a message given to a channel or to MPI so far */
-    int inflight;       /* pieces of it that MPI has and has not finished */
+    size_t n;     /* bytes of a message or a task's state, elements of local work */
+    size_t moved; /* bytes of a message given to a channel or to MPI so far */
+    int inflight; /* pieces of it that MPI has and has not finished */
     double arg;
     int after[2];
     int next; /* in the same lane, or DML__NO_STEP */
@@ -47,12 +47,16 @@ struct dml_request {
     int tag;
     dml_status status; /* of what has happened so far */
     bool complete;
+    bool started;    /* and not yet waited for */
+    bool persistent; /* made by dml_coll_init: the caller starts and frees it */
+    bool uses_mpi;   /* for any of its steps, now or later */
 
     struct dml__step *steps;
     int nsteps, capacity, ndone;
-    int ntasks; /* tasks not finished */
-    int head[DML__NKINDS],
-        tail[DML__NKINDS]; /* first step not started, and last, of each lane */
+    int ntasks, tasks_left; /* tasks of it, those not finished */
+    int first[DML__NKINDS]; /* step of each lane */
+    int head[DML__NKINDS];  /* first one not started */
+    int tail[DML__NKINDS];  /* last one */
 
     int lane_inflight[DML__NKINDS];
     int ninflight;

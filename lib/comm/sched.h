@@ -82,16 +82,27 @@ int dml__sched_native(dml_request *request, const struct dml__call *call);
  * be done now and returns DML_PENDING, DML_OK when it is finished, or an error. It is
  * called again and again, and must not block. Tasks of one communicator run one after
  * the other in the order in which the collectives were called, because the node's
- * operations have numbers (node.h). state must live until the request is complete.
+ * operations have numbers (node.h). state must live until the request is complete; a
+ * request that is repeated begins with what it holds now.
  */
 typedef dml_status dml__task_fn(void *state);
 int dml__sched_task(dml_request *request, dml__task_fn *advance, void *state,
-                    int after0, int after1);
+                    size_t state_bytes, int after0, int after1);
 
 /* May a blocking call run its task by itself, without a schedule? Only when nothing is
  * pending. Then do so: */
 bool dml__task_alone(const dml_comm *comm);
 dml_status dml__task_run(dml_comm *comm, dml__task_fn *advance, void *state);
+
+/* The request written next will be started many times (dml_start): it keeps what that
+ * needs. To be called before the first step. */
+void dml__sched_keep(dml_request *request);
+
+/* What went wrong while it was written: DML_OK or DML_ENOMEM. */
+dml_status dml__sched_written(const dml_request *request);
+
+/* Start such a request, for the first time or again. */
+dml_status dml__sched_restart(dml_request *request);
 
 /* Start a collective's schedule. On failure the request is gone. */
 dml_status dml__sched_start(dml_request *request);

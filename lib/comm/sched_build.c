@@ -4,6 +4,7 @@
  * memory when they go back, so that a loop of equal calls allocates only at first.
  */
 #include "comm/request.h"
+#include "comm/shm.h"
 
 #include <assert.h>
 #include <limits.h>
@@ -21,10 +22,11 @@ dml_request *dml__sched_new(dml_comm *comm)
     r->comm = comm;
     r->next = NULL;
     r->status = DML_OK;
-    r->complete = false;
-    r->nsteps = r->ndone = r->ntasks = r->ninflight = r->scratch_used = 0;
+    r->complete = r->started = r->persistent = r->uses_mpi = false;
+    r->nsteps = r->ndone = r->ntasks = r->tasks_left = 0;
+    r->ninflight = r->scratch_used = 0;
     for (int k = 0; k < DML__NKINDS; k++) {
-        r->head[k] = r->tail[k] = DML__NO_STEP;
+        r->first[k] = r->head[k] = r->tail[k] = DML__NO_STEP;
         r->lane_inflight[k] = 0;
     }
     return r;
@@ -106,8 +108,11 @@ static int add(dml_request *r, const struct dml__step *step)
     steps[i].done = false;
     steps[i].moved = 0;
     steps[i].inflight = 0;
+    if (step->native ||
+        (step->kind != DML__LOCAL && !dml__shm_reaches(r->comm->shm, step->peer)))
+        r->uses_mpi = true;
     if (r->tail[step->kind] == DML__NO_STEP)
-        r->head[step->kind] = i;
+        r->first[step->kind] = r->head[step->kind] = i;
     else
         steps[r->tail[step->kind]].next = i;
     r->tail[step->kind] = i;
@@ -224,14 +229,44 @@ int dml__sched_copy_after_all(dml_request *r, void *dst, const void *src, size_t
     return dml__sched_local_after_all(r, copy_bytes, dst, src, NULL, bytes, 0);
 }
 
-int dml__sched_task(dml_request *r, dml__task_fn *advance, void *state, int after0,
-                    int after1)
+void dml__sched_keep(dml_request *r)
 {
-    struct dml__step s = {
-        .kind = DML__LOCAL, .task = advance, .dst = state, .after = {after0, after1}};
+    r->persistent = true;
+}
+
+dml_status dml__sched_written(const dml_request *r)
+{
+    return r->status;
+}
+
+int dml__sched_task(dml_request *r, dml__task_fn *advance, void *state, size_t bytes,
+                    int after0, int after1)
+{
+    struct dml__step s = {.kind = DML__LOCAL,
+                          .task = advance,
+                          .dst = state,
+                          .n = bytes,
+                          .after = {after0, after1}};
+    void *first = r->persistent ? dml__sched_scratch(r, bytes) : NULL;
+    if (first != NULL)
+        s.a = memcpy(first, state, bytes);
     int i = add(r, &s);
     r->ntasks += i != DML__NO_STEP;
+    r->tasks_left = r->ntasks;
     return i;
+}
+
+/* Counts and offsets of a repeated call, which the caller's arrays do not outlive. */
+static void own_counts(dml_request *r)
+{
+    size_t nranks = (size_t)r->comm->size, bytes = nranks * sizeof(size_t);
+    size_t *copy = dml__sched_scratch(r, 2 * bytes);
+    if (copy == NULL)
+        return;
+    memcpy(copy, r->native.counts, bytes);
+    memcpy(copy + nranks, r->native.offsets, bytes);
+    r->native.counts = copy;
+    r->native.offsets = copy + nranks;
 }
 
 int dml__sched_native(dml_request *r, const struct dml__call *call)
@@ -243,6 +278,8 @@ int dml__sched_native(dml_request *r, const struct dml__call *call)
             dml__sched_scratch(r, dml__mul(2 * (size_t)r->comm->size, sizeof(int)));
         if (r->native_counts == NULL)
             return DML__NO_STEP;
+        if (r->persistent)
+            own_counts(r);
     }
     struct dml__step s = {.kind = DML__LOCAL, .native = true, .after = {-1, -1}};
     return add(r, &s);

@@ -134,7 +134,7 @@ static bool run_task(dml_request *r, struct dml__step *s)
         r->status = status;
         dml__comm_break(r->comm, status);
     }
-    r->ntasks--;
+    r->tasks_left--;
     finish_step(r, s);
     return true;
 }
@@ -266,7 +266,7 @@ bool dml__comm_poll(dml_comm *comm)
             lanes &= ~(1 << DML__SEND);
         if (collective && r->head[DML__RECV] != DML__NO_STEP)
             lanes &= ~(1 << DML__RECV);
-        if (r->ntasks > 0)
+        if (r->tasks_left > 0)
             comm->tasks_may_run = false;
         if (r->complete) {
             *link = r->next;
@@ -327,6 +327,7 @@ static dml_status start(dml_request *r)
     while (*link != NULL)
         link = &(*link)->next;
     *link = r;
+    r->started = true;
     dml__comm_poll(comm);
     return DML_OK;
 }
@@ -340,9 +341,29 @@ dml_status dml__sched_start(dml_request *r)
     return start(r);
 }
 
+dml_status dml__sched_restart(dml_request *r)
+{
+    r->complete = false;
+    r->status = DML_OK;
+    r->ndone = 0;
+    r->tasks_left = r->ntasks;
+    for (int k = 0; k < DML__NKINDS; k++)
+        r->head[k] = r->first[k];
+    for (int i = 0; i < r->nsteps; i++) {
+        struct dml__step *s = &r->steps[i];
+        s->done = false;
+        s->moved = 0;
+        if (s->task != NULL)
+            memcpy(s->dst, s->a, s->n);
+    }
+    r->comm->stats.collectives++;
+    return dml__sched_start(r);
+}
+
 dml_status dml__sched_start_p2p(dml_request *r, int tag)
 {
     r->channel = r->comm->p2p;
+    r->uses_mpi = true;
     r->tag = tag;
     return start(r);
 }

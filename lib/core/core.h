@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct dml__progress;
 struct dml__kernels; /* lib/kernels/kernels.h; core only carries the pointer */
 
 /* ---- context -----------------------------------------------------------------------
@@ -25,6 +26,11 @@ dml_status dml__ctx_new(const dml_ctx_opts *opts, dml_ctx **ctx);
 
 /* Must reductions of floats add their terms in the order of the ranks? */
 bool dml__ctx_reproducible(const dml_ctx *ctx);
+
+/* The progress thread (lib/comm), which ends with the context; NULL: none. */
+struct dml__progress *dml__ctx_progress(const dml_ctx *ctx);
+void dml__ctx_set_progress(dml_ctx *ctx, struct dml__progress *progress,
+                           void (*stop)(struct dml__progress *));
 
 /* Value of the environment variable DML_<name> when the context was made; NULL if it
  * was not set, or empty. */

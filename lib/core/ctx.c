@@ -22,6 +22,8 @@ struct dml_ctx {
     const struct dml__kernels *kernels;
     dml_error_policy errors;
     bool reproducible;
+    struct dml__progress *progress;
+    void (*stop_progress)(struct dml__progress *);
     dml_log_level log_level;
     dml_log_fn *log;
     void *log_user;
@@ -58,6 +60,9 @@ void dml_ctx_opts_init(dml_ctx_opts *opts)
             opts->log_level = (dml_log_level)i;
     const char *reproducible = getenv("DML_REPRODUCIBLE");
     opts->reproducible = reproducible != NULL && strcmp(reproducible, "1") == 0;
+    const char *progress = getenv("DML_PROGRESS");
+    if (progress != NULL && strcmp(progress, "thread") == 0)
+        opts->progress = DML_PROGRESS_THREAD;
 }
 
 /* Copies every DML_* variable; false when memory ran out. */
@@ -126,6 +131,8 @@ void dml_ctx_destroy(dml_ctx *ctx)
 {
     if (ctx == NULL)
         return;
+    if (ctx->progress != NULL)
+        ctx->stop_progress(ctx->progress);
     if (ctx->shelf_destroy != NULL)
         ctx->shelf_destroy(ctx->shelf);
     for (size_t i = 0; i < ctx->nenv; i++)
@@ -171,6 +178,18 @@ void dml__ctx_lock(dml_ctx *ctx)
 void dml__ctx_unlock(dml_ctx *ctx)
 {
     pthread_mutex_unlock(ctx->lock);
+}
+
+struct dml__progress *dml__ctx_progress(const dml_ctx *ctx)
+{
+    return ctx->progress;
+}
+
+void dml__ctx_set_progress(dml_ctx *ctx, struct dml__progress *progress,
+                           void (*stop)(struct dml__progress *))
+{
+    ctx->progress = progress;
+    ctx->stop_progress = stop;
 }
 
 bool dml__ctx_reproducible(const dml_ctx *ctx)

@@ -133,8 +133,11 @@ dml_status dml_reducer_create(const dml_tensor *grads, size_t ngrads,
             r->ready_order[i] = ngrads - 1 - i;
         status = dml__buckets_plan(r, r->ready_order);
     }
-    if (status == DML_OK)
+    if (status == DML_OK) {
+        dml__comm_enter(comm);
         status = dml__coll_measure(comm, DML_COLL_ALLREDUCE);
+        dml__comm_leave(comm);
+    }
     if (status != DML_OK) {
         dml_reducer_destroy(r);
         return status;

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The progress thread (progress.h).
+ *
+ * It goes round its communicators and polls. A round in vain is followed by another
+ * one, before which the peers are told that it is about to sleep (node.h); if that is
+ * in vain too it sleeps, at the bells of all communicators that it watches and at its
+ * own. Messages of MPI ring no bell: while any is awaited the sleep is short, a part of
+ * the time in which nothing moved.
+ */
+#include "comm/progress.h"
+
+#include "comm/comm_internal.h"
+#include "comm/request.h"
+#include "core/topology.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    BELLS = 64,       /* at most so many are slept at, the own one among them */
+    SPIN_ROUNDS = 200 /* in vain before a sleep, on a core that nobody else uses */
+};
+
+/* A sleep while messages of MPI are awaited: a part of the time without any, within
+ * limits. The shorter costs a computing thread beside it 2 % of its time, for a moment.
+ */
+static const double sleep_part = 1.0 / 8, sleep_min_s = 1e-4, sleep_max_s = 1e-3;
+
+/* The timer that ends a sleep may be late by this. */
+enum { TIMER_SLACK_NS = 1000 };
+
+struct dml__progress {
+    dml_ctx *ctx;
+    pthread_t thread;
+    pthread_mutex_t lock; /* guards the list, and what a round does with it */
+    pthread_cond_t turn;  /* the thread may go on, or has awoken */
+    atomic_int wanted;    /* joining or parting callers: the thread steps back */
+    bool asleep;          /* perhaps at bells of communicators of the list */
+    bool stop;
+    bool placed; /* where it runs has been decided */
+    bool own_core;
+    bool one_bell; /* the kernel cannot wait for several */
+    dml_comm *comms;
+    atomic_uint bell;   /* of the thread itself: a futex */
+    atomic_bool drowsy; /* it sleeps at it, or is about to */
+};
+
+static void ring(struct dml__progress *p)
+{
+    atomic_fetch_add(&p->bell, 1);
+    if (atomic_load(&p->drowsy))
+        syscall(SYS_futex, &p->bell, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+/* ---- the lock of a communicator ----------------------------------------------------
+ */
+
+void dml__comm_enter(dml_comm *comm)
+{
+    struct dml__watch *w = &comm->watch;
+    if (w->progress == NULL)
+        return;
+    if (pthread_mutex_trylock(&w->lock) != 0) {
+        atomic_fetch_add(&w->wanted, 1);
+        pthread_mutex_lock(&w->lock);
+        atomic_fetch_sub(&w->wanted, 1);
+    }
+    w->depth++;
+}
+
+void dml__comm_leave(dml_comm *comm)
+{
+    struct dml__watch *w = &comm->watch;
+    if (w->progress == NULL)
+        return;
+    bool tell = --w->depth == 0 && comm->active != NULL;
+    pthread_mutex_unlock(&w->lock);
+    if (tell && !atomic_load(&w->watched))
+        ring(w->progress);
+}
+
+/* ---- the thread --------------------------------------------------------------------
+ */
+
+/* May the thread poll it? Requests that use MPI need a level that not all programs ask
+ * for; order forbids to poll the others alone. *mpi: some use it. */
+static bool may_poll(dml_comm *comm, bool *mpi)
+{
+    bool uses_mpi = false;
+    for (const dml_request *r = comm->active; r != NULL; r = r->next)
+        uses_mpi = uses_mpi || r->uses_mpi;
+    if (uses_mpi && !comm->watch.mpi_allowed) {
+        if (!comm->watch.warned)
+            dml__log(comm->ctx, DML_LOG_WARN,
+                     "the progress thread cannot progress messages of MPI: initialise "
+                     "MPI by MPI_Init_thread with MPI_THREAD_MULTIPLE; until then they "
+                     "progress in calls on the communicator");
+        comm->watch.warned = true;
+        return false;
+    }
+    *mpi = *mpi || uses_mpi;
+    return true;
+}
+
+/* Has the node's peers ring when something comes for a communicator. */
+static void arm(dml_comm *comm)
+{
+    struct dml__watch *w = &comm->watch;
+    if (comm->node != NULL) {
+        w->heard = dml__node_drowsy(comm->node);
+        w->armed = true;
+    }
+    atomic_store(&w->watched, true);
+}
+
+static void disarm_all(struct dml__progress *p)
+{
+    for (dml_comm *comm = p->comms; comm != NULL; comm = comm->watch.next) {
+        struct dml__watch *w = &comm->watch;
+        if (w->armed)
+            dml__node_awake(comm->node);
+        w->armed = false;
+        atomic_store(&w->watched, false);
+    }
+}
+
+/* What a round found. */
+struct found {
+    bool moved, pending, mpi;
+};
+
+static struct found go_round(struct dml__progress *p, bool before_sleep)
+{
+    struct found found = {0};
+    for (dml_comm *comm = p->comms; comm != NULL; comm = comm->watch.next) {
+        struct dml__watch *w = &comm->watch;
+        if (atomic_load(&w->wanted) > 0 || pthread_mutex_trylock(&w->lock) != 0)
+            continue; /* whoever uses it progresses it, and rings when leaving */
+        if (comm->active != NULL && may_poll(comm, &found.mpi)) {
+            if (before_sleep)
+                arm(comm);
+            found.moved = dml__comm_poll(comm) || found.moved;
+            found.pending = found.pending || comm->active != NULL;
+        }
+        pthread_mutex_unlock(&w->lock);
+    }
+    return found;
+}
+
+/* "seconds" after now or, for the older call, as they are. */
+static struct timespec time_limit(double seconds, bool from_now)
+{
+    struct timespec t = {0};
+    if (from_now)
+        clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_nsec += (long)(1e9 * seconds); /* less than a second */
+    t.tv_sec += t.tv_nsec / 1000000000;
+    t.tv_nsec %= 1000000000;
+    return t;
+}
+
+/* Sleeps until a bell rings, the own or one that is watched; heard: what the own has
+ * rung so far. seconds: at most; 0 for ever. */
+static void sleep_at_bells(struct dml__progress *p, unsigned heard, double seconds)
+{
+    struct timespec limit = time_limit(seconds, !p->one_bell);
+    struct futex_waitv bells[BELLS] = {{.val = heard,
+                                        .uaddr = (uintptr_t)&p->bell,
+                                        .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG}};
+    unsigned n = 1;
+    for (dml_comm *comm = p->comms; comm != NULL && n < BELLS; comm = comm->watch.next)
+        if (comm->watch.armed)
+            bells[n++] =
+                (struct futex_waitv){.val = comm->watch.heard,
+                                     .uaddr = (uintptr_t)dml__node_bell(comm->node),
+                                     .flags = FUTEX_32};
+    p->asleep = true;
+    pthread_mutex_unlock(&p->lock);
+    struct timespec *until = seconds > 0 ? &limit : NULL;
+    if (p->one_bell)
+        syscall(SYS_futex, &p->bell, FUTEX_WAIT_PRIVATE, heard, until, NULL, 0);
+    else if (syscall(SYS_futex_waitv, bells, n, 0, until, CLOCK_MONOTONIC) < 0 &&
+             errno != EAGAIN && errno != ETIMEDOUT && errno != EINTR)
+        p->one_bell = true; /* before Linux 5.16 */
+    pthread_mutex_lock(&p->lock);
+    p->asleep = false;
+    pthread_cond_broadcast(&p->turn);
+}
+
+/* How long the thread may sleep after a round in which nothing moved. */
+static double sleep_s(const struct dml__progress *p, struct found found, double still_s)
+{
+    if (!found.pending)
+        return 0; /* until there is something to do */
+    if (!found.mpi && !p->one_bell)
+        return sleep_max_s;
+    double part_s = (dml__now_s() - still_s) * sleep_part;
+    return part_s < sleep_min_s   ? sleep_min_s
+           : part_s < sleep_max_s ? part_s
+                                  : sleep_max_s;
+}
+
+static void *run(void *arg)
+{
+    struct dml__progress *p = arg;
+    double still_s = 0;
+    int rounds = 0; /* in vain */
+    prctl(PR_SET_TIMERSLACK, (unsigned long)TIMER_SLACK_NS);
+    pthread_mutex_lock(&p->lock);
+    while (!p->stop) {
+        if (atomic_load(&p->wanted) > 0) {
+            pthread_cond_wait(&p->turn, &p->lock);
+            continue;
+        }
+        bool before_sleep = rounds >= (p->own_core ? SPIN_ROUNDS : 1);
+        atomic_store(&p->drowsy, before_sleep);
+        unsigned heard = atomic_load(&p->bell);
+        struct found found = go_round(p, before_sleep);
+        if (found.moved || rounds == 0)
+            still_s = dml__now_s();
+        rounds = found.moved ? 0 : before_sleep ? rounds : rounds + 1;
+        if (before_sleep && !found.moved)
+            sleep_at_bells(p, heard, sleep_s(p, found, still_s));
+        if (before_sleep)
+            disarm_all(p);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return NULL;
+}
+
+/* ---- its life ----------------------------------------------------------------------
+ */
+
+/* Takes the lock of the list from a thread that lets it go for moments only. */
+static void lock_list(struct dml__progress *p)
+{
+    atomic_fetch_add(&p->wanted, 1);
+    pthread_mutex_lock(&p->lock);
+}
+
+static void unlock_list(struct dml__progress *p)
+{
+    atomic_fetch_sub(&p->wanted, 1);
+    pthread_cond_broadcast(&p->turn);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void stop(struct dml__progress *p)
+{
+    lock_list(p);
+    p->stop = true;
+    unlock_list(p);
+    ring(p);
+    pthread_join(p->thread, NULL);
+    pthread_cond_destroy(&p->turn);
+    pthread_mutex_destroy(&p->lock);
+    dml__free(p);
+}
+
+void dml__progress_start(dml_ctx *ctx)
+{
+    struct dml__progress *p = dml__alloc(ctx, sizeof *p);
+    if (p != NULL) {
+        pthread_mutex_init(&p->lock, NULL);
+        pthread_cond_init(&p->turn, NULL);
+        if (pthread_create(&p->thread, NULL, run, p) == 0) {
+            dml__ctx_set_progress(ctx, p, stop);
+            return;
+        }
+        pthread_cond_destroy(&p->turn);
+        pthread_mutex_destroy(&p->lock);
+        dml__free(p);
+    }
+    dml__log(ctx, DML_LOG_WARN,
+             "no progress thread could be made: requests progress in calls on their "
+             "communicator only");
+}
+
+void dml__progress_join(dml_comm *comm)
+{
+    struct dml__watch *w = &comm->watch;
+    struct dml__progress *p = dml__ctx_progress(comm->ctx);
+    if (p == NULL)
+        return;
+    int level = MPI_THREAD_SINGLE;
+    MPI_Query_thread(&level);
+    w->mpi_allowed = level == MPI_THREAD_MULTIPLE;
+    pthread_mutexattr_t recursive;
+    pthread_mutexattr_init(&recursive);
+    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&w->lock, &recursive);
+    pthread_mutexattr_destroy(&recursive);
+    w->progress = p;
+    lock_list(p);
+    if (!p->placed) {
+        char what[80];
+        p->placed = true;
+        p->own_core =
+            dml__topology_bind_spare(p->thread, &comm->node_cpus, comm->node_rank,
+                                     comm->node_size, what, sizeof what);
+        dml__log(comm->ctx, DML_LOG_INFO, "progress thread of rank %d: %s", comm->rank,
+                 what);
+    }
+    w->next = p->comms;
+    p->comms = comm;
+    unlock_list(p);
+}
+
+void dml__progress_part(dml_comm *comm)
+{
+    struct dml__progress *p = comm->watch.progress;
+    if (p == NULL)
+        return;
+    lock_list(p);
+    while (p->asleep) {
+        ring(p);
+        pthread_cond_wait(&p->turn, &p->lock);
+    }
+    dml_comm **link = &p->comms;
+    while (*link != comm)
+        link = &(*link)->watch.next;
+    *link = comm->watch.next;
+    unlock_list(p);
+    pthread_mutex_destroy(&comm->watch.lock);
+    comm->watch.progress = NULL;
+}
