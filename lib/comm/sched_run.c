@@ -353,6 +353,7 @@ dml_status dml__sched_restart(dml_request *r)
         struct dml__step *s = &r->steps[i];
         s->done = false;
         s->moved = 0;
+        s->inflight = 0;
         if (s->task != NULL)
             memcpy(s->dst, s->a, s->n);
     }
