@@ -31,7 +31,8 @@ static int complain_status(const struct perf_coll *c, const char *what,
 }
 
 /* All sizes; the exit status. */
-static int sizes(struct perf_coll *c, struct perf_report *report)
+static int sizes(struct perf_coll *c, struct perf_peers *peers,
+                 struct perf_report *report)
 {
     const struct perf_options *o = c->o;
     size_t wrong = 0, last = SIZE_MAX;
@@ -49,6 +50,10 @@ static int sizes(struct perf_coll *c, struct perf_report *report)
         if (c->rank == 0)
             perf_report_row(report, c, &result, result.algorithm);
         wrong += result.wrong;
+        if (c->npeers > 1) {
+            perf_peers_drop(peers, &result, c->bytes);
+            c->npeers = peers->n;
+        }
         if (bytes > o->max_bytes / o->factor)
             break;
     }
@@ -56,7 +61,7 @@ static int sizes(struct perf_coll *c, struct perf_report *report)
 }
 
 /* The report's file belongs to rank 0, but a failure to all. */
-static int run(struct perf_coll *c)
+static int run(struct perf_coll *c, struct perf_peers *peers)
 {
     struct perf_report report = {.json = NULL};
     char text[512];
@@ -70,7 +75,7 @@ static int run(struct perf_coll *c)
     if (failed)
         return complain(c->rank, text);
     perf_report_head(c);
-    int exit_status = sizes(c, &report);
+    int exit_status = sizes(c, peers, &report);
     failed = c->rank == 0 && !perf_report_close(&report, c->o, exit_status == 0);
     if (failed)
         fprintf(stderr, "dml-perf: --json %s: %s\n", c->o->json, strerror(errno));
@@ -111,7 +116,7 @@ static int measure(struct perf_coll *c)
     } else {
         exit_status = open_others(c, &peers, &ordered);
         if (exit_status == 0)
-            exit_status = run(c);
+            exit_status = run(c, &peers);
     }
     perf_peers_close(&peers);
     if (c->half_op != MPI_OP_NULL)

@@ -214,6 +214,7 @@ static void summarise(struct run *r, struct perf_result *result)
     result->best_name = r->c->npeers > 0 ? r->c->peer[0].name : NULL;
     for (size_t i = 1; i < r->c->npeers; i++) {
         struct perf_time t = summary(r, PEER + (int)i);
+        result->peer_s[i] = t.median_s;
         if (t.median_s >= result->best_peer.median_s)
             continue;
         result->best_peer = t;
@@ -240,38 +241,47 @@ static double warm_up(struct run *r)
     return largest(r->c, MPI_Wtime() - begin);
 }
 
+/* Opens the run with as many calls and blocks as fit the budget. A round of single
+ * calls, after one that warms up, tells how long they take. */
+static bool open_within_budget(struct run *r, const struct perf_coll *c)
+{
+    double most = (double)calls_per_block(c), budget_s = c->o->budget_s;
+    if (!run_open(r, c, 1))
+        return false;
+    warm_up(r);
+    double round_s = warm_up(r), fit = budget_s / PERF_BLOCKS / round_s;
+    size_t per_block = fit < 1 ? 1 : (size_t)(fit < most ? fit : most);
+    double blocks = budget_s / (round_s * (double)per_block);
+    if (per_block > 1) {
+        run_close(r);
+        if (!run_open(r, c, per_block))
+            return false;
+        warm_up(r);
+    }
+    r->blocks = blocks < FEWEST_BLOCKS ? FEWEST_BLOCKS
+                : blocks < PERF_BLOCKS ? (size_t)blocks
+                                       : PERF_BLOCKS;
+    return true;
+}
+
 dml_status perf_measure(const struct perf_coll *c, struct perf_result *result)
 {
     struct run r;
     dml_status status = DML_ENOMEM;
-    size_t per_block = calls_per_block(c), blocks = PERF_BLOCKS;
+    bool budget = c->o->budget_s > 0;
     *result = (struct perf_result){.wrong = 0};
-    if (c->o->budget_s > 0) {
-        /* What a round of single calls takes tells how many fit. */
-        if (!run_open(&r, c, 1))
-            goto out;
-        warm_up(&r);
-        double round_s = warm_up(&r), calls = c->o->budget_s / PERF_BLOCKS / round_s;
-        run_close(&r);
-        per_block = calls < 1                   ? 1
-                    : calls < (double)per_block ? (size_t)calls
-                                                : per_block;
-        double fit = c->o->budget_s / (round_s * (double)per_block);
-        blocks = fit < FEWEST_BLOCKS ? FEWEST_BLOCKS
-                 : fit < PERF_BLOCKS ? (size_t)fit
-                                     : PERF_BLOCKS;
-    }
-    if (!run_open(&r, c, per_block))
+    if (budget ? !open_within_budget(&r, c) : !run_open(&r, c, calls_per_block(c)))
         goto out;
-    r.blocks = blocks;
     dml_choice choice; /* asked for while the buffers are there */
     status = dml_algorithm_query(c->o->coll, c->bytes / c->element, c->o->dtype,
                                  c->o->op, c->comm, &choice);
     if (status != DML_OK)
         goto out;
     result->algorithm = choice.algorithm;
-    warm_up(&r);
-    for (size_t b = 0; b < blocks; b++)
+    if (!budget)
+        warm_up(&r);
+    r.wrong = 0;
+    for (size_t b = 0; b < r.blocks; b++)
         for (int i = 0; i < CONTESTANTS; i++) {
             int who = b % 2 == 0 ? i : CONTESTANTS - 1 - i;
             if (takes_part(&r, who))

@@ -16,6 +16,7 @@ struct perf_result {
     struct perf_time dml;
     struct perf_time ordered;   /* libdml in reproducible mode */
     struct perf_time peer;      /* MPI as it is */
+    double peer_s[PERF_PEERS];  /* medians of all of them, from the second on */
     struct perf_time best_peer; /* its fastest algorithm, forced */
     const char *best_name;      /* of that one */
     struct perf_time memcpy;    /* all ranks copy c->bytes at once */

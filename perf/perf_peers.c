@@ -90,6 +90,21 @@ const char *perf_peers_open(struct perf_peers *p, const struct perf_options *o,
                     "OMPI_MCA_coll_tuned_use_dynamic_rules=1 in the environment";
 }
 
+void perf_peers_drop(struct perf_peers *p, const struct perf_result *result,
+                     size_t bytes)
+{
+    size_t kept = 1;
+    for (size_t i = 1; i < p->n && bytes >= 65536; i++) {
+        if (result->peer_s[i] > 2 * result->best_peer.median_s) {
+            MPI_Comm dropped = p->list[i].mpi;
+            MPI_Comm_free(&dropped);
+            continue;
+        }
+        p->list[kept++] = p->list[i];
+    }
+    p->n = bytes >= 65536 && p->n > 0 ? kept : p->n;
+}
+
 void perf_peers_close(struct perf_peers *p)
 {
     for (size_t i = 1; i < p->n; i++)

@@ -14,6 +14,12 @@ struct perf_peers {
 /* Collective. NULL, or what is wrong. */
 const char *perf_peers_open(struct perf_peers *peers, const struct perf_options *o,
                             MPI_Comm mpi);
+
+/* From 64 KiB on, forced algorithms that were twice as slow as the best are dropped:
+ * they will not win at a larger size. The same on all ranks. */
+void perf_peers_drop(struct perf_peers *peers, const struct perf_result *result,
+                     size_t bytes);
+
 void perf_peers_close(struct perf_peers *peers);
 
 #endif

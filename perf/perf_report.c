@@ -73,9 +73,9 @@ static void print_method(const struct perf_coll *c)
            peer && c->half_op != MPI_OP_NULL
                ? ", with a user-defined operation on 16-bit integers"
                : "");
-    if (c->npeers > 1)
+    if (c->o->best)
         printf("# best peer: the fastest of it and its %zu algorithms, forced\n",
-               c->npeers - 1);
+               c->npeers > 0 ? c->npeers - 1 : 0);
     if (c->ordered != NULL)
         printf("# in order: libdml in reproducible mode\n");
     printf(
@@ -98,14 +98,14 @@ static void print_columns(const struct perf_coll *c)
     printf("#\n#%11s %11s %5s %6s %10s %20s %8s %8s %7s %10s %6s", "size", "count",
            "type", "redop", "time", "min-max", "algbw", "busbw", "#wrong", "peer time",
            "ratio");
-    if (c->npeers > 1)
+    if (c->o->best)
         printf(" %10s %6s %11s", "best peer", "ratio", "algorithm");
     if (c->ordered != NULL)
         printf(" %10s %6s", "in order", "/time");
     printf(" %10s  %s\n", "memcpy", "algorithm");
     printf("#%11s %11s %5s %6s %10s %20s %8s %8s %7s %10s %6s", "(B)", "(elements)", "",
            "", "(us)", "(us)", "(GB/s)", "(GB/s)", "", "(us)", "");
-    if (c->npeers > 1)
+    if (c->o->best)
         printf(" %10s %6s %11s", "(us)", "", "");
     if (c->ordered != NULL)
         printf(" %10s %6s", "(us)", "");
@@ -144,7 +144,7 @@ static void print_row(const struct perf_coll *c, const struct perf_result *r,
         printf(" %10.2f %6.2f", r->peer.median_s * 1e6, r->peer.median_s / s);
     else
         printf(" %10s %6s", "-", "-");
-    if (c->npeers > 1)
+    if (c->o->best && c->npeers > 0)
         printf(" %10.2f %6.2f %11s", r->best_peer.median_s * 1e6,
                r->best_peer.median_s / s, r->best_name);
     if (c->ordered != NULL)

@@ -87,6 +87,9 @@ dml_status dml__last_status(const dml_comm *comm);
 /* NULL, or why this algorithm cannot do this call here. */
 const char *dml__refusal(const struct dml__alg *alg, const struct dml__call *call);
 
+/* No algorithm is forced for a collective, as far as was looked yet. */
+bool dml__is_free(const dml_comm *comm, dml_coll coll);
+
 /* ---- running -----------------------------------------------------------------------
  */
 
