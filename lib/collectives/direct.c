@@ -15,8 +15,10 @@ bool dml__direct_init(struct dml__direct *d, const struct dml__call *call,
 {
     int nranks = dml_comm_size(call->comm);
     size_t longest = dml__block_max(call);
-    /* The terms of all ranks share the cache. */
-    size_t segments = (size_t)dml__window_segments(call) / 2;
+    /* The terms of all ranks share the cache; across nodes two windows of 2 MiB keep a
+     * link busy while answers are on their way. */
+    size_t most = (size_t)dml__window_segments(call);
+    size_t segments = most == DML__WINDOW_SEGMENTS ? most / 2 : most * 2;
     size_t window = dml__segment_elems(call) * segments / (size_t)nranks;
     window = window > 1024 ? window : 1024;
     window = window < longest ? window : longest;

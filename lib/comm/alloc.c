@@ -136,7 +136,7 @@ void dml__segments_free(dml_comm *comm)
 
 bool dml__comm_has_symmetric(const dml_comm *comm)
 {
-    return comm->nsymmetric > 0;
+    return comm->nnodes == 1 && comm->nsymmetric > 0;
 }
 
 uint64_t dml__place(const dml_comm *comm, const void *buf, size_t bytes)

@@ -119,6 +119,22 @@ static size_t count_wrong(const struct links *l, size_t count, int block)
     return wrong;
 }
 
+/* Calls that precede a block's timed ones: a link that was idle takes a burst at more
+ * than its rate, which the raw TCP pair does not count either. */
+static int untimed_calls(size_t bytes)
+{
+    const size_t burst_bytes = (size_t)256 << 10;
+    return bytes >= burst_bytes ? 1 : (int)(burst_bytes / bytes);
+}
+
+static dml_status call_once(struct links *l, const struct way *way, size_t count)
+{
+    if (way->algorithm != NULL)
+        return dml_allreduce(l->send, l->recv, count, DML_F32, DML_SUM, l->comm);
+    MPI_Allreduce(l->send, l->recv, (int)count, MPI_FLOAT, MPI_SUM, way->mpi);
+    return DML_OK;
+}
+
 /* Seconds per call of one block, on the slowest rank; negative when it cannot be done.
  */
 static double time_block(struct links *l, struct way *way, size_t count, int calls,
@@ -129,12 +145,12 @@ static double time_block(struct links *l, struct way *way, size_t count, int cal
         status = dml_comm_set_algorithm(l->comm, DML_COLL_ALLREDUCE, way->algorithm);
     fill(l, count, block);
     MPI_Barrier(l->mpi);
-    double begin_s = MPI_Wtime(), slowest_s = 0;
-    for (int k = 0; k < calls && status == DML_OK; k++) {
-        if (way->algorithm != NULL)
-            status = dml_allreduce(l->send, l->recv, count, DML_F32, DML_SUM, l->comm);
-        else
-            MPI_Allreduce(l->send, l->recv, (int)count, MPI_FLOAT, MPI_SUM, way->mpi);
+    double begin_s = 0, slowest_s = 0;
+    for (int k = -untimed_calls(count * sizeof(float)); k < calls; k++) {
+        if (k == 0)
+            begin_s = MPI_Wtime();
+        if (status == DML_OK)
+            status = call_once(l, way, count);
     }
     double own_s = status == DML_OK ? (MPI_Wtime() - begin_s) / calls : 1e9;
     MPI_Allreduce(&own_s, &slowest_s, 1, MPI_DOUBLE, MPI_MAX, l->mpi);

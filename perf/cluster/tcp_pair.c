@@ -127,10 +127,10 @@ static size_t moved(ssize_t n)
     return n > 0 ? (size_t)n : 0;
 }
 
-/* Both directions; the seconds from the last byte of the start to the last of all. */
+/* Both directions; seconds a received byte, once a start has been received. */
 static double exchange(const struct tcp_pair *pair, size_t bytes)
 {
-    size_t total = WARM_BYTES + bytes, sent = 0, received = 0;
+    size_t total = WARM_BYTES + bytes, sent = 0, received = 0, untimed = 0;
     double begin_s = 0;
     while (sent < total || received < total) {
         struct pollfd wait = {.fd = pair->socket,
@@ -147,10 +147,12 @@ static double exchange(const struct tcp_pair *pair, size_t bytes)
             continue;
         received += moved(recv(pair->socket, pair->buffer + CHUNK_BYTES,
                                least(total - received, CHUNK_BYTES), 0));
-        if (begin_s <= 0 && received >= WARM_BYTES)
+        if (begin_s <= 0 && received >= WARM_BYTES) {
             begin_s = MPI_Wtime();
+            untimed = received;
+        }
     }
-    return MPI_Wtime() - begin_s;
+    return (MPI_Wtime() - begin_s) / (double)(total - untimed);
 }
 
 double tcp_pair_goodput(struct tcp_pair *pair, size_t bytes)
@@ -168,5 +170,5 @@ double tcp_pair_goodput(struct tcp_pair *pair, size_t bytes)
         if (!done)
             nanosleep(&pause, NULL);
     }
-    return (double)bytes / slowest_s;
+    return 1 / slowest_s;
 }
