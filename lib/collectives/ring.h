@@ -7,6 +7,9 @@
  * and goes through a whole phase before the next window starts it. The partial sums of
  * a window then stay in the second-level cache, and while one segment is reduced the
  * others travel.
+ *
+ * One ring goes to the right and takes whole blocks. Two go in opposite directions and
+ * take half of each block: every link is then used both ways.
  */
 #ifndef DML__RING_H
 #define DML__RING_H
@@ -16,27 +19,38 @@
 struct dml__ring {
     const struct dml__call *call;
     dml_request *request;
-    int rank, nranks, left, right;
+    int rank, nranks;
+    int direction;          /* 1: to higher ranks, -1: to lower ones */
+    int part, nparts;       /* which part of each block is this ring's */
+    int from, to;           /* neighbours */
     size_t segment, window; /* elements of a block */
     size_t nwindows;
-    char *own; /* where this rank's block of the result goes */
+    size_t skipped; /* elements of a block before the part */
+    char *own;      /* where this rank's block of the result goes */
     char *slot[2][DML__WINDOW_SEGMENTS];    /* partial sums, by parity of the step */
     int slot_user[2][DML__WINDOW_SEGMENTS]; /* last step that reads the slot */
     int partial[2][DML__WINDOW_SEGMENTS];   /* step that completes its partial sum */
-    int result[DML__WINDOW_SEGMENTS]; /* step that completes a segment of own block */
+    int result[DML__WINDOW_SEGMENTS];       /* step that completes what is sent next */
     int *
         reader; /* [P][WINDOW_SEGMENTS] last step that reads this input, for in-place */
 };
 
-/* False when out of memory. own: see above; slots are only made for reductions. */
-bool dml__ring_init(struct dml__ring *ring, const struct dml__call *call,
+/* One or two rings (nrings). False when out of memory. own: see above; slots are only
+ * made for reductions. */
+bool dml__ring_init(struct dml__ring *rings, int nrings, const struct dml__call *call,
                     dml_request *request, char *own);
 
 /* Phase 1 for window w: own block's window becomes the reduction over all ranks. */
-void dml__ring_reduce(struct dml__ring *ring, size_t w);
+void dml__ring_reduce(struct dml__ring *rings, int nrings, size_t w);
 
 /* Phase 2 for window w: every rank's own block travels round the ring into recv. first:
  * where own block lies (recv, or the send buffer of an all-gather). */
-void dml__ring_gather(struct dml__ring *ring, size_t w, const char *first);
+void dml__ring_gather(struct dml__ring *rings, int nrings, size_t w, const char *first);
+
+/* Seconds of one phase for S bytes, without the additions; and of those. */
+double dml__ring_phase_s(const struct dml__model *m, int nrings, double bytes);
+double dml__ring_adding_s(const struct dml__model *m, double bytes);
+
+const char *dml__ring_both_supports(const struct dml__call *call);
 
 #endif
