@@ -58,13 +58,14 @@ const struct dml__alg *const *dml__algs(dml_coll coll);
 const struct dml__alg *dml__alg_find(dml_coll coll, const char *name);
 extern const struct dml__alg dml__alg_mpi, dml__alg_flat, dml__alg_shared, dml__alg_cma;
 
-extern const struct dml__alg dml__allreduce_ring, dml__allreduce_direct,
-    dml__allreduce_recursive_doubling, dml__allreduce_staged,
+extern const struct dml__alg dml__allreduce_ring, dml__allreduce_bidirectional_ring,
+    dml__allreduce_direct, dml__allreduce_recursive_doubling, dml__allreduce_staged,
     dml__allreduce_gather_fold, dml__allreduce_chain, dml__allreduce_rabenseifner;
-extern const struct dml__alg dml__reduce_scatter_ring, dml__reduce_scatter_direct,
+extern const struct dml__alg dml__reduce_scatter_ring,
+    dml__reduce_scatter_bidirectional_ring, dml__reduce_scatter_direct,
     dml__reduce_scatter_recursive_halving;
-extern const struct dml__alg dml__allgather_ring, dml__allgather_direct,
-    dml__allgather_recursive_doubling;
+extern const struct dml__alg dml__allgather_ring, dml__allgather_bidirectional_ring,
+    dml__allgather_direct, dml__allgather_recursive_doubling;
 extern const struct dml__alg dml__bcast_binomial, dml__bcast_scatter_allgather;
 extern const struct dml__alg dml__reduce_binomial, dml__reduce_direct,
     dml__reduce_gather_fold, dml__reduce_rabenseifner;

@@ -4,9 +4,9 @@
  */
 #include "collectives/ring.h"
 
-static void build(const struct dml__call *call, dml_request *request)
+static void build(const struct dml__call *call, dml_request *request, int nrings)
 {
-    struct dml__ring ring;
+    struct dml__ring rings[2];
     struct dml__range block = dml__block(call, dml_comm_rank(call->comm));
     size_t bytes = block.count * call->elem_bytes;
     char *own = call->recv; /* NULL is possible on a rank without elements */
@@ -15,23 +15,44 @@ static void build(const struct dml__call *call, dml_request *request)
         if (own == NULL)
             return;
     }
-    if (!dml__ring_init(&ring, call, request, own))
+    if (!dml__ring_init(rings, nrings, call, request, own))
         return;
-    for (size_t w = 0; w < ring.nwindows; w++)
-        dml__ring_reduce(&ring, w);
+    for (size_t w = 0; w < rings[0].nwindows; w++)
+        dml__ring_reduce(rings, nrings, w);
     dml__sched_copy_after_all(request, call->recv, own, bytes);
 }
 
-static double cost_s(const struct dml__model *m, double bytes)
+static void build_one(const struct dml__call *call, dml_request *request)
 {
-    struct dml__link_cost link = dml__flat(m);
-    double p = m->nranks;
-    return (p - 1) * (link.alpha_s + bytes / p * (link.beta_s + m->gamma_s));
+    build(call, request, 1);
+}
+
+static void build_both(const struct dml__call *call, dml_request *request)
+{
+    build(call, request, 2);
+}
+
+static double cost_one_s(const struct dml__model *m, double bytes)
+{
+    return dml__ring_phase_s(m, 1, bytes) + dml__ring_adding_s(m, bytes);
+}
+
+static double cost_both_s(const struct dml__model *m, double bytes)
+{
+    return dml__ring_phase_s(m, 2, bytes) + dml__ring_adding_s(m, bytes);
 }
 
 const struct dml__alg dml__reduce_scatter_ring = {
     .name = "ring",
     .text = "segmented ring, least bytes; Patarasuk and Yuan 2009",
-    .cost_s = cost_s,
-    .build = build,
+    .cost_s = cost_one_s,
+    .build = build_one,
+};
+
+const struct dml__alg dml__reduce_scatter_bidirectional_ring = {
+    .name = "bidirectional_ring",
+    .text = "two rings in opposite directions, half of each block each",
+    .supports = dml__ring_both_supports,
+    .cost_s = cost_both_s,
+    .build = build_both,
 };

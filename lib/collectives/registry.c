@@ -10,6 +10,7 @@ static const struct dml__alg *const table[DML_NCOLLS][DML__NALGS + 1] = {
     [DML_COLL_ALLREDUCE] =
         {
             &dml__allreduce_ring,
+            &dml__allreduce_bidirectional_ring,
             &dml__allreduce_recursive_doubling,
             &dml__allreduce_rabenseifner,
             &dml__allreduce_direct,
@@ -24,6 +25,7 @@ static const struct dml__alg *const table[DML_NCOLLS][DML__NALGS + 1] = {
     [DML_COLL_REDUCE_SCATTER] =
         {
             &dml__reduce_scatter_ring,
+            &dml__reduce_scatter_bidirectional_ring,
             &dml__reduce_scatter_recursive_halving,
             &dml__reduce_scatter_direct,
             &dml__alg_flat,
@@ -34,6 +36,7 @@ static const struct dml__alg *const table[DML_NCOLLS][DML__NALGS + 1] = {
     [DML_COLL_ALLGATHER] =
         {
             &dml__allgather_ring,
+            &dml__allgather_bidirectional_ring,
             &dml__allgather_recursive_doubling,
             &dml__allgather_direct,
             &dml__alg_flat,

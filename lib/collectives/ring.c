@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The phases of a ring (ring.h). Rank r talks to r+1 and r-1 only.
+ * The phases of a ring (ring.h). Rank r talks to r+1 and r-1 only. What follows is for
+ * a ring to the right; one to the left is its mirror image.
  *
  * Reduce, step s of P-1: send the partial sum of block r-s-1, receive that of block
  * r-s-2 and add the own input. After P-1 steps the sum of block r is complete on rank
@@ -12,38 +13,27 @@
  */
 #include "collectives/ring.h"
 
-bool dml__ring_init(struct dml__ring *ring, const struct dml__call *call,
-                    dml_request *request, char *own)
+/* This ring's part of a block: of two the first is the longer. */
+static struct dml__range block_of(const struct dml__ring *ring, int block)
 {
-    int nranks = dml_comm_size(call->comm), rank = dml_comm_rank(call->comm);
-    size_t segment = dml__segment_elems(call), longest = dml__block_max(call);
-    size_t most = (size_t)dml__window_segments(call);
-    size_t nsegments = (longest + segment - 1) / segment;
-    nsegments = nsegments < most ? nsegments : most;
-    *ring = (struct dml__ring){
-        .call = call,
-        .request = request,
-        .rank = rank,
-        .nranks = nranks,
-        .left = dml__mod(rank - 1, nranks),
-        .right = dml__mod(rank + 1, nranks),
-        .segment = segment,
-        .window = segment * nsegments,
-        .nsegments = (int)nsegments,
-        .own = own,
-    };
-    ring->nwindows = ring->window > 0 ? (longest + ring->window - 1) / ring->window : 0;
-    size_t nreaders = (size_t)nranks * nsegments;
-    ring->reader = dml__sched_scratch(request, nreaders * sizeof(int));
-    if (ring->reader == NULL)
-        return false;
-    for (size_t i = 0; i < nreaders; i++)
-        ring->reader[i] = DML__NO_STEP;
-    if (!dml__reduces(call->coll))
-        return true;
-    size_t longest_segment = longest < segment ? longest : segment;
-    size_t bytes = dml__mul(longest_segment, call->red.acc_bytes);
-    char *slots = dml__sched_scratch(request, 2 * nsegments * bytes);
+    struct dml__range whole = dml__block(ring->call, block);
+    size_t nparts = (size_t)ring->nparts, longest = (whole.count + nparts - 1) / nparts;
+    return dml__part(whole, (size_t)ring->part * longest, longest);
+}
+
+/* The block "steps" behind this rank. */
+static int behind(const struct dml__ring *ring, int steps)
+{
+    return dml__mod(ring->rank - ring->direction * steps, ring->nranks);
+}
+
+static bool make_slots(struct dml__ring *ring, size_t longest)
+{
+    const struct dml__call *call = ring->call;
+    size_t count = longest < ring->segment ? longest : ring->segment;
+    size_t bytes = dml__mul(count, call->red.acc_bytes);
+    char *slots =
+        dml__sched_scratch(ring->request, 2 * (size_t)ring->nsegments * bytes);
     for (int parity = 0; parity < 2; parity++)
         for (int k = 0; k < ring->nsegments; k++) {
             ring->slot[parity][k] =
@@ -53,13 +43,60 @@ bool dml__ring_init(struct dml__ring *ring, const struct dml__call *call,
     return slots != NULL;
 }
 
+static bool init(struct dml__ring *ring, const struct dml__call *call,
+                 dml_request *request, char *own)
+{
+    size_t longest =
+        (dml__block_max(call) + (size_t)ring->nparts - 1) / (size_t)ring->nparts;
+    ring->call = call;
+    ring->request = request;
+    ring->rank = dml_comm_rank(call->comm);
+    ring->nranks = dml_comm_size(call->comm);
+    ring->direction = ring->part == 0 ? 1 : -1;
+    ring->from = behind(ring, 1);
+    ring->to = behind(ring, -1);
+    ring->segment = dml__segment_elems(call);
+    size_t nsegments = (longest + ring->segment - 1) / ring->segment;
+    size_t most = (size_t)dml__window_segments(call);
+    nsegments = nsegments < most ? nsegments : most;
+    ring->nsegments = (int)nsegments;
+    ring->window = ring->segment * nsegments;
+    ring->nwindows = ring->window > 0 ? (longest + ring->window - 1) / ring->window : 0;
+    ring->skipped =
+        block_of(ring, ring->rank).offset - dml__block(call, ring->rank).offset;
+    ring->own = own;
+    size_t nreaders = (size_t)ring->nranks * nsegments;
+    ring->reader = dml__sched_scratch(request, nreaders * sizeof(int));
+    if (ring->reader == NULL)
+        return false;
+    for (size_t i = 0; i < nreaders; i++)
+        ring->reader[i] = DML__NO_STEP;
+    return !dml__reduces(call->coll) || make_slots(ring, longest);
+}
+
+bool dml__ring_init(struct dml__ring *rings, int nrings, const struct dml__call *call,
+                    dml_request *request, char *own)
+{
+    for (int i = 0; i < nrings; i++) {
+        rings[i] = (struct dml__ring){.part = i, .nparts = nrings};
+        if (!init(&rings[i], call, request, own))
+            return false;
+    }
+    return true;
+}
+
 /* Segment k of window w of a block. */
 static struct dml__range segment_of(const struct dml__ring *ring, int block, size_t w,
                                     int k)
 {
-    struct dml__range whole = dml__block(ring->call, block);
-    return dml__part(whole, w * ring->window + (size_t)k * ring->segment,
-                     ring->segment);
+    return dml__part(block_of(ring, block),
+                     w * ring->window + (size_t)k * ring->segment, ring->segment);
+}
+
+/* Element of the own block at which segment k of window w starts. */
+static size_t own_elem(const struct dml__ring *ring, size_t w, int k)
+{
+    return ring->skipped + w * ring->window + (size_t)k * ring->segment;
 }
 
 static int *reader_of(struct dml__ring *ring, int block, int k)
@@ -77,13 +114,13 @@ static void send_input(struct dml__ring *ring, int block, int k, struct dml__ran
     int *reader = reader_of(ring, block, k), *user = &ring->slot_user[1][k];
     if (red->load == NULL) {
         *reader = dml__sched_send(ring->request, input, seg.count * red->acc_bytes,
-                                  ring->right, DML__NO_STEP, DML__NO_STEP);
+                                  ring->to, DML__NO_STEP, DML__NO_STEP);
         return;
     }
     *reader = dml__sched_local(ring->request, red->load, ring->slot[1][k], input, NULL,
                                seg.count, red->scale, *user, DML__NO_STEP);
     *user = dml__sched_send(ring->request, ring->slot[1][k], seg.count * red->acc_bytes,
-                            ring->right, *reader, DML__NO_STEP);
+                            ring->to, *reader, DML__NO_STEP);
 }
 
 /* Receives a partial sum and adds the own input; the last step's is the result. */
@@ -96,11 +133,10 @@ static void receive_and_fold(struct dml__ring *ring, int block, size_t w, int k,
     char *slot = ring->slot[parity][k];
     int *user = &ring->slot_user[parity][k];
     bool last = step == ring->nranks - 2;
-    char *result =
-        ring->own + (w * ring->window + (size_t)k * ring->segment) * call->elem_bytes;
+    char *result = ring->own + own_elem(ring, w, k) * call->elem_bytes;
     char *sum = last && red->acc_bytes == call->elem_bytes ? result : slot;
     int folded = dml__sched_recv_fold(
-        ring->request, slot, seg.count * red->acc_bytes, ring->left, red->fold, sum,
+        ring->request, slot, seg.count * red->acc_bytes, ring->from, red->fold, sum,
         dml__in(call, seg.offset), red->acc_bytes, call->elem_bytes, red->scale, *user,
         DML__NO_STEP);
     *reader_of(ring, block, k) = folded;
@@ -112,49 +148,79 @@ static void receive_and_fold(struct dml__ring *ring, int block, size_t w, int k,
         ring->result[k] = folded;
 }
 
-void dml__ring_reduce(struct dml__ring *ring, size_t w)
+/* One step of phase 1. */
+static void reduce_step(struct dml__ring *ring, size_t w, int step)
 {
-    for (int step = 0; step < ring->nranks - 1; step++) {
-        int sent = dml__mod(ring->rank - step - 1, ring->nranks);
-        int received = dml__mod(ring->rank - step - 2, ring->nranks);
-        int before = (step - 1) & 1; /* parity of the slots filled in the step before */
-        for (int k = 0; k < ring->nsegments; k++) {
-            struct dml__range out = segment_of(ring, sent, w, k);
-            struct dml__range in = segment_of(ring, received, w, k);
-            if (out.count > 0 && step == 0)
-                send_input(ring, sent, k, out);
-            else if (out.count > 0)
-                ring->slot_user[before][k] =
-                    dml__sched_send(ring->request, ring->slot[before][k],
-                                    out.count * ring->call->red.acc_bytes, ring->right,
-                                    ring->partial[before][k], DML__NO_STEP);
-            if (in.count > 0)
-                receive_and_fold(ring, received, w, k, in, step);
-        }
+    int sent = behind(ring, step + 1), received = behind(ring, step + 2);
+    int before = (step - 1) & 1; /* parity of the slots filled in the step before */
+    for (int k = 0; k < ring->nsegments; k++) {
+        struct dml__range out = segment_of(ring, sent, w, k);
+        struct dml__range in = segment_of(ring, received, w, k);
+        if (out.count > 0 && step == 0)
+            send_input(ring, sent, k, out);
+        else if (out.count > 0)
+            ring->slot_user[before][k] =
+                dml__sched_send(ring->request, ring->slot[before][k],
+                                out.count * ring->call->red.acc_bytes, ring->to,
+                                ring->partial[before][k], DML__NO_STEP);
+        if (in.count > 0)
+            receive_and_fold(ring, received, w, k, in, step);
     }
 }
 
-void dml__ring_gather(struct dml__ring *ring, size_t w, const char *first)
+/* One step of phase 2. */
+static void gather_step(struct dml__ring *ring, size_t w, int step, const char *first)
 {
     const struct dml__call *call = ring->call;
-    int arrived[DML__NET_WINDOW_SEGMENTS];
-    for (int k = 0; k < ring->nsegments; k++)
-        arrived[k] = dml__reduces(call->coll) ? ring->result[k] : DML__NO_STEP;
-    for (int step = 0; step < ring->nranks - 1; step++) {
-        int sent = dml__mod(ring->rank - step, ring->nranks);
-        int received = dml__mod(ring->rank - step - 1, ring->nranks);
-        for (int k = 0; k < ring->nsegments; k++) {
-            struct dml__range out = segment_of(ring, sent, w, k);
-            struct dml__range in = segment_of(ring, received, w, k);
-            const char *from = dml__at(call, out.offset);
-            if (step == 0)
-                from = first + (w * ring->window + (size_t)k * ring->segment) *
-                                   call->elem_bytes;
-            dml__sched_send(ring->request, from, out.count * call->elem_bytes,
-                            ring->right, arrived[k], DML__NO_STEP);
-            arrived[k] = dml__sched_recv(ring->request, dml__at(call, in.offset),
-                                         in.count * call->elem_bytes, ring->left,
-                                         *reader_of(ring, received, k), DML__NO_STEP);
-        }
+    int sent = behind(ring, step), received = behind(ring, step + 1);
+    for (int k = 0; k < ring->nsegments; k++) {
+        struct dml__range out = segment_of(ring, sent, w, k);
+        struct dml__range in = segment_of(ring, received, w, k);
+        const char *from = dml__at(call, out.offset);
+        if (step == 0)
+            from = first + own_elem(ring, w, k) * call->elem_bytes;
+        dml__sched_send(ring->request, from, out.count * call->elem_bytes, ring->to,
+                        ring->result[k], DML__NO_STEP);
+        ring->result[k] = dml__sched_recv(ring->request, dml__at(call, in.offset),
+                                          in.count * call->elem_bytes, ring->from,
+                                          *reader_of(ring, received, k), DML__NO_STEP);
     }
+}
+
+/* The rings take their steps in turn: their messages then travel side by side. */
+void dml__ring_reduce(struct dml__ring *rings, int nrings, size_t w)
+{
+    for (int step = 0; step < rings[0].nranks - 1; step++)
+        for (int i = 0; i < nrings; i++)
+            reduce_step(&rings[i], w, step);
+}
+
+void dml__ring_gather(struct dml__ring *rings, int nrings, size_t w, const char *first)
+{
+    for (int i = 0; i < nrings && !dml__reduces(rings[0].call->coll); i++)
+        for (int k = 0; k < rings[i].nsegments; k++)
+            rings[i].result[k] = DML__NO_STEP;
+    for (int step = 0; step < rings[0].nranks - 1; step++)
+        for (int i = 0; i < nrings; i++)
+            gather_step(&rings[i], w, step, first);
+}
+
+/* Two rings send twice the messages at the same time; a rank's link carries the same
+ * bytes. */
+double dml__ring_phase_s(const struct dml__model *m, int nrings, double bytes)
+{
+    struct dml__link_cost link = dml__flat(m);
+    double p = m->nranks;
+    return (p - 1) * ((1 + nrings) / 2.0 * link.alpha_s + bytes / p * link.beta_s);
+}
+
+double dml__ring_adding_s(const struct dml__model *m, double bytes)
+{
+    return (m->nranks - 1.0) / m->nranks * bytes * m->gamma_s;
+}
+
+const char *dml__ring_both_supports(const struct dml__call *call)
+{
+    return dml_comm_size(call->comm) == 2 ? "of two ranks each has one neighbour"
+                                          : NULL;
 }

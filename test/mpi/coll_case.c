@@ -42,6 +42,15 @@ void coll_env_open(struct coll_env *env, struct dml_test *t, dml_comm *comm,
                     DML_OK);
 }
 
+int coll_nodes(const struct coll_env *env)
+{
+    int node_rank = 0, leader = 0, nnodes = 0;
+    dml_comm_node(env->comm, &node_rank, NULL);
+    leader = node_rank == 0;
+    MPI_Allreduce(&leader, &nnodes, 1, MPI_INT, MPI_SUM, env->mpi);
+    return nnodes;
+}
+
 void coll_env_close(struct coll_env *env)
 {
     dml_test_status(env->t, "dml_op_destroy",

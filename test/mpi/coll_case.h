@@ -65,6 +65,8 @@ bool coll_has_root(dml_coll coll);
 
 void coll_env_open(struct coll_env *env, struct dml_test *t, dml_comm *comm,
                    MPI_Comm mpi);
+/* Nodes that the ranks lie on, pretended ones included. */
+int coll_nodes(const struct coll_env *env);
 void coll_env_close(struct coll_env *env);
 
 void coll_plan_open(struct coll_plan *p, struct coll_env *env,
