@@ -248,7 +248,9 @@ int dml_test_main(int argc, char **argv, const struct dml_test_case *cases,
                   size_t ncases)
 {
     int provided;
-    MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided);
+    bool funneled = getenv("DML_TEST_FUNNELED") != NULL;
+    MPI_Init_thread(&argc, &argv, funneled ? MPI_THREAD_FUNNELED : MPI_THREAD_MULTIPLE,
+                    &provided);
     struct dml_test t = {.name = "start of the program", .mpi = MPI_COMM_NULL};
     MPI_Comm_dup(MPI_COMM_WORLD, &t.mpi);
     MPI_Comm_rank(t.mpi, &t.rank);

@@ -5,6 +5,8 @@
  */
 #include "coll_case.h"
 
+#include <string.h>
+
 static dml_op op_of(const struct coll_plan *p)
 {
     if (p->c.op != OP_PREMUL)
@@ -107,6 +109,26 @@ dml_status coll_call_dml(const struct coll_plan *p, const void *send, void *recv
         return call_uneven(p, send, recv, request);
     return request == NULL ? call_blocking(p, send, recv)
                            : call_async(p, send, recv, request);
+}
+
+/* A request to be started. Its counts do not outlive this call. */
+dml_status coll_init_dml(const struct coll_plan *p, const void *send, void *recv,
+                         dml_request **request)
+{
+    size_t counts[DML_TEST_MAX_RANKS], displs[DML_TEST_MAX_RANKS];
+    memcpy(counts, p->counts, sizeof counts);
+    memcpy(displs, p->displs, sizeof displs);
+    dml_coll_args args = {.size = sizeof args,
+                          .coll = p->c.coll,
+                          .send = send,
+                          .recv = recv,
+                          .count = p->c.count,
+                          .counts = p->c.uneven ? counts : NULL,
+                          .displs = p->c.gaps ? displs : NULL,
+                          .dtype = p->c.dtype,
+                          .op = op_of(p),
+                          .root = p->c.root};
+    return dml_coll_init(&args, p->env->comm, request);
 }
 
 /* ---- MPI ---------------------------------------------------------------------------

@@ -260,23 +260,31 @@ static void fill_buffers(struct coll_plan *p, const struct coll_call *call)
 /* ---- calls -------------------------------------------------------------------------
  */
 
-dml_status coll_start(struct coll_plan *p, const struct coll_call *call,
-                      dml_request **request)
+void coll_fill(struct coll_plan *p, const struct coll_call *call, const void **send,
+               void **recv)
 {
     fill_buffers(p, call);
-    const void *send = send_at(p, call);
-    void *recv = recv_at(p, call);
+    *send = send_at(p, call);
+    *recv = recv_at(p, call);
     if (in_place_here(p, call) && p->c.coll == DML_COLL_SCATTER)
-        recv = DML_IN_PLACE;
+        *recv = DML_IN_PLACE;
     else if (in_place_here(p, call))
-        send = DML_IN_PLACE;
+        *send = DML_IN_PLACE;
     /* Buffers that only the root has are NULL elsewhere. */
     if (coll_has_root(p->c.coll) && p->env->rank != p->c.root) {
         if (p->c.coll == DML_COLL_SCATTER)
-            send = NULL;
+            *send = NULL;
         else if (p->c.coll != DML_COLL_BCAST)
-            recv = NULL;
+            *recv = NULL;
     }
+}
+
+dml_status coll_start(struct coll_plan *p, const struct coll_call *call,
+                      dml_request **request)
+{
+    const void *send = NULL;
+    void *recv = NULL;
+    coll_fill(p, call, &send, &recv);
     if (call->by_mpi) {
         coll_call_mpi(p, send, recv);
         return DML_OK;

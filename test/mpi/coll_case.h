@@ -73,6 +73,10 @@ void coll_plan_open(struct coll_plan *p, struct coll_env *env,
                     const struct coll_case *c);
 void coll_plan_close(struct coll_plan *p);
 
+/* Fill the buffers, and say what the call has to be given. */
+void coll_fill(struct coll_plan *p, const struct coll_call *call, const void **send,
+               void **recv);
+
 /* Fill the buffers, and start the call (a blocking one also ends here). */
 dml_status coll_start(struct coll_plan *p, const struct coll_call *call,
                       dml_request **request);
@@ -90,6 +94,8 @@ bool coll_mpi_can(const struct coll_plan *p);
 
 /* The calls themselves; both fill no buffer and check nothing. */
 dml_status coll_call_dml(const struct coll_plan *p, const void *send, void *recv,
+                         dml_request **request);
+dml_status coll_init_dml(const struct coll_plan *p, const void *send, void *recv,
                          dml_request **request);
 void coll_call_mpi(const struct coll_plan *p, const void *send, void *recv);
 

@@ -70,6 +70,30 @@ static void describe(struct matrix *m, const struct coll_case *c, const char *al
         memory_names[c->memory]);
 }
 
+/* The same by a request that is planned once and started twice. */
+static void run_persistent(struct matrix *m, struct coll_plan *p, bool in_place)
+{
+    struct dml_test *t = m->env.t;
+    struct coll_call call = {.async = true, .in_place = in_place};
+    const void *send = NULL;
+    void *recv = NULL;
+    dml_request *request = NULL;
+    coll_fill(p, &call, &send, &recv);
+    if (!dml_test_status(t, "dml_coll_init", coll_init_dml(p, send, recv, &request),
+                         DML_OK))
+        return;
+    for (int round = 0; round < 2; round++) {
+        coll_fill(p, &call, &send, &recv);
+        dml_test_status(t, "dml_start", dml_start(request), DML_OK);
+        if (dml_test_status(t, "dml_wait", dml_wait(&request), DML_OK))
+            coll_check(p, &call);
+        if (round == 0) /* without a start there is nothing to wait for */
+            dml_test_status(t, "dml_test", dml_test(&request), DML_OK);
+    }
+    dml_test_status(t, "dml_request_free", dml_request_free(&request), DML_OK);
+    DML_CHECK(t, request == NULL, "dml_request_free left the request");
+}
+
 /* Two calls that must agree to the bit. */
 static void run_algorithm(struct matrix *m, struct coll_plan *p, size_t a)
 {
@@ -103,6 +127,8 @@ static void run_algorithm(struct matrix *m, struct coll_plan *p, size_t a)
               first.in_place ? "in place" : "not in place");
     if (m->coll == DML_COLL_ALLREDUCE)
         m->digests[a] = dml_test_digest(m->digests[a], &digest, sizeof digest);
+    if (k % 3 == 0)
+        run_persistent(m, p, first.in_place);
     m->calls[a]++;
 }
 
