@@ -36,7 +36,8 @@ extern "C" {
     X(EUNSUPPORTED, -7, "not supported here")                     \
     X(ELAUNCH, -8, "launched by another MPI than the one linked") \
     X(ENUMERIC, -9, "not a finite number")                        \
-    X(EEND, -10, "no more data")
+    X(EEND, -10, "no more data")                                  \
+    X(ETIMEOUT, -11, "a rank is missing or stuck")
 
 typedef enum dml_status {
 #define DML_STATUS_ENUM(name, number, text) DML_##name = (number),

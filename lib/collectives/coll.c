@@ -155,35 +155,62 @@ dml_status dml__last_status(const dml_comm *comm)
     return error.status < 0 ? error.status : DML_EUNSUPPORTED;
 }
 
+/* What is wrong with the call before it is looked at closely; makes "offsets". */
+static dml_status prepare(const struct dml__user_call *u, bool requested,
+                          size_t **offsets)
+{
+    dml_ctx *ctx = dml_comm_ctx(u->comm);
+    if (!requested)
+        return dml__fail(ctx, DML_EINVAL, u->where, "request is NULL");
+    if (u->has_counts && u->counts == NULL)
+        return dml__fail(ctx, DML_EINVAL, u->where, "the array of counts is NULL");
+    if (u->counts == NULL)
+        return DML_OK;
+    size_t nranks = (size_t)dml_comm_size(u->comm);
+    *offsets = dml__alloc(ctx, nranks * sizeof **offsets);
+    return *offsets != NULL ? DML_OK
+                            : dml__fail(ctx, DML_ENOMEM, u->where,
+                                        "no memory for %zu offsets", nranks);
+}
+
+/* The other ranks may have called well, and wait: tells them. */
+static dml_status refuse(const struct dml__user_call *u, uint64_t seq, dml_status status)
+{
+    dml__roll_refuse(u->comm, (int)u->coll, seq);
+    return status;
+}
+
+/* Chooses an algorithm for a good call, and runs it. */
+static dml_status run(const struct dml__user_call *u, struct dml__call *call,
+                      enum dml__mode mode, dml_request **request)
+{
+    bool alone = dml_comm_size(u->comm) == 1;
+    if (!alone)
+        dml__roll_enter(call);
+    const struct dml__alg *alg = dml__select(call, mode != DML__STARTED, NULL);
+    if (alg == NULL)
+        return refuse(u, call->record.seq, dml__last_status(u->comm));
+    DML_TRY(dml__comm_check(u->comm, u->where)); /* measuring may have failed */
+    if (!alone)
+        dml__roll_enter_again(call);
+    if (mode != DML__PLANNED)
+        return dml__run(call, alg, mode == DML__BLOCKING ? NULL : request);
+    dml_status status = dml__plan(call, alg, request);
+    if (!alone)
+        dml__roll_leave(u->comm, call->record.seq); /* each start is a call */
+    return status;
+}
+
 static dml_status perform(const struct dml__user_call *u, enum dml__mode mode,
                           dml_request **request)
 {
     struct dml__call call;
     size_t *offsets = NULL;
-    dml_ctx *ctx = dml_comm_ctx(u->comm);
     DML_TRY(dml__comm_check(u->comm, u->where));
-    if (mode != DML__BLOCKING && request == NULL)
-        return dml__fail(ctx, DML_EINVAL, u->where, "request is NULL");
-    if (u->has_counts && u->counts == NULL)
-        return dml__fail(ctx, DML_EINVAL, u->where, "the array of counts is NULL");
-    if (u->counts != NULL) {
-        size_t nranks = (size_t)dml_comm_size(u->comm);
-        offsets = dml__alloc(ctx, nranks * sizeof *offsets);
-        if (offsets == NULL)
-            return dml__fail(ctx, DML_ENOMEM, u->where, "no memory for %zu offsets",
-                             nranks);
-    }
-    const struct dml__alg *alg = NULL;
-    dml_status status = describe(u, offsets, &call);
-    if (status == DML_OK) {
-        alg = dml__select(&call, mode != DML__STARTED, NULL);
-        if (alg == NULL)
-            status = dml__last_status(u->comm);
-        else if (mode == DML__PLANNED)
-            status = dml__plan(&call, alg, request);
-        else
-            status = dml__run(&call, alg, mode == DML__BLOCKING ? NULL : request);
-    }
+    dml_status status = prepare(u, mode == DML__BLOCKING || request != NULL, &offsets);
+    if (status == DML_OK)
+        status = describe(u, offsets, &call);
+    status = status == DML_OK ? run(u, &call, mode, request) : refuse(u, 0, status);
     dml__free(offsets);
     return status;
 }

@@ -40,7 +40,7 @@ static double rounds_s(struct probe *p, size_t bytes, int rounds)
         came = dml__sched_recv(r, p->in, bytes, p->before, came, DML__NO_STEP);
     }
     double begin_s = dml__now_s();
-    if (dml__sched_start(r) < 0 || dml__sched_finish(r) < 0)
+    if (dml__sched_start(r, NULL) < 0 || dml__sched_finish(r) < 0)
         return -1;
     double now_s = dml__now_s();
     told[0] = (now_s - begin_s) / rounds;

@@ -72,7 +72,7 @@ static dml_status run_task(const struct dml__call *call, const struct dml__alg *
 {
     struct dml__node_task task = {
         .call = call, .node = dml__comm_node(call->comm), .stage = alg->task};
-    return dml__task_run(call->comm, dml__node_advance, &task);
+    return dml__task_run(call, dml__node_advance, &task);
 }
 
 /* What a schedule of one task owns: a copy of the call too. */
@@ -117,9 +117,9 @@ static dml_request *new_request(const struct dml__call *call)
 {
     dml_request *r = dml__sched_new(call->comm);
     if (r == NULL) {
-        dml__comm_break(call->comm, DML_ENOMEM);
         dml__fail(dml_comm_ctx(call->comm), DML_ENOMEM, call->where,
                   "no memory for a request");
+        dml__comm_break(call->comm, DML_ENOMEM);
     }
     return r;
 }
@@ -130,7 +130,7 @@ dml_status dml__plan(const struct dml__call *call, const struct dml__alg *alg,
     dml_request *r = new_request(call);
     if (r == NULL)
         return DML_ENOMEM;
-    dml__sched_keep(r);
+    dml__sched_keep(r, call);
     if (dml_comm_size(call->comm) == 1)
         build_task(call, NULL, r);
     else if (alg->task != NULL)
@@ -139,27 +139,47 @@ dml_status dml__plan(const struct dml__call *call, const struct dml__alg *alg,
         alg->build(call, r);
     if (dml__sched_written(r) < 0) {
         dml__sched_discard(r);
+        dml__fail(dml_comm_ctx(call->comm), DML_ENOMEM, call->where,
+                  "no memory for a schedule");
         dml__comm_break(call->comm, DML_ENOMEM);
-        return dml__fail(dml_comm_ctx(call->comm), DML_ENOMEM, call->where,
-                         "no memory for a schedule");
+        return DML_ENOMEM;
     }
     *request = r;
     return DML_OK;
 }
 
-dml_status dml__run(const struct dml__call *call, const struct dml__alg *alg,
+/* Without a schedule; false when the call needs one. */
+static bool run_at_once(const struct dml__call *call, const struct dml__alg *alg,
+                        dml_status *status)
+{
+    if (alg == &dml__alg_mpi && call->counts == NULL)
+        *status = run_native(call);
+    else if (alg->task != NULL && dml__task_alone(call->comm))
+        *status = run_task(call, alg);
+    else
+        return false;
+    if (*status == DML_OK)
+        dml__roll_leave(call->comm, call->record.seq);
+    return true;
+}
+
+dml_status dml__run(const struct dml__call *given, const struct dml__alg *alg,
                     dml_request **request)
 {
-    bool alone = dml_comm_size(call->comm) == 1;
+    bool alone = dml_comm_size(given->comm) == 1;
+    struct dml__call numbered;
+    const struct dml__call *call = given;
+    dml_status status = DML_OK;
     dml__comm_count_collective(call->comm);
+    if (!alone && call->record.seq == 0) { /* to measure */
+        numbered = *given;
+        dml__roll_enter_sample(&numbered);
+        call = &numbered;
+    }
     if (alone)
         run_alone(call);
-    else if (request == NULL && alg == &dml__alg_mpi && call->counts == NULL)
-        return run_native(call);
-    else if (request == NULL && alg->task != NULL && dml__task_alone(call->comm))
-        return run_task(call, alg);
-    if (alone && request == NULL)
-        return DML_OK;
+    if (request == NULL && (alone || run_at_once(call, alg, &status)))
+        return status;
     dml_request *r = new_request(call);
     if (r == NULL)
         return DML_ENOMEM;
@@ -167,7 +187,7 @@ dml_status dml__run(const struct dml__call *call, const struct dml__alg *alg,
         build_task(call, alg, r);
     else if (!alone)
         alg->build(call, r);
-    DML_TRY(dml__sched_start(r));
+    DML_TRY(dml__sched_start(r, call));
     if (request == NULL)
         return dml__sched_finish(r);
     *request = r;

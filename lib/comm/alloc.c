@@ -8,6 +8,7 @@
  * number allocations alike, because allocating is collective.
  */
 #include "comm/comm_internal.h"
+#include "comm/ledger.h"
 #include "comm/share.h"
 
 struct dml__segment {
@@ -53,19 +54,21 @@ static dml_status allocate(dml_comm *comm, size_t bytes, void **memory)
 {
     static const char where[] = "dml_alloc";
     DML_TRY(dml__comm_check(comm, where));
-    if (comm->active != NULL)
-        DML_TRY(dml__comm_drain(comm));
     struct dml__segment *s = dml__alloc(comm->ctx, sizeof *s);
     bool sane = s != NULL && bytes < (uint64_t)1 << OFFSET_BITS;
     double lacking = !sane;
-    DML_TRY(dml__comm_max(comm, &lacking, 1));
+    dml_status status = dml__comm_agree(comm, DML__ALLOCATE, &lacking, 1);
+    if (status != DML_OK) {
+        dml__free(s);
+        return status;
+    }
     unsigned number = comm->next_segment++ % NUMBERS;
     if (lacking == 0) {
         s->number = number;
         s->bytes = bytes > 0 ? bytes : 1;
         comm->nsymmetric += fill(comm, s);
         lacking = s->own == NULL;
-        dml_status status = dml__comm_max(comm, &lacking, 1);
+        status = dml__comm_max(comm, &lacking, 1);
         if (lacking == 0 && status == DML_OK) {
             s->next = comm->segments;
             comm->segments = s;
@@ -86,10 +89,14 @@ dml_status dml_alloc(dml_comm *comm, size_t bytes, void **memory)
 {
     if (comm == NULL)
         return DML_EINVAL;
-    if (memory == NULL)
-        return dml__fail(comm->ctx, DML_EINVAL, __func__, "memory is NULL");
     dml__comm_enter(comm);
-    dml_status status = allocate(comm, bytes, memory);
+    dml_status status = DML_EINVAL;
+    if (memory != NULL) {
+        status = allocate(comm, bytes, memory);
+    } else {
+        dml__fail(comm->ctx, DML_EINVAL, __func__, "memory is NULL");
+        dml__roll_refuse(comm, DML__ALLOCATE, 0);
+    }
     dml__comm_leave(comm);
     return status;
 }

@@ -5,8 +5,9 @@
  */
 #include "comm/comm.h"
 
-#include "comm/comm_internal.h"
+#include "comm/roll.h"
 #include "comm/shm.h"
+#include "comm/wait.h"
 
 #include <math.h>
 #include <sched.h>
@@ -20,6 +21,13 @@ dml_status dml__mpi_fail(const dml_comm *comm, const char *where, int code)
     MPI_Error_string(code, text, &length);
     return dml__fail_values(comm->ctx, DML_ECOMM, where, comm->rank, code, MPI_SUCCESS,
                             "MPI on rank %d says: %s", comm->rank, text);
+}
+
+static int find_tag_max(void)
+{
+    int *value = NULL, found = 0;
+    MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &value, &found);
+    return found ? *value : 32767; /* what MPI promises */
 }
 
 /* Makes a communicator of a duplicate or part of another, which it then owns. */
@@ -41,15 +49,20 @@ static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
     MPI_Comm_set_errhandler(owned, MPI_ERRORS_RETURN);
     MPI_Comm_rank(owned, &comm->rank);
     MPI_Comm_size(owned, &comm->size);
+    comm->tag_max = find_tag_max();
     int code = MPI_Comm_dup(owned, &comm->p2p);
     dml_status status = code == MPI_SUCCESS ? dml__comm_find_node(comm)
                                             : dml__mpi_fail(comm, "dml_comm", code);
     if (status == DML_OK && parent != NULL)
         status = dml__comm_take_tuning(comm, parent);
-    double failed = status != DML_OK;
+    int failed = status != DML_OK;
     if (code == MPI_SUCCESS)
-        dml__comm_max(comm, &failed, 1);
-    if (failed > 0) {
+        MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, owned);
+    if (!failed) {
+        status = dml__roll_open(comm); /* the same on all ranks */
+        failed = status != DML_OK;
+    }
+    if (failed) {
         dml_comm_destroy(comm);
         return status != DML_OK
                    ? status
@@ -97,26 +110,35 @@ dml_status dml_comm_from_mpi(dml_ctx *ctx, MPI_Comm mpi_comm, dml_comm **out)
     return wrap(ctx, owned, NULL, out);
 }
 
+/* Splits the MPI communicator, when all ranks are here: that call would wait for ever. */
+static dml_status split(dml_comm *comm, int color, int key, MPI_Comm *owned)
+{
+    static const char where[] = "dml_comm_split";
+    if (color < -1) {
+        dml__fail_values(comm->ctx, DML_EINVAL, where, comm->rank, color, -1,
+                         "color is %d; use 0 or more, or -1 for none", color);
+        dml__roll_refuse(comm, DML__SPLIT, 0);
+        return DML_EINVAL;
+    }
+    double none = 0;
+    DML_TRY(dml__comm_check(comm, where));
+    DML_TRY(dml__comm_agree(comm, DML__SPLIT, &none, 1));
+    int code =
+        MPI_Comm_split(comm->coll, color == -1 ? MPI_UNDEFINED : color, key, owned);
+    return code == MPI_SUCCESS ? DML_OK : dml__mpi_fail(comm, where, code);
+}
+
 dml_status dml_comm_split(dml_comm *comm, int color, int key, dml_comm **out)
 {
     if (comm == NULL)
         return DML_EINVAL;
     if (out == NULL)
         return dml__fail(comm->ctx, DML_EINVAL, __func__, "out is NULL");
-    if (color < -1)
-        return dml__fail_values(comm->ctx, DML_EINVAL, __func__, comm->rank, color, -1,
-                                "color is %d; use 0 or more, or -1 for none", color);
     MPI_Comm owned = MPI_COMM_NULL;
     dml__comm_enter(comm);
-    dml_status status = comm->active != NULL ? dml__comm_drain(comm) : DML_OK;
-    int code = MPI_SUCCESS;
-    if (status == DML_OK)
-        code = MPI_Comm_split(comm->coll, color == -1 ? MPI_UNDEFINED : color, key,
-                              &owned);
+    dml_status status = split(comm, color, key, &owned);
     dml__comm_leave(comm);
     DML_TRY(status);
-    if (code != MPI_SUCCESS)
-        return dml__mpi_fail(comm, __func__, code);
     if (owned == MPI_COMM_NULL) {
         *out = NULL;
         return DML_OK;
@@ -133,6 +155,7 @@ void dml_comm_destroy(dml_comm *comm)
         comm->coll_state_destroy(comm->coll_state);
     dml__sched_pool_free(comm);
     dml__free(comm->scales);
+    dml__roll_close(comm);
     dml__segments_free(comm);
     dml__shm_free(comm->shm);
     dml__node_close(comm->node);
@@ -211,23 +234,6 @@ void dml__comm_set_stats(dml_comm *comm, const dml_comm_stats *stats)
     comm->stats = *stats;
 }
 
-dml_status dml__comm_check(const dml_comm *comm, const char *where)
-{
-    if (comm->broken == DML_OK)
-        return DML_OK;
-    return dml__fail(
-        comm->ctx, comm->broken, where,
-        "an earlier call on this communicator failed (%s): ranks no longer "
-        "agree on what was sent; destroy it, or end the job",
-        dml_status_str(comm->broken));
-}
-
-void dml__comm_break(dml_comm *comm, dml_status status)
-{
-    if (comm->broken == DML_OK)
-        comm->broken = status;
-}
-
 void dml__comm_count_collective(dml_comm *comm)
 {
     comm->stats.collectives++;
@@ -240,19 +246,52 @@ void dml__comm_count_bytes(dml_comm *comm, size_t sent, size_t received)
     comm->stats.messages_sent += sent > 0;
 }
 
+static dml_status agree(dml_comm *comm, int what, double *values, int count)
+{
+    uint64_t seq = dml__roll_enter_own(comm, what, (uint64_t)count).seq;
+    /* A failed agreement stays with MPI, which may write to it later. */
+    double *numbers = count <= DML__AGREED ? comm->roll->agreed : values;
+    if (numbers != values)
+        memcpy(numbers, values, (size_t)count * sizeof *values);
+    MPI_Request request = MPI_REQUEST_NULL;
+    int done = 0;
+    struct dml__idle idle = {0};
+    dml_status status = DML_PENDING;
+    int code = MPI_Iallreduce(MPI_IN_PLACE, numbers, count, MPI_DOUBLE, MPI_MAX,
+                              comm->coll, &request);
+    while (code == MPI_SUCCESS && !done && status == DML_PENDING) {
+        code = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+        if (!done)
+            status = dml__idle(comm, &idle);
+    }
+    dml__idle_end(comm, &idle);
+    if (code != MPI_SUCCESS)
+        status = dml__mpi_fail(comm, "dml_comm", code);
+    if (status < 0) {
+        dml__comm_break(comm, status);
+        return status;
+    }
+    if (numbers != values)
+        memcpy(values, numbers, (size_t)count * sizeof *values);
+    dml__roll_leave(comm, seq);
+    return DML_OK;
+}
+
+dml_status dml__comm_agree(dml_comm *comm, int what, double *values, int count)
+{
+    if (comm->size == 1)
+        return DML_OK;
+    dml__comm_enter(comm);
+    dml_status status = comm->active != NULL ? dml__comm_drain(comm) : DML_OK;
+    if (status == DML_OK)
+        status = agree(comm, what, values, count);
+    dml__comm_leave(comm);
+    return status;
+}
+
 dml_status dml__comm_max(dml_comm *comm, double *values, int count)
 {
-    dml__comm_enter(comm);
-    dml_status status = DML_OK;
-    int code = MPI_SUCCESS;
-    if (comm->active != NULL) /* see dml__native_run */
-        status = dml__comm_drain(comm);
-    if (status == DML_OK)
-        code =
-            MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, MPI_MAX, comm->coll);
-    dml__comm_leave(comm);
-    DML_TRY(status);
-    return code == MPI_SUCCESS ? DML_OK : dml__mpi_fail(comm, __func__, code);
+    return dml__comm_agree(comm, DML__AGREE, values, count);
 }
 
 /* ---- pre-multiplied sums -----------------------------------------------------------

@@ -10,6 +10,7 @@
 #include "dml/coll.h"
 #include "dml/comm.h"
 
+#include "comm/ledger.h"
 #include "core/core.h"
 
 #include <stdbool.h>
@@ -51,6 +52,7 @@ struct dml__call {
     struct dml__reduction red; /* of the collectives that reduce */
     dml_comm *comm;
     const char *where; /* public function, for messages */
+    struct dml__op record; /* of it (roll.h); seq 0: none yet */
 };
 
 /* ---- communicator ------------------------------------------------------------------
@@ -93,7 +95,29 @@ void dml__comm_set_stats(dml_comm *comm, const dml_comm_stats *stats);
 /* After a failure in mid-call (memory, network) the ranks no longer agree on what was
  * sent, so the communicator only says so from then on. */
 dml_status dml__comm_check(const dml_comm *comm, const char *where);
+/* Call it after dml__fail: the other ranks are told that error. */
 void dml__comm_break(dml_comm *comm, dml_status status);
+
+/*
+ * Every collective call of every rank is numbered and written down, so that ranks which
+ * do not call the same can be told apart (roll.h): when it begins, and when it is
+ * complete. Not on communicators of one rank.
+ */
+void dml__roll_enter(struct dml__call *call);
+void dml__roll_leave(const dml_comm *comm, uint64_t seq);
+
+/* The same for a call that libdml makes to measure. */
+void dml__roll_enter_sample(struct dml__call *call);
+
+/* The same call once more. */
+void dml__roll_enter_next(dml_comm *comm, struct dml__op *record);
+
+/* Numbers a call anew if there were others since: measurements, before it began. */
+void dml__roll_enter_again(struct dml__call *call);
+
+/* This rank refuses a call, with the context's last error. what: a dml_coll, or one of
+ * enum dml__what (ledger.h); seq: its number, or 0 where it has none yet. */
+void dml__roll_refuse(dml_comm *comm, int what, uint64_t seq);
 
 /* Agreement outside any schedule: the element-wise maximum over the ranks, in place.
  * Completes pending collectives first. */

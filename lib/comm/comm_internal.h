@@ -14,7 +14,8 @@
 
 #include <mpi.h>
 
-struct dml__shm; /* shm.h */
+struct dml__shm;  /* shm.h */
+struct dml__roll; /* roll.h */
 
 struct dml_comm {
     dml_ctx *ctx;
@@ -27,7 +28,9 @@ struct dml_comm {
     dml_status broken;      /* why no further call is possible, or DML_OK */
     MPI_Comm coll;          /* schedules and MPI's own collectives */
     MPI_Comm p2p;           /* dml_send and dml_recv, whose tags are the caller's */
-    int next_tag;           /* tag of the next collective's messages */
+    int tag_max;            /* largest that MPI takes */
+    int machine;            /* lowest rank of those on this machine, as MPI sees it */
+    struct dml__roll *roll; /* who is where */
     MPI_Comm node_mpi;      /* the ranks of this node, in this order */
     struct dml__node *node; /* what they share, or NULL */
     struct dml__shm *shm;   /* channels within the node, or NULL */
@@ -76,6 +79,9 @@ dml_status dml__comm_drain(dml_comm *comm);
 
 /* Ends all that is pending, and the communicator, with an error. */
 void dml__comm_abandon(dml_comm *comm, dml_status status);
+
+/* dml__comm_max as one of enum dml__what (ledger.h). */
+dml_status dml__comm_agree(dml_comm *comm, int what, double *values, int count);
 
 void dml__sched_pool_free(dml_comm *comm);
 

@@ -106,6 +106,8 @@ dml_status dml__comm_find_node(dml_comm *comm)
     MPI_Allreduce(&own, &comm->node_cpus, (int)sizeof own, MPI_BYTE, MPI_BOR, whole);
     int sharing = 0;
     MPI_Comm_size(whole, &sharing);
+    comm->machine = comm->rank;
+    MPI_Allreduce(MPI_IN_PLACE, &comm->machine, 1, MPI_INT, MPI_MIN, whole);
     comm->crowded = sharing > CPU_COUNT(&comm->node_cpus);
     code =
         MPI_Comm_split(whole, pretended_node(comm->ctx), comm->rank, &comm->node_mpi);

@@ -5,6 +5,7 @@
  * than its non-blocking ones.
  */
 #include "comm/comm_internal.h"
+#include "comm/guard.h"
 
 #include <limits.h>
 
@@ -160,6 +161,7 @@ dml_status dml__native_run(const struct dml__call *c)
     size_t bytes = c->count * c->elem_bytes;
     bool timed = bytes >= 4096; /* two clock reads are a tenth of a small call */
     double begin_s = timed ? dml__now_s() : 0;
+    dml__guard_begin(comm);
     switch (c->coll) {
     case DML_COLL_ALLREDUCE:
         code = MPI_Allreduce(send, recv, n, type, op, comm->coll);
@@ -192,7 +194,8 @@ dml_status dml__native_run(const struct dml__call *c)
     count_bytes(c);
     if (timed)
         comm->stats.wait_s += dml__now_s() - begin_s;
-    return code == MPI_SUCCESS ? DML_OK : dml__mpi_fail(comm, c->where, code);
+    dml__guard_end(comm);
+    return dml__guard_verify(c, code);
 }
 
 /* Counts and offsets of a v-variant as MPI's ints, in scratch [2P]. */

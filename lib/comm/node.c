@@ -149,7 +149,9 @@ void dml__node_reach(struct dml__node *node, unsigned long long n,
 {
     unsigned long long stamp = DML__NPHASES * n + phase;
     node->seen[node->rank] = stamp;
-    atomic_store(&dml__node_post(node, node->rank, n)->stamp, stamp);
+    struct dml__post *post = dml__node_post(node, node->rank, n);
+    post->signature = node->signature;
+    atomic_store(&post->stamp, stamp);
     for (int i = 0; i < node->size; i++)
         if (i != node->rank)
             dml__node_wake(node, i);

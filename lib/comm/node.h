@@ -14,9 +14,8 @@
 #ifndef DML__NODE_H
 #define DML__NODE_H
 
-#include "comm/comm.h"
+#include "comm/ledger.h"
 
-#include <stdatomic.h>
 #include <time.h>
 
 enum {
@@ -24,6 +23,7 @@ enum {
     DML__SLOT_BYTES = 256 * 1024, /* two fit the second-level cache */
     DML__INLINE_BYTES = 48,
     DML__NODE_RANKS_MAX = 1024,
+    DML__CHANNEL_OPS = 14, /* what a cache line has beside a counter */
     DML__CHANNEL_BYTES = 256 * 1024
 };
 
@@ -40,8 +40,9 @@ struct dml__post {
     };
 };
 
-struct dml__channel {                       /* shm.c */
+struct dml__channel { /* shm.c */
     _Alignas(DML__LINE) atomic_ullong head; /* bytes ever written; the sender's */
+    atomic_uint signature[DML__CHANNEL_OPS]; /* of the newest operations, in a ring */
     _Alignas(DML__LINE) atomic_ullong tail; /* bytes ever read; the receiver's */
     _Alignas(DML__LINE) char data[DML__CHANNEL_BYTES];
 };
@@ -52,6 +53,7 @@ struct dml__desk {
     long pid;           /* of the owner */
     const long *pid_at; /* where the owner keeps it too */
     struct dml__post post[2];
+    struct dml__ledger ledger;
     _Alignas(4096) char slot[2][DML__SLOT_BYTES];
     struct dml__channel inbox[]; /* [node size] messages from each node rank */
 };
@@ -64,6 +66,7 @@ struct dml__node {
     long pid;
     int *rank_of;              /* [size] rank in the communicator */
     struct dml__desk **desk;   /* [size] */
+    uint64_t signature;        /* of the call that is worked on */
     unsigned long long next;   /* number of the next operation */
     unsigned long long *seen;  /* [size] newest stamp seen of each rank */
     unsigned long long passed; /* all ranks' stamps are at least this */
@@ -88,15 +91,21 @@ static inline char *dml__node_slot(const struct dml__node *node, int rank,
     return node->desk[rank]->slot[n & 1];
 }
 
-/* Has a node rank reached this phase of operation n? */
+/* Has a node rank reached this phase of operation n, which this rank has entered? Never
+ * when it is another call there: the roll call finds that (roll.h). */
 static inline bool dml__node_reached(struct dml__node *node, int rank,
                                      unsigned long long n, enum dml__phase phase)
 {
     unsigned long long wanted = DML__NPHASES * n + phase;
-    if (node->seen[rank] < wanted)
-        node->seen[rank] = atomic_load_explicit(&dml__node_post(node, rank, n)->stamp,
-                                                memory_order_acquire);
-    return node->seen[rank] >= wanted;
+    if (node->seen[rank] >= wanted)
+        return true;
+    const struct dml__post *post = dml__node_post(node, rank, n);
+    unsigned long long stamp = atomic_load_explicit(&post->stamp, memory_order_acquire);
+    if (stamp < wanted ||
+        post->signature != dml__node_post(node, node->rank, n)->signature)
+        return false;
+    node->seen[rank] = stamp;
+    return true;
 }
 
 /* Have all? */

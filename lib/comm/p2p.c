@@ -41,8 +41,9 @@ static dml_status start(bool sending, void *buf, size_t count, dml_dtype dtype,
     DML_TRY(check(comm, buf, count, dtype, peer, tag, where));
     dml_request *r = dml__sched_new(comm);
     if (r == NULL) {
+        dml__fail(comm->ctx, DML_ENOMEM, where, "no memory for a request");
         dml__comm_break(comm, DML_ENOMEM);
-        return dml__fail(comm->ctx, DML_ENOMEM, where, "no memory for a request");
+        return DML_ENOMEM;
     }
     size_t bytes = count * dml_dtype_bytes(dtype);
     for (size_t done = 0; done < bytes; done += DML__MESSAGE_MAX_BYTES) {

@@ -3,7 +3,7 @@
  * Completing requests: waiting for them, asking for them.
  */
 #include "comm/request.h"
-
+#include "comm/roll.h"
 #include "comm/wait.h"
 
 /* Takes a complete request's status and gives the request back, unless it is the
@@ -11,6 +11,8 @@
 static dml_status take(dml_request *r)
 {
     dml_status status = r->status;
+    if (status == DML_OK && r->record.seq > 0 && r->steps[0].native)
+        status = dml__roll_verify(r->comm->roll, r->record.seq);
     r->started = false;
     if (!r->persistent)
         dml__sched_discard(r);
@@ -41,9 +43,12 @@ bool dml__task_alone(const dml_comm *comm)
     return comm->active == NULL;
 }
 
-dml_status dml__task_run(dml_comm *comm, dml__task_fn *advance, void *state)
+dml_status dml__task_run(const struct dml__call *call, dml__task_fn *advance,
+                         void *state)
 {
     struct dml__idle idle = {0};
+    dml_comm *comm = call->comm;
+    comm->node->signature = call->record.signature;
     dml_status status = advance(state);
     while (status == DML_PENDING) {
         status = dml__idle(comm, &idle);
@@ -97,8 +102,8 @@ dml_status dml_test(dml_request **request)
     dml_comm *comm = r->comm;
     dml_status status = DML_OK;
     dml__comm_enter(comm);
-    if (r->started && !r->complete)
-        dml__comm_poll(comm);
+    if (r->started && !r->complete && !dml__comm_poll(comm))
+        dml__roll_asked(comm);
     if (r->started && !r->complete) {
         status = DML_PENDING;
     } else {
@@ -115,11 +120,12 @@ dml_status dml_progress(dml_comm *comm)
 {
     if (comm == NULL)
         return DML_EINVAL;
+    dml_status status = DML_OK;
     dml__comm_enter(comm);
-    if (comm->active != NULL)
-        dml__comm_poll(comm);
+    if (comm->active != NULL && !dml__comm_poll(comm))
+        status = dml__roll_asked(comm);
     dml__comm_leave(comm);
-    return DML_OK;
+    return status;
 }
 
 /* ---- persistent requests -----------------------------------------------------------

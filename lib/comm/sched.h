@@ -92,11 +92,12 @@ int dml__sched_task(dml_request *request, dml__task_fn *advance, void *state,
 /* May a blocking call run its task by itself, without a schedule? Only when nothing is
  * pending. Then do so: */
 bool dml__task_alone(const dml_comm *comm);
-dml_status dml__task_run(dml_comm *comm, dml__task_fn *advance, void *state);
+dml_status dml__task_run(const struct dml__call *call, dml__task_fn *advance,
+                         void *state);
 
-/* The request written next will be started many times (dml_start): it keeps what that
- * needs. To be called before the first step. */
-void dml__sched_keep(dml_request *request);
+/* The request written next will be started many times (dml_start), as this call: it
+ * keeps what that needs. To be called before the first step. */
+void dml__sched_keep(dml_request *request, const struct dml__call *call);
 
 /* What went wrong while it was written: DML_OK or DML_ENOMEM. */
 dml_status dml__sched_written(const dml_request *request);
@@ -104,8 +105,9 @@ dml_status dml__sched_written(const dml_request *request);
 /* Start such a request, for the first time or again. */
 dml_status dml__sched_restart(dml_request *request);
 
-/* Start a collective's schedule. On failure the request is gone. */
-dml_status dml__sched_start(dml_request *request);
+/* Start the schedule of a collective call; without a call: one of libdml's own, which
+ * all ranks make. On failure the request is gone. */
+dml_status dml__sched_start(dml_request *request, const struct dml__call *call);
 
 /* The same for point-to-point messages, which have a tag and a channel of their own. */
 dml_status dml__sched_start_p2p(dml_request *request, int tag);

@@ -229,8 +229,9 @@ int dml__sched_copy_after_all(dml_request *r, void *dst, const void *src, size_t
     return dml__sched_local_after_all(r, copy_bytes, dst, src, NULL, bytes, 0);
 }
 
-void dml__sched_keep(dml_request *r)
+void dml__sched_keep(dml_request *r, const struct dml__call *call)
 {
+    r->record = call->record;
     r->persistent = true;
 }
 

@@ -5,6 +5,7 @@
  * doc/adr/0002 for why.
  */
 #include "comm/request.h"
+#include "comm/roll.h"
 #include "comm/shm.h"
 #include "comm/wait.h"
 
@@ -99,16 +100,17 @@ static bool start_mpi(dml_request *r, int i)
 }
 
 /* Moves what a channel has or takes of the message; true when that was anything. */
-static bool move(struct dml__shm *shm, struct dml__step *s)
+static bool move(struct dml__shm *shm, uint64_t signature, struct dml__step *s)
 {
     if (s->kind == DML__SEND) {
-        size_t n = dml__shm_put(shm, s->peer, s->a, s->n, s->moved);
+        size_t n = dml__shm_put(shm, s->peer, signature, s->a, s->n, s->moved);
         s->moved += n;
         return n > 0;
     }
     size_t n = 0, before = s->moved;
     while (s->moved < s->n) {
-        const void *piece = dml__shm_peek(shm, s->peer, s->n, s->moved, &n);
+        const void *piece =
+            dml__shm_peek(shm, s->peer, signature, s->n, s->moved, &n);
         if (piece == NULL)
             break;
         if (s->fn != NULL) {
@@ -127,6 +129,8 @@ static bool move(struct dml__shm *shm, struct dml__step *s)
 /* Advances a task; false when it has to wait. */
 static bool run_task(dml_request *r, struct dml__step *s)
 {
+    if (r->comm->node != NULL)
+        r->comm->node->signature = r->record.signature;
     dml_status status = s->task(s->dst);
     if (status == DML_PENDING)
         return false;
@@ -151,7 +155,7 @@ static bool start_step(dml_request *r, enum dml__kind kind, int i, bool *moved)
         finish_step(r, s);
     } else if (kind != DML__LOCAL && r->channel == r->comm->coll &&
                dml__shm_reaches(r->comm->shm, s->peer)) {
-        *moved = move(r->comm->shm, s) || *moved;
+        *moved = move(r->comm->shm, r->record.signature, s) || *moved;
         if (s->moved < s->n)
             return false;
         count_message(r->comm, s, s->n);
@@ -269,12 +273,16 @@ bool dml__comm_poll(dml_comm *comm)
         if (r->tasks_left > 0)
             comm->tasks_may_run = false;
         if (r->complete) {
+            if (r->record.seq > 0)
+                dml__roll_leave(comm, r->record.seq);
             *link = r->next;
             r->next = NULL;
         } else {
             link = &r->next;
         }
     }
+    if (moved)
+        dml__roll_moved(comm->roll);
     return moved;
 }
 
@@ -317,11 +325,12 @@ static dml_status start(dml_request *r)
 {
     dml_comm *comm = r->comm;
     if (r->status < 0) {
-        dml_status status = r->status;
+        dml_status status =
+            dml__fail(comm->ctx, r->status, "schedule",
+                      "out of memory for a schedule of %d steps", r->nsteps);
         dml__comm_break(comm, status);
         dml__sched_discard(r);
-        return dml__fail(comm->ctx, status, "schedule",
-                         "out of memory for a schedule of %d steps", r->nsteps);
+        return status;
     }
     dml_request **link = &comm->active;
     while (*link != NULL)
@@ -332,13 +341,19 @@ static dml_status start(dml_request *r)
     return DML_OK;
 }
 
-dml_status dml__sched_start(dml_request *r)
+static dml_status start_collective(dml_request *r)
 {
-    dml_comm *comm = r->comm;
-    r->channel = comm->coll;
-    r->tag = comm->next_tag;
-    comm->next_tag = (comm->next_tag + 1) & DML_TAG_MAX;
+    r->channel = r->comm->coll;
+    /* Messages of different operations do not match, whatever they have in common. */
+    r->tag = (int)(r->record.signature % (uint64_t)r->comm->tag_max);
     return start(r);
+}
+
+dml_status dml__sched_start(dml_request *r, const struct dml__call *call)
+{
+    r->record =
+        call != NULL ? call->record : dml__roll_enter_own(r->comm, DML__PROBE, 0);
+    return start_collective(r);
 }
 
 dml_status dml__sched_restart(dml_request *r)
@@ -358,13 +373,16 @@ dml_status dml__sched_restart(dml_request *r)
             memcpy(s->dst, s->a, s->n);
     }
     r->comm->stats.collectives++;
-    return dml__sched_start(r);
+    if (r->comm->size > 1)
+        dml__roll_enter_next(r->comm, &r->record);
+    return start_collective(r);
 }
 
 dml_status dml__sched_start_p2p(dml_request *r, int tag)
 {
     r->channel = r->comm->p2p;
     r->uses_mpi = true;
+    r->record = (struct dml__op){0};
     r->tag = tag;
     return start(r);
 }

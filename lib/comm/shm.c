@@ -25,6 +25,9 @@ struct link {
     struct dml__channel *out, *in;
     unsigned long long head, tail_seen; /* of out */
     unsigned long long tail, head_seen; /* of in */
+    uint64_t out_signature, in_signature; /* of the operations that use them now; */
+    unsigned long long out_ops, in_ops;   /* and how many there have been */
+    unsigned long long begins[DML__CHANNEL_OPS]; /* head at the begin of the newest */
 };
 
 struct dml__shm {
@@ -83,11 +86,31 @@ static size_t lines(size_t bytes)
     return (bytes + LINE - 1) / LINE * LINE;
 }
 
-size_t dml__shm_put(struct dml__shm *shm, int rank, const void *message, size_t bytes,
-                    size_t done)
+/* What comes next belongs to another operation. False when the peer has not yet looked
+ * at the signature that would be replaced. */
+static bool begin_operation(struct link *l, uint64_t signature)
+{
+    size_t slot = (size_t)(l->out_ops % DML__CHANNEL_OPS);
+    if (l->out_ops >= DML__CHANNEL_OPS && l->tail_seen <= l->begins[slot]) {
+        l->tail_seen = atomic_load_explicit(&l->out->tail, memory_order_acquire);
+        if (l->tail_seen <= l->begins[slot])
+            return false;
+    }
+    atomic_store_explicit(&l->out->signature[slot], (unsigned)signature,
+                          memory_order_relaxed);
+    l->begins[slot] = l->head;
+    l->out_ops++;
+    l->out_signature = signature;
+    return true;
+}
+
+size_t dml__shm_put(struct dml__shm *shm, int rank, uint64_t signature,
+                    const void *message, size_t bytes, size_t done)
 {
     struct link *l = shm->link[rank];
     size_t before = done;
+    if (l->out_signature != signature && !begin_operation(l, signature))
+        return 0;
     while (done < bytes) {
         size_t room = CAPACITY - (size_t)(l->head - l->tail_seen);
         size_t wanted = least(bytes - done, PIECE);
@@ -108,8 +131,8 @@ size_t dml__shm_put(struct dml__shm *shm, int rank, const void *message, size_t 
     return done - before;
 }
 
-const void *dml__shm_peek(struct dml__shm *shm, int rank, size_t bytes, size_t done,
-                          size_t *available)
+const void *dml__shm_peek(struct dml__shm *shm, int rank, uint64_t signature,
+                          size_t bytes, size_t done, size_t *available)
 {
     struct link *l = shm->link[rank];
     if (l->head_seen == l->tail)
@@ -117,6 +140,14 @@ const void *dml__shm_peek(struct dml__shm *shm, int rank, size_t bytes, size_t d
     size_t there = (size_t)(l->head_seen - l->tail), at = (size_t)(l->tail % CAPACITY);
     if (there == 0)
         return NULL;
+    if (l->in_signature != signature) {
+        size_t slot = (size_t)(l->in_ops % DML__CHANNEL_OPS);
+        if (atomic_load_explicit(&l->in->signature[slot], memory_order_relaxed) !=
+            (unsigned)signature)
+            return NULL;
+        l->in_ops++;
+        l->in_signature = signature;
+    }
     *available = least(least(there, CAPACITY - at), bytes - done);
     return l->in->data + at;
 }

@@ -5,7 +5,9 @@
  * inside these calls, they move what can be moved now.
  *
  * Both sides know how long each message is, so bytes carry no header. A message starts
- * at a cache line.
+ * at a cache line. Beside the counter of bytes lie the signatures of the operations that
+ * the bytes belong to: what was sent by another operation than the receiver's counts as
+ * not there.
  */
 #ifndef DML__SHM_H
 #define DML__SHM_H
@@ -24,14 +26,14 @@ bool dml__shm_reaches(const struct dml__shm *shm, int rank);
 
 /* Copy the next bytes of a message of "bytes", of which "done" were moved before, into
  * the channel to a rank; returns how many were moved now. */
-size_t dml__shm_put(struct dml__shm *shm, int rank, const void *message, size_t bytes,
-                    size_t done);
+size_t dml__shm_put(struct dml__shm *shm, int rank, uint64_t signature,
+                    const void *message, size_t bytes, size_t done);
 
 /* The next bytes of a message from a rank, where they lie: at most bytes - done, a
  * multiple of the cache line unless they are the last. NULL when none are there. Give
  * them back with dml__shm_release. */
-const void *dml__shm_peek(struct dml__shm *shm, int rank, size_t bytes, size_t done,
-                          size_t *available);
+const void *dml__shm_peek(struct dml__shm *shm, int rank, uint64_t signature,
+                          size_t bytes, size_t done, size_t *available);
 void dml__shm_release(struct dml__shm *shm, int rank, size_t bytes);
 
 #endif

@@ -4,6 +4,8 @@
  */
 #include "comm/wait.h"
 
+#include "comm/roll.h"
+
 #include <sched.h>
 #include <time.h>
 
@@ -79,6 +81,7 @@ static dml_status look_around(dml_comm *comm, struct dml__idle *idle)
     if (waited_s < awake_s) {
         sched_yield();
     } else {
+        DML_TRY(dml__roll_idle(comm, idle->still_s, now_s));
         sleep_for(comm, idle, part_s < sleep_max_s ? part_s : sleep_max_s);
         idle->polls--; /* come here again after the next poll */
     }

@@ -11,10 +11,7 @@
 
 /* Without the prefix DML_. Those that start with TEST_ are the tests' own. */
 static const char *const names[] = {
-    "ALLGATHER", "ALLREDUCE", "ALLTOALL",  "BARRIER", "BCAST",          "CMA",
-    "DATA",      "GATHER",    "ISA",       "LOG",     "MEASURE",        "MPI_SKIP",
-    "MPI_STATS", "NODES",     "PROGRESS",  "REDUCE",  "REDUCE_SCATTER", "REPRODUCIBLE",
-    "SCATTER",   "SHM",       "SINGLETON", "TUNING",
+    "ALLGATHER", "ALLREDUCE", "ALLTOALL", "BARRIER", "BCAST", "CMA", "DATA", "GATHER", "ISA", "LOG", "MEASURE", "MPI_SKIP", "MPI_STATS", "NODES", "PROGRESS", "REDUCE", "REDUCE_SCATTER", "REPRODUCIBLE", "ROLL_CALL", "SCATTER", "SHM", "SINGLETON", "TIMEOUT_S", "TUNING",
 };
 
 enum { NNAMES = sizeof names / sizeof names[0], LONGEST = 32 };

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Who the other ranks are: host and process, and whether a process of this machine is
+ * alive. A process that has ended stays visible as a zombie until its launcher notices,
+ * and its number may be given to another: the time of its start tells.
+ */
+#include "comm/roll.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* State letter and start time of a process, from /proc; 'X' when there is none, '?'
+ * when /proc is not to be had. */
+static char process_state(long pid, uint64_t *started)
+{
+    char path[64], text[1024];
+    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    FILE *file = fopen(path, "r");
+    if (file == NULL)
+        return access("/proc/self/stat", R_OK) == 0 ? 'X' : '?';
+    size_t n = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[n] = '\0';
+    /* The name in parentheses may hold anything; 20 numbers follow the state. */
+    const char *at = strrchr(text, ')');
+    char state = '?';
+    unsigned long long start = 0;
+    if (at == NULL ||
+        sscanf(at + 1,
+               " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+               "%*s %llu",
+               &state, &start) != 2)
+        return n == 0 ? 'X' : '?';
+    *started = start;
+    return state;
+}
+
+dml_status dml__mates_open(struct dml__roll *roll)
+{
+    dml_comm *comm = roll->comm;
+    struct dml__mate own = {.pid = (long)getpid()};
+    struct stat space;
+    MPI_Comm_rank(MPI_COMM_WORLD, &own.world);
+    gethostname(own.host, sizeof own.host - 1);
+    process_state(own.pid, &own.started);
+    if (stat("/proc/self/ns/pid", &space) == 0)
+        own.pidns = (uint64_t)space.st_ino;
+    own.machine = comm->machine;
+    int code = MPI_Allgather(&own, (int)sizeof own, MPI_BYTE, roll->mates,
+                             (int)sizeof own, MPI_BYTE, comm->coll);
+    return code == MPI_SUCCESS ? DML_OK : dml__mpi_fail(comm, "dml_comm", code);
+}
+
+char dml__mate_state(const struct dml__roll *roll, int rank)
+{
+    const struct dml__mate *own = &roll->mates[roll->comm->rank];
+    const struct dml__mate *mate = &roll->mates[rank];
+    uint64_t started = mate->started;
+    if (mate->machine != own->machine || mate->pidns != own->pidns ||
+        mate->pidns == 0)
+        return '?';
+    char state = process_state(mate->pid, &started);
+    return started == mate->started ? state : 'X';
+}
+
+void dml__mate_name(const struct dml__roll *roll, int rank, char *text, size_t room)
+{
+    const struct dml__mate *mate = &roll->mates[rank];
+    char world[32] = "";
+    if (mate->world != rank)
+        snprintf(world, sizeof world, "world rank %d, ", mate->world);
+    snprintf(text, room, "rank %d (%shost %.40s, pid %ld)", rank, world, mate->host,
+             mate->pid);
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Ranks that do not do the same: one rank of a job makes a mistake, comes late, stops or
+ * dies in operation 6, and the others say what they were told. Started and judged by
+ * faults.py.
+ *
+ * Usage: fault FAULT COLLECTIVE [blocking|pending|part] [rank]
+ * Each rank that gets an error prints "rank R: STATUS: text" on standard output and ends
+ * with status 3; a rank that gets none ends with 0.
+ */
+#include <dml/dml.h>
+#include <dml/mpi.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <stdbool.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { GOOD_CALLS = 3, COUNT = 100, MAX_RANKS = 64 };
+
+static int rank, nranks, culprit;
+static const char *fault, *collective;
+static bool pending;
+static void *a, *b; /* of dml_alloc, so that all algorithms can be had */
+
+static bool here(const char *name)
+{
+    return rank == culprit && strcmp(fault, name) == 0;
+}
+
+/* One call of the collective named, with this rank's mistakes. */
+static dml_status call(const char *name, dml_comm *comm, dml_request **request)
+{
+    size_t count = here("count") ? COUNT + 1 : COUNT, counts[MAX_RANKS];
+    dml_dtype dtype = here("dtype") ? DML_I32 : DML_F32;
+    dml_op op = here("op") ? DML_PROD : DML_SUM;
+    int root = here("root") ? 1 % dml_comm_size(comm) : 0;
+    const void *send = here("refused") ? NULL : a;
+    for (int i = 0; i < nranks; i++)
+        counts[i] = COUNT + (size_t)(here("counts") && i == 0);
+    if (strcmp(name, "allreduce") == 0)
+        return pending ? dml_iallreduce(send, b, count, dtype, op, comm, request)
+                       : dml_allreduce(send, b, count, dtype, op, comm);
+    if (strcmp(name, "bcast") == 0)
+        return pending ? dml_ibcast(b, count, dtype, root, comm, request)
+                       : dml_bcast(b, count, dtype, root, comm);
+    if (strcmp(name, "reduce") == 0)
+        return pending ? dml_ireduce(send, b, count, dtype, op, root, comm, request)
+                       : dml_reduce(send, b, count, dtype, op, root, comm);
+    if (strcmp(name, "allgather") == 0)
+        return pending ? dml_iallgather(send, b, count, dtype, comm, request)
+                       : dml_allgather(send, b, count, dtype, comm);
+    if (strcmp(name, "reduce_scatter") == 0)
+        return pending ? dml_ireduce_scatter(send, b, count, dtype, op, comm, request)
+                       : dml_reduce_scatter(send, b, count, dtype, op, comm);
+    if (strcmp(name, "allgatherv") == 0)
+        return pending
+                   ? dml_iallgatherv(send, b, counts, NULL, dtype, comm, request)
+                   : dml_allgatherv(send, b, counts, NULL, dtype, comm);
+    if (strcmp(name, "alltoall") == 0)
+        return pending ? dml_ialltoall(send, b, count, dtype, comm, request)
+                       : dml_alltoall(send, b, count, dtype, comm);
+    return pending ? dml_ibarrier(comm, request) : dml_barrier(comm);
+}
+
+static void give_up(const dml_ctx *ctx, dml_status status)
+{
+    dml_error error;
+    dml_ctx_last_error(ctx, &error);
+    printf("rank %d: %s: %s: %s\n", rank, dml_status_name(status), error.where,
+           error.text);
+    fflush(stdout);
+    /* Let the others speak before the launcher, seeing this one end, ends them. */
+    struct timespec pause = {.tv_sec = 0, .tv_nsec = 400000000};
+    nanosleep(&pause, NULL);
+    _exit(3);
+}
+
+/* What the culprit does between two operations. */
+static void misbehave(void)
+{
+    if (here("dead"))
+        kill(getpid(), SIGKILL);
+    if (here("gone"))
+        _exit(0);
+    if (here("stopped") || here("late"))
+        kill(getpid(), SIGSTOP); /* a late one is woken by faults.py */
+    if (here("busy"))
+        sleep(60);
+}
+
+int main(int argc, char **argv)
+{
+    int provided = 0;
+    dml_ctx *ctx = NULL;
+    dml_comm *world = NULL, *comm = NULL;
+    if (argc < 3)
+        return 2;
+    MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &nranks);
+    fault = argv[1];
+    collective = argv[2];
+    const char *how = argc > 3 ? argv[3] : "blocking";
+    culprit = argc > 4 ? (int)strtol(argv[4], NULL, 10) : nranks - 1;
+    pending = strcmp(how, "pending") == 0;
+    if (dml_ctx_create(NULL, &ctx) != DML_OK ||
+        dml_comm_from_mpi(ctx, MPI_COMM_WORLD, &world) != DML_OK)
+        return 2;
+    comm = world;
+    if (strcmp(how, "part") == 0 && dml_comm_split(world, 0, -rank, &comm) != DML_OK)
+        return 2;
+    size_t bytes = (COUNT + 1) * MAX_RANKS * sizeof(float);
+    if (dml_alloc(comm, bytes, &a) != DML_OK || dml_alloc(comm, bytes, &b) != DML_OK)
+        return 2;
+    printf("rank %d is process %ld\n", rank, (long)getpid());
+    fflush(stdout);
+    for (int i = 0; i < GOOD_CALLS; i++)
+        if (dml_allreduce(a, b, COUNT, DML_F32, DML_SUM, comm) != DML_OK)
+            give_up(ctx, DML_EINVAL);
+    misbehave();
+    dml_request *request = NULL;
+    dml_status status = DML_OK;
+    const char *name = here("collective") ? "barrier" : collective;
+    if (!here("missing"))
+        status = call(name, comm, &request);
+    if (status == DML_OK && request != NULL)
+        status = dml_wait(&request);
+    /* A root may be through before anybody looks at its call. */
+    fault = "none";
+    for (int i = 0; i < GOOD_CALLS && status == DML_OK; i++)
+        status = dml_allreduce(a, b, COUNT + 1, DML_F32, DML_SUM, comm);
+    if (status != DML_OK)
+        give_up(ctx, status);
+    if (comm != world)
+        dml_comm_destroy(comm);
+    dml_comm_destroy(world);
+    dml_ctx_destroy(ctx);
+    MPI_Finalize();
+    return 0;
+}
