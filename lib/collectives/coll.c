@@ -153,6 +153,27 @@ dml_status dml__last_status(const dml_comm *comm)
     return error.status < 0 ? error.status : DML_EUNSUPPORTED;
 }
 
+/* Finds an algorithm for a validated call, and does with it what is wanted. */
+static dml_status carry_out(const struct dml__call *call, enum dml__mode mode,
+                            dml_request **request)
+{
+    struct dml__trace *trace = dml__comm_trace(call->comm);
+    double asked_s = trace != NULL ? dml__now_s() : 0;
+    const struct dml__alg *alg = dml__select(call, mode != DML__STARTED, NULL);
+    if (alg == NULL)
+        return dml__last_status(call->comm);
+    if (mode == DML__PLANNED)
+        return dml__plan(call, alg, request);
+    if (mode == DML__STARTED)
+        return dml__run(call, alg, request);
+    if (trace == NULL)
+        return dml__run(call, alg, NULL);
+    dml__trace_enter(trace, call, alg->name, asked_s);
+    dml_status status = dml__run(call, alg, NULL);
+    dml__trace_leave(trace);
+    return status;
+}
+
 static dml_status perform(const struct dml__user_call *u, enum dml__mode mode,
                           dml_request **request)
 {
@@ -171,17 +192,9 @@ static dml_status perform(const struct dml__user_call *u, enum dml__mode mode,
             return dml__fail(ctx, DML_ENOMEM, u->where, "no memory for %zu offsets",
                              nranks);
     }
-    const struct dml__alg *alg = NULL;
     dml_status status = describe(u, offsets, &call);
-    if (status == DML_OK) {
-        alg = dml__select(&call, mode != DML__STARTED, NULL);
-        if (alg == NULL)
-            status = dml__last_status(u->comm);
-        else if (mode == DML__PLANNED)
-            status = dml__plan(&call, alg, request);
-        else
-            status = dml__run(&call, alg, mode == DML__BLOCKING ? NULL : request);
-    }
+    if (status == DML_OK)
+        status = carry_out(&call, mode, request);
     dml__free(offsets);
     return status;
 }

@@ -7,6 +7,7 @@
 
 #include "comm/comm_internal.h"
 #include "comm/shm.h"
+#include "comm/trace.h"
 
 #include <math.h>
 #include <sched.h>
@@ -46,10 +47,10 @@ static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
                                             : dml__mpi_fail(comm, "dml_comm", code);
     if (status == DML_OK && parent != NULL)
         status = dml__comm_take_tuning(comm, parent);
-    double failed = status != DML_OK;
+    double agreed[] = {status != DML_OK, dml__trace_wanted(ctx)}; /* by some rank */
     if (code == MPI_SUCCESS)
-        dml__comm_max(comm, &failed, 1);
-    if (failed > 0) {
+        dml__comm_max(comm, agreed, 2);
+    if (agreed[0] > 0) {
         dml_comm_destroy(comm);
         return status != DML_OK
                    ? status
@@ -63,6 +64,7 @@ static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
         dml_comm_destroy(comm);
         return status;
     }
+    dml__trace_open(comm, agreed[1] > 0);
     if (comm->rank == 0)
         dml__ctx_check_env(ctx);
     dml__progress_join(comm);
@@ -129,6 +131,7 @@ void dml_comm_destroy(dml_comm *comm)
     if (comm == NULL)
         return;
     dml__progress_part(comm);
+    dml__trace_close(comm);
     if (comm->coll_state_destroy != NULL)
         comm->coll_state_destroy(comm->coll_state);
     dml__sched_pool_free(comm);

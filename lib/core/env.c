@@ -14,7 +14,7 @@ static const char *const names[] = {
     "ALLGATHER", "ALLREDUCE", "ALLTOALL",  "BARRIER", "BCAST",          "CMA",
     "DATA",      "GATHER",    "ISA",       "LOG",     "MEASURE",        "MPI_SKIP",
     "MPI_STATS", "NODES",     "PROGRESS",  "REDUCE",  "REDUCE_SCATTER", "REPRODUCIBLE",
-    "SCATTER",   "SHM",       "SINGLETON", "TUNING",
+    "SCATTER",   "SHM",       "SINGLETON", "SUMMARY", "TRACE",          "TUNING",
 };
 
 enum { NNAMES = sizeof names / sizeof names[0], LONGEST = 32 };
