@@ -158,8 +158,11 @@ static dml_status carry_out(const struct dml__call *call, enum dml__mode mode,
                             dml_request **request)
 {
     struct dml__trace *trace = dml__comm_trace(call->comm);
-    double asked_s = trace != NULL ? dml__now_s() : 0;
+    if (trace != NULL)
+        dml__trace_choosing(trace);
     const struct dml__alg *alg = dml__select(call, mode != DML__STARTED, NULL);
+    if (trace != NULL)
+        dml__trace_chosen(trace);
     if (alg == NULL)
         return dml__last_status(call->comm);
     if (mode == DML__PLANNED)
@@ -168,7 +171,7 @@ static dml_status carry_out(const struct dml__call *call, enum dml__mode mode,
         return dml__run(call, alg, request);
     if (trace == NULL)
         return dml__run(call, alg, NULL);
-    dml__trace_enter(trace, call, alg->name, asked_s);
+    dml__trace_enter(trace, call, alg->name);
     dml_status status = dml__run(call, alg, NULL);
     dml__trace_leave(trace);
     return status;

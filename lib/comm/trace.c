@@ -144,17 +144,27 @@ struct dml__trace *dml__comm_trace(const dml_comm *comm)
     return comm->trace;
 }
 
+void dml__trace_choosing(struct dml__trace *t)
+{
+    t->choosing_s = dml__now_s();
+}
+
+void dml__trace_chosen(struct dml__trace *t)
+{
+    double now_s = dml__now_s();
+    if (now_s - t->choosing_s > long_choice_s)
+        add(t, (struct dml__event){.kind = DML__SPAN,
+                                   .name = "choose algorithm",
+                                   .begin_s = t->choosing_s,
+                                   .end_s = now_s});
+    t->choosing_s = 0;
+}
+
 void dml__trace_enter(struct dml__trace *t, const struct dml__call *call,
-                      const char *algorithm, double asked_s)
+                      const char *algorithm)
 {
     t->current = describe(t, call, algorithm);
     t->current.number = t->next_number++;
-    double now_s = dml__now_s();
-    if (now_s - asked_s > long_choice_s)
-        add(t, (struct dml__event){.kind = DML__SPAN,
-                                   .name = "choose algorithm",
-                                   .begin_s = asked_s,
-                                   .end_s = now_s});
     t->current.begin_s = dml__now_s();
 }
 
@@ -225,6 +235,8 @@ void dml__trace_look(const dml_comm *comm, struct dml__idle *idle)
 void dml__trace_wait(dml_comm *comm, const struct dml__idle *idle, double end_s)
 {
     struct dml__trace *t = comm->trace;
+    if (t->choosing_s > 0)
+        return;
     int peer = idle->looked ? idle->peer : -1, row = idle->looked ? idle->row : -1;
     if (row < 0 && t->current.algorithm != NULL)
         row = t->current.row;
@@ -232,7 +244,7 @@ void dml__trace_wait(dml_comm *comm, const struct dml__idle *idle, double end_s)
         struct dml__trace_row *at = &t->rows[row];
         at->wait_s += end_s - idle->begin_s;
         if (peer >= 0)
-            t->waited_s[(int)at->coll * comm->size + peer] += end_s - idle->begin_s;
+            t->waited_s[row * comm->size + peer] += end_s - idle->begin_s;
     }
     add(t, (struct dml__event){.kind = DML__WAITED,
                                .name = "wait",
@@ -306,7 +318,8 @@ void dml__trace_open(dml_comm *comm, bool summarise)
         t->file = file;
         t->opened_s = dml__now_s();
         t->world_of = dml__alloc(ctx, dml__mul(nranks, sizeof *t->world_of));
-        t->waited_s = dml__alloc(ctx, dml__mul(nranks * DML_NCOLLS, sizeof(double)));
+        t->waited_s =
+            dml__alloc(ctx, dml__mul(nranks * DML__TRACE_ROWS, sizeof(double)));
         t->events = dml__alloc(
             ctx, dml__mul(file != NULL ? DML__TRACE_EVENTS : 0, sizeof *t->events));
         t->text = dml__alloc(ctx, file != NULL ? DML__TRACE_TEXT : 0);

@@ -37,10 +37,13 @@ void dml__trace_close(dml_comm *comm);
 /* NULL: nothing is recorded. */
 struct dml__trace *dml__comm_trace(const dml_comm *comm);
 
-/* A blocking collective, around its run. asked_s: when it was called; choosing its
- * algorithm may have taken long. */
+/* Around the choice of an algorithm, which may measure: its waits are not recorded. */
+void dml__trace_choosing(struct dml__trace *trace);
+void dml__trace_chosen(struct dml__trace *trace);
+
+/* Around the run of a blocking collective. */
 void dml__trace_enter(struct dml__trace *trace, const struct dml__call *call,
-                      const char *algorithm, double asked_s);
+                      const char *algorithm);
 void dml__trace_leave(struct dml__trace *trace);
 
 /* A request for a collective: when it is written, at each start, and at its end. */

@@ -53,10 +53,11 @@ struct dml__trace {
     int nevents;
     char *text;                 /* [DML__TRACE_TEXT] */
     struct dml__traced current; /* the blocking operation that runs, if any */
+    double choosing_s;          /* since when an algorithm is being chosen, or 0 */
     double opened_s;
     struct dml__trace_row rows[DML__TRACE_ROWS];
     int nrows;
-    double *waited_s; /* [DML_NCOLLS][size] of this rank, for each rank */
+    double *waited_s; /* [DML__TRACE_ROWS][size] of this rank, for each rank */
 };
 
 /* Prints the table on rank 0; collective unless the communicator is broken. */

@@ -32,7 +32,7 @@ static void print_bytes(double bytes, char *text, size_t room)
     snprintf(text, room, unit == 0 ? "%.0f %s" : "%.1f %s", bytes, units[unit]);
 }
 
-/* The rank most waited for in a collective, and its part of all that waiting. */
+/* The rank most waited for in a row, and its part of all that waiting. */
 static void print_culprit(const struct dml__trace *t, const double *waited_s,
                           char *text, size_t room)
 {
@@ -63,8 +63,7 @@ static void print_table(const struct dml__trace *t, const double *sums, int nran
         const double *v = sums + i * NVALUES;
         char bytes[24], culprit[40];
         print_bytes(v[1] / nranks, bytes, sizeof bytes);
-        print_culprit(t, waited_s + (int)row->coll * t->comm->size, culprit,
-                      sizeof culprit);
+        print_culprit(t, waited_s + i * t->comm->size, culprit, sizeof culprit);
         dml__tell(ctx, "%-15s %-20s %9.0f %11s %11.6f %11.6f  %s",
                   dml_coll_name(row->coll), row->algorithm, v[0] / nranks, bytes,
                   v[2] / nranks, v[3] / nranks, culprit);
@@ -78,7 +77,7 @@ static void print_table(const struct dml__trace *t, const double *sums, int nran
 void dml__trace_summarise(struct dml__trace *t)
 {
     dml_comm *comm = t->comm;
-    size_t n = DML__TRACE_ROWS * NVALUES + (size_t)DML_NCOLLS * (size_t)comm->size;
+    size_t n = DML__TRACE_ROWS * NVALUES + (size_t)DML__TRACE_ROWS * (size_t)comm->size;
     double *own = dml__alloc(comm->ctx, dml__mul(n, sizeof *own));
     int have = own != NULL, all = have, nranks = 1;
     /* Ranks of a broken communicator may be anywhere: each tells of itself. */
@@ -89,7 +88,7 @@ void dml__trace_summarise(struct dml__trace *t)
     if (!all)
         goto out;
     pack(t, own);
-    for (size_t i = 0; i < (size_t)DML_NCOLLS * (size_t)comm->size; i++)
+    for (size_t i = 0; i < (size_t)DML__TRACE_ROWS * (size_t)comm->size; i++)
         own[DML__TRACE_ROWS * NVALUES + i] = t->waited_s[i];
     if (nranks > 1) {
         int code = MPI_Reduce(comm->rank == 0 ? MPI_IN_PLACE : own, own, (int)n,
