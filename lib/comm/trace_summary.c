@@ -54,8 +54,9 @@ static void print_table(const struct dml__trace *t, const double *sums, int nran
 {
     const dml_ctx *ctx = t->comm->ctx;
     const double *waited_s = sums + DML__TRACE_ROWS * NVALUES;
-    dml__tell(ctx, "summary: communicator of %d ranks, %.1f s; a rank's mean over %d",
-              t->comm->size, dml__now_s() - t->opened_s, nranks);
+    dml__tell(ctx, "summary: communicator of %d rank%s, %.1f s; a rank's mean over %d",
+              t->comm->size, t->comm->size > 1 ? "s" : "", dml__now_s() - t->opened_s,
+              nranks);
     dml__tell(ctx, "%-15s %-20s %9s %11s %11s %11s  %s", "collective", "algorithm",
               "calls", "bytes", "seconds", "waiting", "mostly for");
     for (int i = 0; i < t->nrows; i++) {

@@ -156,7 +156,7 @@ def summary(job, folder):
     out = job.run(DML_SUMMARY="1")
     tables = re.split(r"^dml: summary: ", out, flags=re.M)[1:]
     require(len(tables) == 1 + min(job.nranks, 2), f"{len(tables)} tables:\n{out}")
-    world = next(t for t in tables if f"of {job.nranks} ranks" in t and "6003" in t)
+    world = next(t for t in tables if f"of {job.nranks} rank" in t and "6003" in t)
     rows = re.findall(r"^dml: (\w+) +(\w+) +(\d+) +([\d.]+ \w+) +([\d.]+) +([\d.]+)  (.+)$",
                       world, re.M)
     calls = collections.Counter()
