@@ -174,27 +174,53 @@ static dml_status prepare(const struct dml__user_call *u, bool requested,
 }
 
 /* The other ranks may have called well, and wait: tells them. */
-static dml_status refuse(const struct dml__user_call *u, uint64_t seq, dml_status status)
+static dml_status refuse(const struct dml__user_call *u, uint64_t seq,
+                         dml_status status)
 {
     dml__roll_refuse(u->comm, (int)u->coll, seq);
     return status;
 }
 
-/* Chooses an algorithm for a good call, and runs it. */
-static dml_status run(const struct dml__user_call *u, struct dml__call *call,
-                      enum dml__mode mode, dml_request **request)
+/* Runs a blocking call, and records it. */
+static dml_status run_traced(const struct dml__call *call, const struct dml__alg *alg)
+{
+    struct dml__trace *trace = dml__comm_trace(call->comm);
+    if (trace == NULL)
+        return dml__run(call, alg, NULL);
+    dml__trace_enter(trace, call, alg->name);
+    dml_status status = dml__run(call, alg, NULL);
+    dml__trace_leave(trace);
+    return status;
+}
+
+static const struct dml__alg *choose(const struct dml__call *call, bool may_measure)
+{
+    struct dml__trace *trace = dml__comm_trace(call->comm);
+    if (trace != NULL)
+        dml__trace_choosing(trace);
+    const struct dml__alg *alg = dml__select(call, may_measure, NULL);
+    if (trace != NULL)
+        dml__trace_chosen(trace);
+    return alg;
+}
+
+/* Chooses an algorithm for a good call, and does with it what is wanted. */
+static dml_status carry_out(const struct dml__user_call *u, struct dml__call *call,
+                            enum dml__mode mode, dml_request **request)
 {
     bool alone = dml_comm_size(u->comm) == 1;
     if (!alone)
         dml__roll_enter(call);
-    const struct dml__alg *alg = dml__select(call, mode != DML__STARTED, NULL);
+    const struct dml__alg *alg = choose(call, mode != DML__STARTED);
     if (alg == NULL)
         return refuse(u, call->record.seq, dml__last_status(u->comm));
     DML_TRY(dml__comm_check(u->comm, u->where)); /* measuring may have failed */
     if (!alone)
         dml__roll_enter_again(call);
-    if (mode != DML__PLANNED)
-        return dml__run(call, alg, mode == DML__BLOCKING ? NULL : request);
+    if (mode == DML__BLOCKING)
+        return run_traced(call, alg);
+    if (mode == DML__STARTED)
+        return dml__run(call, alg, request);
     dml_status status = dml__plan(call, alg, request);
     if (!alone)
         dml__roll_leave(u->comm, call->record.seq); /* each start is a call */
@@ -210,7 +236,8 @@ static dml_status perform(const struct dml__user_call *u, enum dml__mode mode,
     dml_status status = prepare(u, mode == DML__BLOCKING || request != NULL, &offsets);
     if (status == DML_OK)
         status = describe(u, offsets, &call);
-    status = status == DML_OK ? run(u, &call, mode, request) : refuse(u, 0, status);
+    status =
+        status == DML_OK ? carry_out(u, &call, mode, request) : refuse(u, 0, status);
     dml__free(offsets);
     return status;
 }

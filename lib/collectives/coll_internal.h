@@ -8,6 +8,7 @@
 
 #include "collectives/collectives.h"
 #include "comm/sched.h"
+#include "comm/trace.h"
 #include "kernels/kernels.h"
 
 /* ---- an algorithm ------------------------------------------------------------------

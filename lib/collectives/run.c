@@ -131,6 +131,7 @@ dml_status dml__plan(const struct dml__call *call, const struct dml__alg *alg,
     if (r == NULL)
         return DML_ENOMEM;
     dml__sched_keep(r, call);
+    dml__trace_mark(r, call, alg->name);
     if (dml_comm_size(call->comm) == 1)
         build_task(call, NULL, r);
     else if (alg->task != NULL)
@@ -183,6 +184,8 @@ dml_status dml__run(const struct dml__call *given, const struct dml__alg *alg,
     dml_request *r = new_request(call);
     if (r == NULL)
         return DML_ENOMEM;
+    if (request != NULL)
+        dml__trace_mark(r, call, alg->name);
     if (!alone && alg->task != NULL)
         build_task(call, alg, r);
     else if (!alone)

@@ -7,6 +7,7 @@
 
 #include "comm/roll.h"
 #include "comm/shm.h"
+#include "comm/trace.h"
 #include "comm/wait.h"
 
 #include <math.h>
@@ -55,14 +56,14 @@ static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
                                             : dml__mpi_fail(comm, "dml_comm", code);
     if (status == DML_OK && parent != NULL)
         status = dml__comm_take_tuning(comm, parent);
-    int failed = status != DML_OK;
+    int told[2] = {status != DML_OK, dml__trace_wanted(ctx)}; /* by some rank */
     if (code == MPI_SUCCESS)
-        MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, owned);
-    if (!failed) {
+        MPI_Allreduce(MPI_IN_PLACE, told, 2, MPI_INT, MPI_MAX, owned);
+    if (!told[0]) {
         status = dml__roll_open(comm); /* the same on all ranks */
-        failed = status != DML_OK;
+        told[0] = status != DML_OK;
     }
-    if (failed) {
+    if (told[0]) {
         dml_comm_destroy(comm);
         return status != DML_OK
                    ? status
@@ -76,6 +77,7 @@ static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
         dml_comm_destroy(comm);
         return status;
     }
+    dml__trace_open(comm, told[1] != 0);
     if (comm->rank == 0)
         dml__ctx_check_env(ctx);
     dml__progress_join(comm);
@@ -110,7 +112,8 @@ dml_status dml_comm_from_mpi(dml_ctx *ctx, MPI_Comm mpi_comm, dml_comm **out)
     return wrap(ctx, owned, NULL, out);
 }
 
-/* Splits the MPI communicator, when all ranks are here: that call would wait for ever. */
+/* Splits the MPI communicator, when all ranks are here: that call would wait for ever.
+ */
 static dml_status split(dml_comm *comm, int color, int key, MPI_Comm *owned)
 {
     static const char where[] = "dml_comm_split";
@@ -151,6 +154,7 @@ void dml_comm_destroy(dml_comm *comm)
     if (comm == NULL)
         return;
     dml__progress_part(comm);
+    dml__trace_close(comm);
     if (comm->coll_state_destroy != NULL)
         comm->coll_state_destroy(comm->coll_state);
     dml__sched_pool_free(comm);

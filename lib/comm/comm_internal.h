@@ -14,8 +14,9 @@
 
 #include <mpi.h>
 
-struct dml__shm;  /* shm.h */
-struct dml__roll; /* roll.h */
+struct dml__roll;  /* roll.h */
+struct dml__shm;   /* shm.h */
+struct dml__trace; /* trace.h */
 
 struct dml_comm {
     dml_ctx *ctx;
@@ -47,7 +48,8 @@ struct dml_comm {
     struct dml__coll_state *coll_state;
     void (*coll_state_destroy)(struct dml__coll_state *);
     dml_comm_stats stats;
-    struct dml__watch watch; /* by the progress thread */
+    struct dml__watch watch;  /* by the progress thread */
+    struct dml__trace *trace; /* NULL: nothing is recorded (trace.h) */
 };
 
 /* Name of the private MPI communicators: debuggers show it, and libdml-mpi.so leaves

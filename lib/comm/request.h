@@ -6,6 +6,7 @@
 #define DML__REQUEST_H
 
 #include "comm/comm_internal.h"
+#include "comm/trace.h"
 
 enum dml__kind { DML__SEND, DML__RECV, DML__LOCAL, DML__NKINDS };
 
@@ -68,6 +69,7 @@ struct dml_request {
     struct dml__scratch *scratch; /* kept when the request returns to the pool */
     int scratch_capacity, scratch_used;
 
+    struct dml__traced traced;
     struct dml__call native; /* the one native step's call */
     int *native_counts;
 };

@@ -25,6 +25,7 @@ dml_request *dml__sched_new(dml_comm *comm)
     r->complete = r->started = r->persistent = r->uses_mpi = false;
     r->nsteps = r->ndone = r->ntasks = r->tasks_left = 0;
     r->ninflight = r->scratch_used = 0;
+    r->traced.algorithm = NULL;
     for (int k = 0; k < DML__NKINDS; k++) {
         r->first[k] = r->head[k] = r->tail[k] = DML__NO_STEP;
         r->lane_inflight[k] = 0;

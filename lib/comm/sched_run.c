@@ -247,8 +247,11 @@ static bool progress(dml_request *r, int lanes)
                 more = advance_lane(r, order[k]) || more;
         moved = moved || more;
     }
-    if (r->ndone == r->nsteps || r->status < 0)
+    if (r->ndone == r->nsteps || r->status < 0) {
         r->complete = true;
+        if (r->traced.algorithm != NULL)
+            dml__trace_end(r);
+    }
     return moved;
 }
 
@@ -337,6 +340,8 @@ static dml_status start(dml_request *r)
         link = &(*link)->next;
     *link = r;
     r->started = true;
+    if (r->traced.algorithm != NULL)
+        dml__trace_begin(r);
     dml__comm_poll(comm);
     return DML_OK;
 }

@@ -9,6 +9,8 @@
  */
 #include "comm/shm.h"
 
+#include "core/core.h"
+
 #include <string.h>
 
 enum {
@@ -23,8 +25,8 @@ enum {
 struct link {
     int node_rank; /* of the peer */
     struct dml__channel *out, *in;
-    unsigned long long head, tail_seen; /* of out */
-    unsigned long long tail, head_seen; /* of in */
+    unsigned long long head, tail_seen;   /* of out */
+    unsigned long long tail, head_seen;   /* of in */
     uint64_t out_signature, in_signature; /* of the operations that use them now; */
     unsigned long long out_ops, in_ops;   /* and how many there have been */
     unsigned long long begins[DML__CHANNEL_OPS]; /* head at the begin of the newest */

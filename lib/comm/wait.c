@@ -5,6 +5,7 @@
 #include "comm/wait.h"
 
 #include "comm/roll.h"
+#include "comm/trace.h"
 
 #include <sched.h>
 #include <time.h>
@@ -75,6 +76,8 @@ static dml_status look_around(dml_comm *comm, struct dml__idle *idle)
         idle->begin_s = now_s;
     if (idle->still_s <= 0)
         idle->still_s = now_s;
+    if (comm->trace != NULL)
+        dml__trace_look(comm, idle);
     if (!idle->armed)
         let_mpi_progress(comm);
     double waited_s = now_s - idle->still_s, part_s = waited_s * sleep_part;
@@ -103,6 +106,10 @@ dml_status dml__idle(dml_comm *comm, struct dml__idle *idle)
 void dml__idle_end(dml_comm *comm, struct dml__idle *idle)
 {
     disarm(comm, idle);
-    if (idle->begin_s > 0)
-        comm->stats.wait_s += dml__now_s() - idle->begin_s;
+    if (idle->begin_s <= 0)
+        return;
+    double end_s = dml__now_s();
+    comm->stats.wait_s += end_s - idle->begin_s;
+    if (comm->trace != NULL)
+        dml__trace_wait(comm, idle, end_s);
 }

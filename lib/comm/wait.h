@@ -26,6 +26,8 @@ struct dml__idle {
     bool armed;     /* peers have been told that this rank is about to sleep */
     unsigned heard; /* the own bell when they were told */
     double begin_s; /* of the whole wait; 0: it has only spun so far */
+    bool looked;    /* at whom it is for, and in which operation: the next two */
+    int peer, row;  /* of trace.c; -1: unknown */
     double still_s; /* when anything moved last; 0: not long ago */
 };
 

@@ -75,6 +75,9 @@ dml_status dml__fail_values(const dml_ctx *ctx, dml_status status, const char *w
 void dml__log(const dml_ctx *ctx, dml_log_level level, const char *format, ...)
     DML__PRINTF(3, 4);
 
+/* A line that the user asked for: logged whatever the level. */
+void dml__tell(const dml_ctx *ctx, const char *format, ...) DML__PRINTF(2, 3);
+
 /* Return a failed status at once; only in functions that own nothing yet. */
 #define DML_TRY(call)                        \
     do {                                     \

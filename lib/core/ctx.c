@@ -34,7 +34,8 @@ struct dml_ctx {
     atomic_flag env_checked;
     void *shelf;
     void (*shelf_destroy)(void *);
-    pthread_mutex_t *lock; /* guards last_error and the shelf */
+    struct dml__trace_file *trace;
+    pthread_mutex_t *lock; /* guards last_error, the shelf and the trace's pointer */
     dml_error *last_error; /* apart, so that a const context can record it */
 };
 
@@ -135,6 +136,7 @@ void dml_ctx_destroy(dml_ctx *ctx)
         ctx->stop_progress(ctx->progress);
     if (ctx->shelf_destroy != NULL)
         ctx->shelf_destroy(ctx->shelf);
+    dml__trace_file_close(ctx->trace);
     for (size_t i = 0; i < ctx->nenv; i++)
         free(ctx->env[i]);
     free(ctx->env);
@@ -192,6 +194,16 @@ void dml__ctx_set_progress(dml_ctx *ctx, struct dml__progress *progress,
     ctx->stop_progress = stop;
 }
 
+struct dml__trace_file *dml__ctx_trace(dml_ctx *ctx, struct dml__trace_file *made)
+{
+    dml__ctx_lock(ctx);
+    if (ctx->trace == NULL)
+        ctx->trace = made;
+    struct dml__trace_file *trace = ctx->trace;
+    dml__ctx_unlock(ctx);
+    return trace;
+}
+
 bool dml__ctx_reproducible(const dml_ctx *ctx)
 {
     return ctx->reproducible;
@@ -223,6 +235,16 @@ void dml__log(const dml_ctx *ctx, dml_log_level level, const char *format, ...)
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
     ctx->log(ctx->log_user, level, line);
+}
+
+void dml__tell(const dml_ctx *ctx, const char *format, ...)
+{
+    char line[640];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    ctx->log(ctx->log_user, DML_LOG_INFO, line);
 }
 
 static dml_status record(const dml_ctx *ctx, dml_error *error, const char *format,

@@ -3,6 +3,7 @@
 #define DML__CTX_INTERNAL_H
 
 #include "core/core.h"
+#include "core/trace_file.h"
 
 /* Counts allocations; true for the one that DML_TEST_ALLOC_FAIL names. */
 bool dml__ctx_alloc_must_fail(dml_ctx *ctx);
@@ -10,5 +11,9 @@ bool dml__ctx_alloc_must_fail(dml_ctx *ctx);
 /* Is "DML_NAME=value" no variable of libdml? Then *nearest is the name, without DML_,
  * that is most like it. */
 bool dml__env_unknown(const char *entry, const char **nearest);
+
+/* The context's trace file; NULL as long as there is none. If there is none "made"
+ * becomes it, and the context closes it at its end. */
+struct dml__trace_file *dml__ctx_trace(dml_ctx *ctx, struct dml__trace_file *made);
 
 #endif
