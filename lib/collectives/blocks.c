@@ -4,18 +4,22 @@
  */
 #include "collectives/coll_internal.h"
 
+struct dml__range dml__balanced(size_t count, int i, int n)
+{
+    size_t parts = (size_t)n, index = (size_t)i;
+    size_t base = count / parts, longer = count % parts;
+    return (struct dml__range){index * base + (index < longer ? index : longer),
+                               base + (index < longer)};
+}
+
 struct dml__range dml__block(const struct dml__call *call, int i)
 {
     if (call->counts != NULL)
         return (struct dml__range){call->offsets[i], call->counts[i]};
-    size_t index = (size_t)i;
     if (call->coll != DML_COLL_ALLREDUCE && call->coll != DML_COLL_REDUCE &&
         call->coll != DML_COLL_BCAST)
-        return (struct dml__range){index * call->count, call->count};
-    size_t nranks = (size_t)dml_comm_size(call->comm);
-    size_t base = call->count / nranks, longer = call->count % nranks;
-    return (struct dml__range){index * base + (index < longer ? index : longer),
-                               base + (index < longer)};
+        return (struct dml__range){(size_t)i * call->count, call->count};
+    return dml__balanced(call->count, i, dml_comm_size(call->comm));
 }
 
 size_t dml__block_max(const struct dml__call *call)

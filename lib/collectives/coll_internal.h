@@ -61,19 +61,23 @@ extern const struct dml__alg dml__alg_mpi, dml__alg_flat, dml__alg_shared, dml__
 
 extern const struct dml__alg dml__allreduce_ring, dml__allreduce_bidirectional_ring,
     dml__allreduce_direct, dml__allreduce_recursive_doubling, dml__allreduce_staged,
-    dml__allreduce_gather_fold, dml__allreduce_chain, dml__allreduce_rabenseifner;
+    dml__allreduce_gather_fold, dml__allreduce_chain, dml__allreduce_rabenseifner,
+    dml__allreduce_hierarchical, dml__allreduce_double_binary_tree;
 extern const struct dml__alg dml__reduce_scatter_ring,
     dml__reduce_scatter_bidirectional_ring, dml__reduce_scatter_direct,
-    dml__reduce_scatter_recursive_halving;
+    dml__reduce_scatter_recursive_halving, dml__reduce_scatter_hierarchical;
 extern const struct dml__alg dml__allgather_ring, dml__allgather_bidirectional_ring,
-    dml__allgather_direct, dml__allgather_recursive_doubling;
-extern const struct dml__alg dml__bcast_binomial, dml__bcast_scatter_allgather;
+    dml__allgather_direct, dml__allgather_recursive_doubling,
+    dml__allgather_hierarchical, dml__allgather_bruck;
+extern const struct dml__alg dml__bcast_binomial, dml__bcast_scatter_allgather,
+    dml__bcast_hierarchical, dml__bcast_double_binary_tree;
 extern const struct dml__alg dml__reduce_binomial, dml__reduce_direct,
-    dml__reduce_gather_fold, dml__reduce_rabenseifner;
+    dml__reduce_gather_fold, dml__reduce_rabenseifner, dml__reduce_hierarchical,
+    dml__reduce_double_binary_tree;
 extern const struct dml__alg dml__gather_direct, dml__gather_binomial;
 extern const struct dml__alg dml__scatter_direct, dml__scatter_binomial;
-extern const struct dml__alg dml__alltoall_pairwise;
-extern const struct dml__alg dml__barrier_dissemination;
+extern const struct dml__alg dml__alltoall_pairwise, dml__alltoall_bruck;
+extern const struct dml__alg dml__barrier_dissemination, dml__barrier_hierarchical;
 
 /* ---- choosing ----------------------------------------------------------------------
  */
@@ -133,6 +137,9 @@ bool dml__reduction_init(struct dml__call *call);
 struct dml__range {
     size_t offset, count;
 };
+
+/* Part i of n of "count" elements, the longer parts first. */
+struct dml__range dml__balanced(size_t count, int i, int n);
 
 /* Block i of a call: as given by the caller, or of a whole vector (allreduce, reduce,
  * bcast) the balanced part i of P, the longer ones first. */

@@ -13,6 +13,8 @@ static const struct dml__alg *const table[DML_NCOLLS][DML__NALGS + 1] = {
             &dml__allreduce_bidirectional_ring,
             &dml__allreduce_recursive_doubling,
             &dml__allreduce_rabenseifner,
+            &dml__allreduce_double_binary_tree,
+            &dml__allreduce_hierarchical,
             &dml__allreduce_direct,
             &dml__allreduce_gather_fold,
             &dml__allreduce_chain,
@@ -27,6 +29,7 @@ static const struct dml__alg *const table[DML_NCOLLS][DML__NALGS + 1] = {
             &dml__reduce_scatter_ring,
             &dml__reduce_scatter_bidirectional_ring,
             &dml__reduce_scatter_recursive_halving,
+            &dml__reduce_scatter_hierarchical,
             &dml__reduce_scatter_direct,
             &dml__alg_flat,
             &dml__alg_shared,
@@ -38,6 +41,8 @@ static const struct dml__alg *const table[DML_NCOLLS][DML__NALGS + 1] = {
             &dml__allgather_ring,
             &dml__allgather_bidirectional_ring,
             &dml__allgather_recursive_doubling,
+            &dml__allgather_bruck,
+            &dml__allgather_hierarchical,
             &dml__allgather_direct,
             &dml__alg_flat,
             &dml__alg_shared,
@@ -48,6 +53,8 @@ static const struct dml__alg *const table[DML_NCOLLS][DML__NALGS + 1] = {
         {
             &dml__bcast_binomial,
             &dml__bcast_scatter_allgather,
+            &dml__bcast_double_binary_tree,
+            &dml__bcast_hierarchical,
             &dml__alg_flat,
             &dml__alg_shared,
             &dml__alg_cma,
@@ -57,6 +64,8 @@ static const struct dml__alg *const table[DML_NCOLLS][DML__NALGS + 1] = {
         {
             &dml__reduce_binomial,
             &dml__reduce_rabenseifner,
+            &dml__reduce_double_binary_tree,
+            &dml__reduce_hierarchical,
             &dml__reduce_direct,
             &dml__reduce_gather_fold,
             &dml__alg_flat,
@@ -85,6 +94,7 @@ static const struct dml__alg *const table[DML_NCOLLS][DML__NALGS + 1] = {
     [DML_COLL_ALLTOALL] =
         {
             &dml__alltoall_pairwise,
+            &dml__alltoall_bruck,
             &dml__alg_flat,
             &dml__alg_shared,
             &dml__alg_cma,
@@ -93,6 +103,7 @@ static const struct dml__alg *const table[DML_NCOLLS][DML__NALGS + 1] = {
     [DML_COLL_BARRIER] =
         {
             &dml__barrier_dissemination,
+            &dml__barrier_hierarchical,
             &dml__alg_flat,
             &dml__alg_mpi,
         },
