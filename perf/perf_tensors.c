@@ -14,7 +14,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { TENSORS = 1000, BLOCKS = 15, REDUCER = 0, EACH, TOGETHER, NWAYS };
+enum {
+    TENSORS = 1000,
+    BLOCKS = 15,
+    FEWEST_BLOCKS = 3,
+    REDUCER = 0,
+    EACH,
+    TOGETHER,
+    NWAYS
+};
 
 static const char *const names[NWAYS] = {"dml_reducer, 1,000 tensors",
                                          "MPI_Allreduce for each of them",
@@ -102,31 +110,46 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void report(const struct tensors *t, double times[NWAYS][BLOCKS], FILE *json)
+/* All three ways, the other way round every second time; seconds. */
+static double round_of(struct tensors *t, int b, double times[NWAYS][BLOCKS],
+                       dml_status *status)
+{
+    double begin = MPI_Wtime(), own, slowest;
+    for (int i = 0; i < NWAYS && *status == DML_OK; i++) {
+        int way = b % 2 == 0 ? i : NWAYS - 1 - i;
+        times[way][b] = block(t, way, status);
+    }
+    own = MPI_Wtime() - begin;
+    MPI_Allreduce(&own, &slowest, 1, MPI_DOUBLE, MPI_MAX, t->c->mpi);
+    return slowest;
+}
+
+static void report(const struct tensors *t, double times[NWAYS][BLOCKS], int blocks,
+                   FILE *json)
 {
     dml_reducer_stats stats;
     dml_reducer_get_stats(t->reducer, &stats);
     printf("# dml-perf --tensors: %d tensors, %.1f MB of f32, %d ranks, %zu buckets; "
            "%d blocks, in turn\n#%30s %10s %20s %6s\n",
-           TENSORS, (double)t->total * 4e-6, t->c->nranks, stats.buckets, BLOCKS, "",
+           TENSORS, (double)t->total * 4e-6, t->c->nranks, stats.buckets, blocks, "",
            "(ms)", "min-max", "ratio");
     for (int w = 0; w < NWAYS; w++)
-        qsort(times[w], BLOCKS, sizeof times[w][0], by_value);
+        qsort(times[w], (size_t)blocks, sizeof times[w][0], by_value);
     for (int w = 0; w < NWAYS; w++) {
         char range[48];
         snprintf(range, sizeof range, "%.2f-%.2f", times[w][0] * 1e3,
-                 times[w][BLOCKS - 1] * 1e3);
-        printf("%31s %10.2f %20s %6.2f\n", names[w], times[w][BLOCKS / 2] * 1e3, range,
-               times[w][BLOCKS / 2] / times[REDUCER][BLOCKS / 2]);
+                 times[w][blocks - 1] * 1e3);
+        printf("%31s %10.2f %20s %6.2f\n", names[w], times[w][blocks / 2] * 1e3, range,
+               times[w][blocks / 2] / times[REDUCER][blocks / 2]);
     }
     if (json == NULL)
         return;
     json_t *row =
         json_pack("{s:i s:I s:i s:f s:f s:f s:I}", "tensors", (int)TENSORS, "bytes",
                   (json_int_t)(t->total * 4), "nranks", t->c->nranks, "time_us",
-                  times[REDUCER][BLOCKS / 2] * 1e6, "peer_time_us",
-                  times[EACH][BLOCKS / 2] * 1e6, "together_us",
-                  times[TOGETHER][BLOCKS / 2] * 1e6, "wrong", (json_int_t)t->wrong);
+                  times[REDUCER][blocks / 2] * 1e6, "peer_time_us",
+                  times[EACH][blocks / 2] * 1e6, "together_us",
+                  times[TOGETHER][blocks / 2] * 1e6, "wrong", (json_int_t)t->wrong);
     json_dumpf(row, json, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
     fputc('\n', json);
     json_decref(row);
@@ -144,15 +167,19 @@ int perf_tensors(const struct perf_coll *c)
     MPI_Allreduce(&ok, &all_ok, 1, MPI_INT, MPI_MIN, c->mpi);
     if (all_ok)
         status = dml_reducer_create(t.list, TENSORS, NULL, c->comm, &t.reducer);
-    for (int b = -2; b < BLOCKS && all_ok && status == DML_OK; b++) /* two warm up */
-        for (int i = 0; i < NWAYS && status == DML_OK; i++) {
-            int way = b % 2 == 0 ? i : NWAYS - 1 - i;
-            times[way][b < 0 ? 0 : b] = block(&t, way, &status);
-        }
+    int blocks = BLOCKS;
+    double round_s = 0;
+    for (int b = 0; b < 2 && all_ok && status == DML_OK; b++) /* warms up */
+        round_s = round_of(&t, b, times, &status);
+    if (c->o->budget_s > 0 && c->o->budget_s < BLOCKS * round_s)
+        blocks = (int)(c->o->budget_s / round_s);
+    blocks = blocks < FEWEST_BLOCKS ? FEWEST_BLOCKS : blocks;
+    for (int b = 0; b < blocks && all_ok && status == DML_OK; b++)
+        round_of(&t, b, times, &status);
     ok = all_ok && status == DML_OK && t.wrong == 0;
     MPI_Allreduce(&ok, &all_ok, 1, MPI_INT, MPI_MIN, c->mpi);
     if (c->rank == 0 && all_ok)
-        report(&t, times, out.json);
+        report(&t, times, blocks, out.json);
     if (c->rank == 0 && !perf_report_close(&out, c->o, all_ok))
         all_ok = 0;
     if (c->rank == 0 && !all_ok)

@@ -86,10 +86,17 @@ static double one_block(const struct dml__call *call, const struct dml__alg *alg
 static double time_one(struct timing *t, const struct dml__call *call,
                        const struct dml__alg *alg, double guess_s)
 {
-    double s[BLOCKS], wanted = block_s / guess_s;
-    int runs = wanted > 30 ? 30 : wanted < 1 ? 1 : (int)wanted;
-    if (one_block(call, alg, 1) < 0) /* memory is found, connections are made */
+    double s[BLOCKS];
+    double first_s = one_block(call, alg, 1); /* finds memory, makes connections */
+    if (first_s < 0 || (first_s = agree(t, first_s)) < 0)
         return -1;
+    /* The guess may be far too low where processors are short, the first call is too
+     * high a measure. */
+    guess_s = first_s / 4 > guess_s ? first_s / 4 : guess_s;
+    double wanted = block_s / guess_s;
+    int runs = wanted > 30 ? 30 : wanted < 1 ? 1 : (int)wanted;
+    if (t->elapsed_s + 2 * runs * guess_s > t->limit_s)
+        return first_s;
     for (int b = 0; b < BLOCKS; b++) {
         if ((s[b] = one_block(call, alg, runs)) < 0)
             return -1;

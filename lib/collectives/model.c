@@ -27,13 +27,10 @@ struct probe {
 /* Seconds of a round, of the slowest rank; negative when a message failed. */
 static double rounds_s(struct probe *p, size_t bytes, int rounds)
 {
-    dml_request *r = dml__sched_new(p->comm);
-    double told[2] = {r == NULL, 0};
-    if (dml__comm_max(p->comm, told, 1) < 0 || told[0] > 0) {
-        if (r != NULL)
-            dml__sched_discard(r);
+    dml_request *r = dml__sched_new(p->comm); /* there is one: see below */
+    double told[2];
+    if (r == NULL)
         return -1;
-    }
     int came = DML__NO_STEP;
     for (int i = 0; i < rounds && p->next >= 0; i++) {
         dml__sched_send(r, p->out, bytes, p->next, came, DML__NO_STEP);
@@ -81,29 +78,36 @@ static void set_ring(struct probe *p, bool between_nodes)
 }
 
 /* alpha from small messages; beta from ones so large that alpha hardly counts, or as
- * large as there is time for. Each size twice: connections and windows of TCP open with
- * use. False when messages failed. */
+ * large as there is time for. Each size as long as it becomes faster: windows of TCP
+ * open with use. False when messages failed. */
 static bool probe_link(struct probe *p, size_t first_bytes, struct dml__link_cost *cost)
 {
     if (rounds_s(p, LINE_BYTES, 1) < 0)
         return false;
     double alpha_s = rounds_s(p, LINE_BYTES, 3), beta_s = 0;
-    for (int i = 0; i < 3 && !p->over && alpha_s > 0 && alpha_s < 1e-3; i++) {
-        double s = rounds_s(p, LINE_BYTES, 10);
+    for (int i = 0; i < 3 && !p->over && alpha_s > 0 && alpha_s < 4e-3; i++) {
+        double s = rounds_s(p, LINE_BYTES, alpha_s < 1e-3 ? 10 : 3);
         if (s < 0)
             return false;
         alpha_s = fmin(alpha_s, s); /* a processor taken away is not the link's */
     }
+    double smaller_s = alpha_s, smaller = 0; /* the size before */
     for (size_t bytes = first_bytes; bytes <= MOST_BYTES && alpha_s >= 0; bytes *= 4) {
-        double s = rounds_s(p, bytes, 1), again_s = -1;
-        if (s >= 0 && !p->over)
-            again_s = rounds_s(p, bytes, alpha_s < 1e-4 ? 3 : 1);
+        double s = rounds_s(p, bytes, 1), before_s = INFINITY;
+        for (int i = 0; i < 5 && s >= 0 && s < 0.9 * before_s && !p->over; i++) {
+            before_s = s;
+            double again_s = rounds_s(p, bytes, alpha_s < 1e-4 ? 3 : 1);
+            s = again_s >= 0 ? fmin(s, again_s) : -1;
+        }
         if (s < 0)
             return false;
-        s = again_s >= 0 ? fmin(s, again_s) : s;
-        beta_s = fmax(s - alpha_s, s / 100) / (double)bytes;
-        if (p->over || s > 4 * alpha_s)
+        /* Large messages have a constant price of their own, which a slope leaves out.
+         */
+        beta_s = fmax(s - smaller_s, s / 4) / ((double)bytes - smaller);
+        if (p->over || (smaller > 0 && s > 4 * alpha_s))
             break;
+        smaller_s = s;
+        smaller = (double)bytes;
     }
     *cost = (struct dml__link_cost){.alpha_s = alpha_s, .beta_s = beta_s};
     return alpha_s > 0 && beta_s > 0;
@@ -134,7 +138,11 @@ dml_status dml__model_measure(dml_comm *comm, double limit_s, struct dml__model 
     struct probe p = {.comm = comm, .end_s = begin_s + limit_s};
     p.out = dml__alloc(ctx, MOST_BYTES);
     p.in = dml__alloc(ctx, MOST_BYTES);
-    double missing = p.out == NULL || p.in == NULL;
+    /* Requests come from a pool: one that was made now will be there. */
+    dml_request *request = dml__sched_new(comm);
+    if (request != NULL)
+        dml__sched_discard(request);
+    double missing = p.out == NULL || p.in == NULL || request == NULL;
     dml_status status = dml__comm_max(comm, &missing, 1);
     if (status == DML_OK && missing > 0)
         status = dml__fail(ctx, DML_ENOMEM, __func__, "no memory to measure with");
@@ -146,14 +154,14 @@ dml_status dml__model_measure(dml_comm *comm, double limit_s, struct dml__model 
         goto out;
     if (nnodes > 1) {
         set_ring(&p, true);
-        if (!probe_link(&p, 16 * 1024, &model->net))
+        if (!probe_link(&p, 64 * 1024, &model->net))
             goto out;
     }
     /* With a rank a node there is no link within one; any price will do. */
     model->node = (struct dml__link_cost){.alpha_s = 1e-6, .beta_s = 1 / 5e9};
     if (nnodes < dml_comm_size(comm)) {
         set_ring(&p, false);
-        p.end_s += limit_s / 3;
+        p.end_s = dml__now_s() + limit_s / 3;
         if (!probe_link(&p, NODE_BYTES, &model->node))
             goto out;
     }

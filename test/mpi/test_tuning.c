@@ -83,9 +83,10 @@ static void test_budget(struct dml_test *t)
         }
         double own_s = MPI_Wtime() - begin_s;
         MPI_Allreduce(&own_s, &slow_s, 1, MPI_DOUBLE, MPI_MAX, t->mpi);
-        size_t wanted = t->rank == 0 && t->nranks > 1 ? DML_NCOLLS : 0;
-        DML_CHECK(t, heard(&l, "measured") == wanted, "%zu collectives were measured",
-                  heard(&l, "measured"));
+        size_t lines = heard(&l, "measured"); /* the last ones may go by formulas */
+        bool several = t->rank == 0 && t->nranks > 1;
+        DML_CHECK(t, several ? lines > 0 && lines <= DML_NCOLLS : lines == 0,
+                  "%zu collectives were measured", lines);
         dml_comm_destroy(comm);
         dml_ctx_destroy(l.ctx);
         if (slow_s < 0.5)
