@@ -75,6 +75,29 @@ DML_API dml_status dml_iallreduce(const void *send, void *recv, size_t count,
                                   dml_dtype dtype, dml_op op, dml_comm *comm,
                                   dml_request **request);
 
+/** Part of a vector that lies in several places. */
+typedef struct dml_piece {
+    void *data;   /**< [count] */
+    size_t count; /**< elements; may be 0 */
+} dml_piece;
+
+/**
+ * dml_allreduce(), in place, of a vector whose pieces lie anywhere: for many tensors at
+ * once. On a node the pieces are copied straight into the memory that the ranks share,
+ * and results straight out of it; elsewhere through one packed vector.
+ * @param[in] pieces  [npieces] copied; only the sum of their counts must be the same on
+ *                    all ranks. Their data are read and written.
+ * @return see the top of this file.  @since 0.2
+ */
+DML_API dml_status dml_allreduce_list(const dml_piece *pieces, size_t npieces,
+                                      dml_dtype dtype, dml_op op, dml_comm *comm);
+
+/** Start dml_allreduce_list(); @p request is returned, complete it with dml_wait() or
+ * dml_test(). @since 0.2 */
+DML_API dml_status dml_iallreduce_list(const dml_piece *pieces, size_t npieces,
+                                       dml_dtype dtype, dml_op op, dml_comm *comm,
+                                       dml_request **request);
+
 /**
  * Reduce one vector per rank; rank r gets block r of the result.
  * @param[in]  send  [P * recv_count], or DML_IN_PLACE: the input lies in recv, and the

@@ -84,6 +84,12 @@ static dml_status resolve_buffers(const struct dml__user_call *u,
     bool exchanges = u->coll == DML_COLL_ALLTOALL;
     size_t sent = exchanges || u->coll == DML_COLL_REDUCE_SCATTER ? call->total : own;
     size_t received = gathers || exchanges ? call->total : own;
+    if (u->pieces != NULL) {
+        call->in_place = true;
+        call->pieces = u->pieces;
+        call->npieces = u->npieces;
+        return DML_OK; /* checked where they were counted */
+    }
     switch (u->coll) {
     case DML_COLL_BARRIER:
         return DML_OK;

@@ -107,6 +107,27 @@ dml_status dml__run(const struct dml__call *call, const struct dml__alg *alg,
 dml_status dml__plan(const struct dml__call *call, const struct dml__alg *alg,
                      dml_request **request);
 
+/* ---- vectors in pieces -------------------------------------------------------------
+ */
+
+/* A piece of call->pieces, and the element of the vector with which it begins. */
+struct dml__cursor {
+    size_t piece, begin;
+};
+
+/* Where element "at" of the result lies, and how many from it on lie together, at most
+ * n, which is not 0. The cursor moves to its piece, and only forward. */
+size_t dml__together(const struct dml__call *call, struct dml__cursor *cursor,
+                     size_t at, size_t n, char **where);
+
+/* A copy of the call's pieces that lives as long as the request, or NULL. */
+dml_piece *dml__sched_pieces(dml_request *request, const struct dml__call *call);
+
+/* Writes the schedule of an all-reduce in pieces by an algorithm that wants them
+ * together: packs them now, and has the request unpack the result. */
+void dml__build_packed(const struct dml__call *call, const struct dml__alg *alg,
+                       dml_request *request);
+
 /* Elements of the result on this rank. */
 size_t dml__result_elems(const struct dml__call *call);
 

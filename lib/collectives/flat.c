@@ -39,15 +39,30 @@ static struct dml__range part_of(const struct dml__node_task *t, int rank)
     return dml__part(dml__block(t->call, rank), t->range.offset, t->range.count);
 }
 
-/* The window's n elements from "at" on, as they travel. */
-static void put(struct dml__node_task *t, char *to, size_t at, size_t n)
+/* n elements as they travel. */
+static void load(struct dml__node_task *t, char *to, const char *from, size_t n)
 {
     const struct dml__call *call = t->call;
     t->sent += n * t->item;
     if (dml__reduces(call->coll) && call->red.own_scale)
-        call->red.load(to, dml__in(call, at), NULL, n, call->red.scale);
+        call->red.load(to, from, NULL, n, call->red.scale);
     else if (n > 0)
-        memcpy(to, dml__in(call, at), n * t->item);
+        memcpy(to, from, n * t->item);
+}
+
+/* The window's n elements from "at" on. */
+static void put(struct dml__node_task *t, char *to, size_t at, size_t n)
+{
+    if (t->call->pieces == NULL) {
+        load(t, to, dml__in(t->call, at), n);
+        return;
+    }
+    struct dml__cursor cursor = t->cursor;
+    for (size_t done = 0, part = 0; done < n; done += part) {
+        char *from = NULL;
+        part = dml__together(t->call, &cursor, at + done, n - done, &from);
+        load(t, to + done * t->item, from, part);
+    }
 }
 
 /* Part i of the window, for "staged". */
@@ -131,6 +146,23 @@ static void reduce_slots(struct dml__node_task *t, size_t offset, const char *ow
         dml__reduce_terms(t->call, term, to, n);
 }
 
+/* The same for a part of an all-reduce's window, whose result may be in pieces. */
+static void reduce_part(struct dml__node_task *t, struct dml__range part)
+{
+    const struct dml__call *call = t->call;
+    struct dml__cursor cursor = t->cursor;
+    char *own = slot_of(t, t->node->rank) + part.offset * t->item, *to = NULL;
+    size_t first = t->range.offset + part.offset;
+    for (size_t done = 0, n = 0; done < part.count; done += n) {
+        n = dml__together(call, &cursor, first + done, part.count - done, &to);
+        const char *input = call->pieces != NULL ? to : dml__in(call, first + done);
+        reduce_slots(t, (part.offset + done) * t->item,
+                     keeps_own_part(t) ? input : NULL, to, n);
+        if (t->staged)
+            memcpy(own + done * call->elem_bytes, to, n * call->elem_bytes);
+    }
+}
+
 static void copy_block(struct dml__node_task *t, int from, size_t offset, char *to,
                        size_t n)
 {
@@ -151,12 +183,12 @@ static void take_result(struct dml__node_task *t)
     switch (call->coll) {
     case DML_COLL_BARRIER:
         break;
-    case DML_COLL_REDUCE:
-        if (rank != call->root)
-            break;
-        /* fall through */
     case DML_COLL_ALLREDUCE:
-        reduce_slots(t, 0, NULL, dml__at(call, t->range.offset), t->range.count);
+        reduce_part(t, (struct dml__range){0, t->range.count});
+        break;
+    case DML_COLL_REDUCE:
+        if (rank == call->root)
+            reduce_slots(t, 0, NULL, dml__at(call, t->range.offset), t->range.count);
         break;
     case DML_COLL_BCAST:
         if (rank != call->root)
@@ -217,6 +249,9 @@ static dml_status next_window(struct dml__node_task *t)
         t->stage = NULL;
         return DML_OK;
     }
+    char *begin = NULL;
+    if (t->call->pieces != NULL)
+        dml__together(t->call, &t->cursor, done, 1, &begin);
     t->range.offset = done;
     t->range.count = t->length - done < t->width ? t->length - done : t->width;
     t->n = dml__node_begin(t->node);
@@ -237,13 +272,19 @@ static dml_status read_staged(struct dml__node_task *t)
     if (!dml__node_all_reached(t->node, t->n, DML__REDUCED))
         return DML_PENDING;
     const struct dml__call *call = t->call;
+    struct dml__cursor cursor = t->cursor;
     for (int i = 0; i < t->node->size; i++) {
         struct dml__range part = share_of(t, i);
-        if (i == t->node->rank || part.count == 0)
+        size_t first = t->range.offset + part.offset;
+        const char *from = slot_of(t, i) + part.offset * t->item;
+        if (i == t->node->rank)
             continue;
         t->received += part.count * call->elem_bytes;
-        memcpy(dml__at(call, t->range.offset + part.offset),
-               slot_of(t, i) + part.offset * t->item, part.count * call->elem_bytes);
+        for (size_t done = 0, n = 0; done < part.count; done += n) {
+            char *to = NULL;
+            n = dml__together(call, &cursor, first + done, part.count - done, &to);
+            memcpy(to, from + done * call->elem_bytes, n * call->elem_bytes);
+        }
     }
     return next_window(t);
 }
@@ -252,14 +293,7 @@ static dml_status reduce_staged(struct dml__node_task *t)
 {
     if (!dml__node_all_reached(t->node, t->n, DML__ENTERED))
         return DML_PENDING;
-    struct dml__range part = share_of(t, t->node->rank);
-    char *own = slot_of(t, t->node->rank) + part.offset * t->item;
-    char *result = dml__at(t->call, t->range.offset + part.offset);
-    const char *input = dml__in(t->call, t->range.offset + part.offset);
-    reduce_slots(t, part.offset * t->item, keeps_own_part(t) ? input : NULL, result,
-                 part.count);
-    if (part.count > 0)
-        memcpy(own, result, part.count * t->call->elem_bytes);
+    reduce_part(t, share_of(t, t->node->rank));
     dml__node_reach(t->node, t->n, DML__REDUCED);
     t->stage = read_staged;
     return DML_OK;

@@ -20,8 +20,9 @@ struct dml__node_task {
     size_t item;             /* bytes of an element in a slot */
     size_t slot_bytes;       /* of this window's contribution */
     bool staged;             /* flat.c */
-    bool by_system;          /* shared.c */
-    size_t sent, received;   /* bytes of this window, for the statistics */
+    struct dml__cursor cursor; /* flat.c: the piece in which the window begins */
+    bool by_system;            /* shared.c */
+    size_t sent, received;     /* bytes of this window, for the statistics */
 };
 
 /* Window by window: every rank puts its contribution into its slot, and reads from the

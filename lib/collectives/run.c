@@ -42,9 +42,26 @@ static void reduce_alone(const struct dml__call *call)
     }
 }
 
+static void run_alone(const struct dml__call *call);
+
+static void run_pieces_alone(const struct dml__call *call)
+{
+    for (size_t i = 0; i < call->npieces; i++) {
+        struct dml__call piece = *call;
+        piece.pieces = NULL;
+        piece.send = piece.recv = call->pieces[i].data;
+        piece.count = call->pieces[i].count;
+        run_alone(&piece);
+    }
+}
+
 /* With one rank every other collective is a copy. */
 static void run_alone(const struct dml__call *call)
 {
+    if (call->pieces != NULL) {
+        run_pieces_alone(call);
+        return;
+    }
     struct dml__range block = {0, call->count};
     if (call->counts != NULL)
         block = dml__block(call, 0);
@@ -103,6 +120,8 @@ static void build_task(const struct dml__call *call, const struct dml__alg *alg,
     own->task = (struct dml__node_task){.call = &own->call,
                                         .node = dml__comm_node(call->comm),
                                         .stage = alg != NULL ? alg->task : NULL};
+    if (call->pieces != NULL)
+        own->call.pieces = dml__sched_pieces(r, call);
     for (size_t i = 0; i < numbers; i++)
         own->numbers[i] = i < nranks ? call->counts[i] : call->offsets[i - nranks];
     if (numbers > 0) {
@@ -153,7 +172,7 @@ dml_status dml__plan(const struct dml__call *call, const struct dml__alg *alg,
 static bool run_at_once(const struct dml__call *call, const struct dml__alg *alg,
                         dml_status *status)
 {
-    if (alg == &dml__alg_mpi && call->counts == NULL)
+    if (alg == &dml__alg_mpi && call->counts == NULL && call->pieces == NULL)
         *status = run_native(call);
     else if (alg->task != NULL && dml__task_alone(call->comm))
         *status = run_task(call, alg);
@@ -188,6 +207,8 @@ dml_status dml__run(const struct dml__call *given, const struct dml__alg *alg,
         dml__trace_mark(r, call, alg->name);
     if (!alone && alg->task != NULL)
         build_task(call, alg, r);
+    else if (!alone && call->pieces != NULL)
+        dml__build_packed(call, alg, r);
     else if (!alone)
         alg->build(call, r);
     DML_TRY(dml__sched_start(r, call));

@@ -306,7 +306,7 @@ static bool needs_copies(const struct dml__call *call)
 {
     bool replaced =
         call->coll == DML_COLL_REDUCE_SCATTER || call->coll == DML_COLL_ALLTOALL;
-    return (call->in_place && replaced) ||
+    return call->pieces != NULL || (call->in_place && replaced) ||
            (dml__reduces(call->coll) && call->red.own_scale);
 }
 

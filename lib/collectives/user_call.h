@@ -16,6 +16,8 @@ struct dml__user_call {
     const size_t *counts; /* given by a v-variant */
     bool has_counts;      /* this is a v-variant */
     const size_t *displs;
+    const dml_piece *pieces; /* of an all-reduce, in place of recv */
+    size_t npieces;
     dml_dtype dtype;
     dml_op op;
     int root;

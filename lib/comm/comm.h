@@ -48,6 +48,8 @@ struct dml__call {
     dml_dtype dtype;
     dml_op op;
     int root;
+    const dml_piece *pieces; /* [npieces] of an all-reduce in place, instead of recv */
+    size_t npieces;
     size_t elem_bytes;
     struct dml__reduction red; /* of the collectives that reduce */
     dml_comm *comm;

@@ -66,7 +66,8 @@ int dml__sched_copy(dml_request *request, void *dst, const void *src, size_t byt
                     int after0, int after1);
 
 /* The same as the last step of all, started when every other one is complete: for
- * results that go where input still lay, or where messages are still sent from. */
+ * results that go where input still lay, or where messages are still sent from. Several
+ * run one after the other. */
 int dml__sched_local_after_all(dml_request *request, dml__local_fn *fn, void *dst,
                                const void *a, const void *b, size_t n, double arg);
 int dml__sched_copy_after_all(dml_request *request, void *dst, const void *src,

@@ -14,7 +14,7 @@
 static bool may_start(const dml_request *r, const struct dml__step *s)
 {
     if (s->after_all)
-        return r->ndone == r->nsteps - 1;
+        return r->ndone == (int)(s - r->steps);
     return (s->after[0] < 0 || r->steps[s->after[0]].done) &&
            (s->after[1] < 0 || r->steps[s->after[1]].done);
 }
