@@ -159,6 +159,30 @@ static bool advance_lane(dml_request *r, enum dml__kind kind)
     return moved;
 }
 
+/* Number k of those in flight has ended, and MPI's request is gone. */
+static void end_mpi(dml_request *r, int k)
+{
+    struct dml__step *s = &r->steps[r->inflight_step[k]];
+    r->inflight[k] = MPI_REQUEST_NULL;
+    r->lane_inflight[s->kind]--;
+    if (s->kind == DML__RECV && s->fn != NULL)
+        s->fn(s->dst, s->staging, s->b, s->n / s->item_bytes, s->arg);
+    finish_step(r, s);
+}
+
+/* Closes the gaps that ended ones leave. */
+static void close_gaps(dml_request *r)
+{
+    int kept = 0;
+    for (int k = 0; k < r->ninflight; k++) {
+        if (r->inflight[k] == MPI_REQUEST_NULL)
+            continue;
+        r->inflight[kept] = r->inflight[k];
+        r->inflight_step[kept++] = r->inflight_step[k];
+    }
+    r->ninflight = kept;
+}
+
 /* Collects finished messages; true when there were any. */
 static bool reap(dml_request *r)
 {
@@ -176,21 +200,37 @@ static bool reap(dml_request *r)
     }
     if (n == 0 || n == MPI_UNDEFINED)
         return false;
-    for (int k = 0; k < n; k++) {
-        struct dml__step *s = &r->steps[r->inflight_step[which[k]]];
-        r->lane_inflight[s->kind]--;
-        if (s->kind == DML__RECV && s->fn != NULL)
-            s->fn(s->dst, s->staging, s->b, s->n / s->item_bytes, s->arg);
-        finish_step(r, s);
+    for (int k = 0; k < n; k++)
+        end_mpi(r, which[k]);
+    close_gaps(r);
+    return true;
+}
+
+bool dml__comm_block(dml_comm *comm)
+{
+    size_t n = 0, copied = 0;
+    for (dml_request *r = comm->active; r != NULL; r = r->next)
+        n += (size_t)r->ninflight;
+    MPI_Request *all = n > 0 ? dml__alloc(comm->ctx, n * sizeof *all) : NULL;
+    if (all == NULL)
+        return false;
+    for (dml_request *r = comm->active; r != NULL; r = r->next)
+        for (int k = 0; k < r->ninflight; k++)
+            all[copied++] = r->inflight[k];
+    int which = 0;
+    int code = MPI_Waitany((int)n, all, &which, MPI_STATUS_IGNORE);
+    dml__free(all);
+    dml_request *r = comm->active;
+    while (which >= r->ninflight) {
+        which -= r->ninflight;
+        r = r->next;
     }
-    int kept = 0; /* closes the gaps; MPI set finished requests to MPI_REQUEST_NULL */
-    for (int k = 0; k < r->ninflight; k++) {
-        if (r->inflight[k] == MPI_REQUEST_NULL)
-            continue;
-        r->inflight[kept] = r->inflight[k];
-        r->inflight_step[kept++] = r->inflight_step[k];
+    if (code == MPI_SUCCESS) {
+        end_mpi(r, which);
+        close_gaps(r);
+    } else {
+        fail(r, code);
     }
-    r->ninflight = kept;
     return true;
 }
 

@@ -16,7 +16,7 @@ static const char *const names[] = {
     "ISA",          "LOG",       "MEASURE",  "MPI_SKIP",
     "MPI_STATS",    "NODES",     "REDUCE",   "REDUCE_SCATTER",
     "REPRODUCIBLE", "SCATTER",   "SHM",      "SINGLETON",
-    "TUNING",
+    "TUNING",       "WAIT",
 };
 
 enum { NNAMES = sizeof names / sizeof names[0], LONGEST = 32 };
