@@ -45,6 +45,8 @@ static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
         return dml__fail(ctx, DML_ENOMEM, "dml_comm", "no memory for a communicator");
     }
     comm->ctx = ctx;
+    const char *wait = dml__ctx_env(ctx, "WAIT");
+    comm->blocks = wait != NULL && strcmp(wait, "block") == 0;
     comm->coll = owned;
     comm->p2p = comm->node_mpi = MPI_COMM_NULL;
     MPI_Comm_set_errhandler(owned, MPI_ERRORS_RETURN);

@@ -26,6 +26,7 @@ struct dml_comm {
     int *node_of; /* [size] see dml__comm_nodes */
     bool crowded;
     cpu_set_t node_cpus;    /* that ranks of this machine may run on */
+    bool blocks;            /* waits inside MPI (DML_WAIT=block) */
     dml_status broken;      /* why no further call is possible, or DML_OK */
     MPI_Comm coll;          /* schedules and MPI's own collectives */
     MPI_Comm p2p;           /* dml_send and dml_recv, whose tags are the caller's */
@@ -74,6 +75,9 @@ dml_status dml__launch_check(dml_ctx *ctx, const char *where);
 
 /* Progress every active schedule once; true when anything moved. */
 bool dml__comm_poll(dml_comm *comm);
+
+/* Wait inside MPI until something in flight ends; false when nothing is. */
+bool dml__comm_block(dml_comm *comm);
 
 /* Complete every pending collective. Messages may stay pending: up to 16 GiB of each
  * are posted, and MPI progresses those by itself. */

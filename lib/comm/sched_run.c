@@ -190,6 +190,7 @@ static void finish_piece(dml_request *r, int k)
 {
     struct dml__step *s = &r->steps[r->inflight_step[k]];
     size_t at = r->inflight_at[k];
+    r->inflight[k] = MPI_REQUEST_NULL;
     r->lane_inflight[s->kind]--;
     s->inflight--;
     if (s->kind == DML__RECV && s->fn != NULL) {
@@ -199,6 +200,20 @@ static void finish_piece(dml_request *r, int k)
     }
     if (s->moved == s->n && s->inflight == 0)
         finish_step(r, s);
+}
+
+/* Closes the gaps that finished ones leave. */
+static void close_gaps(dml_request *r)
+{
+    int kept = 0;
+    for (int k = 0; k < r->ninflight; k++) {
+        if (r->inflight[k] == MPI_REQUEST_NULL)
+            continue;
+        r->inflight[kept] = r->inflight[k];
+        r->inflight_at[kept] = r->inflight_at[k];
+        r->inflight_step[kept++] = r->inflight_step[k];
+    }
+    r->ninflight = kept;
 }
 
 /* Collects finished messages; true when there were any. */
@@ -220,15 +235,35 @@ static bool reap(dml_request *r)
         return false;
     for (int k = 0; k < n; k++)
         finish_piece(r, which[k]);
-    int kept = 0; /* closes the gaps; MPI set finished requests to MPI_REQUEST_NULL */
-    for (int k = 0; k < r->ninflight; k++) {
-        if (r->inflight[k] == MPI_REQUEST_NULL)
-            continue;
-        r->inflight[kept] = r->inflight[k];
-        r->inflight_at[kept] = r->inflight_at[k];
-        r->inflight_step[kept++] = r->inflight_step[k];
+    close_gaps(r);
+    return true;
+}
+
+bool dml__comm_block(dml_comm *comm)
+{
+    size_t n = 0, copied = 0;
+    for (dml_request *r = comm->active; r != NULL; r = r->next)
+        n += (size_t)r->ninflight;
+    MPI_Request *all = n > 0 ? dml__alloc(comm->ctx, n * sizeof *all) : NULL;
+    if (all == NULL)
+        return false;
+    for (dml_request *r = comm->active; r != NULL; r = r->next)
+        for (int k = 0; k < r->ninflight; k++)
+            all[copied++] = r->inflight[k];
+    int which = 0;
+    int code = MPI_Waitany((int)n, all, &which, MPI_STATUS_IGNORE);
+    dml__free(all);
+    dml_request *r = comm->active;
+    while (which >= r->ninflight) {
+        which -= r->ninflight;
+        r = r->next;
     }
-    r->ninflight = kept;
+    if (code == MPI_SUCCESS) {
+        finish_piece(r, which);
+        close_gaps(r);
+    } else {
+        fail(r, code);
+    }
     return true;
 }
 

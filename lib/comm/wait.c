@@ -93,6 +93,8 @@ static dml_status look_around(dml_comm *comm, struct dml__idle *idle)
 
 dml_status dml__idle(dml_comm *comm, struct dml__idle *idle)
 {
+    if (comm->blocks && dml__comm_block(comm))
+        return DML_PENDING;
     unsigned polls = ++idle->polls;
     if (polls % YIELDS == 0 && (comm->crowded || polls >= SPIN_POLLS))
         return look_around(comm, idle);

@@ -15,6 +15,9 @@
  * sleeps. Peers on the node wake a sleeper (node.h). Messages of MPI cannot, so no
  * sleep is longer than a small part of the time waited already: what comes is late by
  * that part at most.
+ *
+ * With DML_WAIT=block a wait for messages of MPI is one call of MPI instead. That suits
+ * simulators, where time only passes in calls that wait.
  */
 #ifndef DML__WAIT_H
 #define DML__WAIT_H
