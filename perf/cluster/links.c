@@ -5,8 +5,8 @@
  * the MPI library as it chooses, and Open MPI's own algorithms. Medians over the
  * blocks.
  *
- * of-limit is bus bandwidth over the pair's goodput: 2(P-1)/P x S bytes must leave each
- * of P ranks on a host of its own, and no network card sends more than the pair does.
+ * of-limit is bus bandwidth over the pair's goodput: at least 2(h-1)/h x S bytes must
+ * leave each of h hosts, and no network card sends more than the pair does.
  */
 #include "dml/dml.h"
 #include "dml/mpi.h"
@@ -35,7 +35,7 @@ struct links {
     MPI_Comm mpi;
     dml_comm *comm;
     struct tcp_pair pair;
-    int rank, nranks;
+    int rank, nranks, nhosts;
     size_t nways;
     struct way way[MAX_WAYS];
     size_t min_bytes, max_bytes, pair_bytes, factor;
@@ -101,6 +101,25 @@ static void list_ways(struct links *l)
     }
 }
 
+static int count_hosts(MPI_Comm comm)
+{
+    MPI_Comm host;
+    int rank, first, nhosts;
+    MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
+    MPI_Comm_rank(host, &rank);
+    MPI_Comm_free(&host);
+    first = rank == 0;
+    MPI_Allreduce(&first, &nhosts, 1, MPI_INT, MPI_SUM, comm);
+    return nhosts;
+}
+
+/* Bytes that must leave each host, or each rank where there is one host. */
+static double least_bytes(const struct links *l, size_t bytes)
+{
+    int parts = l->nhosts > 1 ? l->nhosts : l->nranks;
+    return 2.0 * (parts - 1) / parts * (double)bytes;
+}
+
 static void fill(struct links *l, size_t count, int block)
 {
     for (size_t i = 0; i < count; i++) {
@@ -163,7 +182,7 @@ static double time_block(struct links *l, struct way *way, size_t count, int cal
 static void report(struct links *l, const struct way *way, size_t bytes, double goodput)
 {
     double time_s = median(way->block_s, l->blocks);
-    double bus = 2.0 * (l->nranks - 1) / l->nranks * (double)bytes / time_s;
+    double bus = least_bytes(l, bytes) / time_s;
     unsigned long long wrong = way->wrong, total = 0;
     MPI_Allreduce(&wrong, &total, 1, MPI_UNSIGNED_LONG_LONG, MPI_SUM, l->mpi);
     if (l->rank != 0)
@@ -204,8 +223,7 @@ static void measure(struct links *l, size_t bytes)
     double goodput = median(l->goodput, l->blocks);
     if (l->rank == 0)
         printf("%11zu  %-20s %11.1f %9.2f\n", bytes, "tcp pair",
-               1e6 * 2 * (l->nranks - 1) / l->nranks * (double)bytes / goodput,
-               1e-6 * goodput);
+               1e6 * least_bytes(l, bytes) / goodput, 1e-6 * goodput);
     for (size_t i = 0; i < l->nways; i++)
         if (able[i])
             report(l, &l->way[i], bytes, goodput);
@@ -277,11 +295,13 @@ static int run(struct links *l, int argc, char **argv)
         fprintf(stderr, "dml-perf-links: rank %d cannot start\n", l->rank);
         MPI_Abort(l->mpi, 1);
     }
+    l->nhosts = count_hosts(l->mpi);
     list_ways(l);
     if (l->rank == 0)
-        printf("%d ranks, %d blocks; medians\n%11s  %-20s %11s %9s %9s %7s\n",
-               l->nranks, l->blocks, "bytes", "way", "time us", "MB/s", "of-limit",
-               "wrong");
+        printf(
+            "%d ranks on %d hosts, %d blocks; medians\n%11s  %-20s %11s %9s %9s %7s\n",
+            l->nranks, l->nhosts, l->blocks, "bytes", "way", "time us", "MB/s",
+            "of-limit", "wrong");
     for (size_t bytes = l->min_bytes; bytes <= l->max_bytes; bytes *= l->factor)
         measure(l, bytes);
     status = 0;

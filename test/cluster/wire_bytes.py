@@ -53,6 +53,7 @@ def main():
         ("ring, 2 hosts of 1 rank", counted(program, 2, 1, "ring", least(2))),
         ("ring, 4 hosts of 1 rank", counted(program, 4, 1, "ring", least(4))),
         ("ring, 2 hosts of 2 ranks", counted(program, 2, 2, "ring", ring(2, 2))),
+        ("chain, 2 hosts of 2 ranks", counted(program, 2, 2, "chain", least(2))),
     ])
 
 
