@@ -14,7 +14,7 @@
 #ifndef DML__NODE_H
 #define DML__NODE_H
 
-#include "comm/ledger.h"
+#include "comm/comm.h"
 
 #include <time.h>
 

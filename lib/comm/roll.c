@@ -89,11 +89,11 @@ void dml__roll_close(dml_comm *comm)
 /* ---- operations --------------------------------------------------------------------
  */
 
-/* The program's next call. */
-static uint64_t next_number(struct dml__roll *roll)
+/* The program's next call, or what libdml calls to prepare one. */
+static uint64_t next_number(const struct dml__roll *roll)
 {
-    roll->seq = (dml__op_number(roll->seq) + 1) << DML__PART_BITS;
-    return roll->seq;
+    return roll->preparing ? roll->seq + 1
+                           : (dml__op_number(roll->seq) + 1) << DML__PART_BITS;
 }
 
 static void enter(struct dml__roll *roll, struct dml__op *op, const size_t *counts)
@@ -143,7 +143,9 @@ static void enter_call(struct dml__call *call, uint64_t seq, unsigned flags)
 
 void dml__roll_enter(struct dml__call *call)
 {
-    enter_call(call, next_number(call->comm->roll), 0);
+    struct dml__roll *roll = call->comm->roll;
+    enter_call(call, next_number(roll), 0);
+    roll->preparing = true;
 }
 
 void dml__roll_enter_next(dml_comm *comm, struct dml__op *record)
@@ -177,6 +179,7 @@ struct dml__op dml__roll_enter_own(dml_comm *comm, int what, uint64_t count)
 
 void dml__roll_enter_again(struct dml__call *call)
 {
+    call->comm->roll->preparing = false;
     if (call->comm->roll->seq == call->record.seq)
         return;
     dml__roll_leave(call->comm, call->record.seq);
@@ -190,8 +193,9 @@ void dml__roll_refuse(dml_comm *comm, int what, uint64_t seq)
     dml_ctx_last_error(comm->ctx, &error);
     struct dml__op record = {
         .seq = seq, .what = (unsigned char)what, .state = DML__REFUSED};
+    roll->preparing = false;
     if (seq == 0)
-        record.seq = next_number(roll);
+        record.seq = roll->seq = next_number(roll);
     struct dml__ledger *own = roll->own;
     atomic_store(&own->refused, 0);
     size_t n = strnlen(error.text, sizeof own->refusal - 1);
@@ -208,9 +212,9 @@ void dml__roll_refuse(dml_comm *comm, int what, uint64_t seq)
 bool dml__roll_waits_in(const struct dml__roll *roll, struct dml__op *op)
 {
     const dml_request *r = roll->comm->active;
+    *op = r != NULL ? r->record : (struct dml__op){0};
     if (r != NULL)
-        return r->record.seq > 0 && dml__ledger_find(roll->own, r->record.seq, op);
-    *op = (struct dml__op){0};
+        return op->seq > 0;
     for (unsigned i = 0; i < DML__RECORDS; i++) {
         struct dml__op found;
         if (dml__ledger_read(roll->own, i, &found) && found.state == DML__INSIDE &&

@@ -71,6 +71,7 @@ struct dml__roll {
     struct dml__ledger *own, *memory; /* memory: allocated where there is no desk */
     struct dml__ledger **ledgers;     /* [size] NULL: of a rank elsewhere */
     uint64_t seq;                     /* of the newest operation */
+    bool preparing;                   /* a call: what follows belongs to it */
     double timeout_s;                 /* 0: never */
     bool judged;                      /* the verdict is this rank's error already */
 
