@@ -5,9 +5,9 @@
  */
 #include "comm/roll.h"
 
+#include "comm/guard.h"
 #include "comm/request.h"
 #include "comm/shm.h"
-#include "comm/guard.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -16,8 +16,8 @@
 
 static const double first_look_s = 1e-3, longest_pause_s = 50e-3;
 static const double first_check_s = 20e-3, longest_check_s = 2;
-static const double pulse_s = 0.25;   /* dead processes are noticed within a second */
-static const double stopped_s = 1;    /* so long between two looks: this process slept */
+static const double pulse_s = 0.25; /* dead processes are noticed within a second */
+static const double stopped_s = 1;  /* so long between two looks: this process slept */
 static const double default_timeout_s = 600;
 
 enum { PULSES = 32 /* processes looked at each time */, NOTES_EVERY = 16 };
@@ -168,7 +168,8 @@ struct dml__op dml__roll_enter_own(dml_comm *comm, int what, uint64_t count)
 {
     struct dml__roll *roll = comm->roll;
     struct dml__op record = {
-        .seq = what == DML__AGREE || what == DML__PROBE ? roll->seq + 1 : next_number(roll),
+        .seq = what == DML__AGREE || what == DML__PROBE ? roll->seq + 1
+                                                        : next_number(roll),
         .count = count,
         .what = (unsigned char)what,
         .state = DML__INSIDE,

@@ -4,9 +4,9 @@
  * started, asked for, progressed and waited for in an order drawn from the seed, and
  * each result is compared with a serial one.
  *
- * Collective steps are the same on all ranks. Between them each rank asks and progresses
- * as its own random numbers say, and at the end completes what is pending in an order
- * of its own.
+ * Collective steps are the same on all ranks. Between them each rank asks and
+ * progresses as its own random numbers say, and at the end completes what is pending in
+ * an order of its own.
  */
 #include "coll_case.h"
 
