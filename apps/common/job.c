@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define SPEAKER_S 2
+#define ABORT_S   5
 
 static const char *launcher_rank_text(void)
 {
@@ -94,6 +95,13 @@ dml_status job_begin(struct job *job, const char *app)
     return DML_OK;
 }
 
+/* MPI_Abort may itself wait for a host that is lost. */
+static void end_all(void)
+{
+    alarm(ABORT_S);
+    MPI_Abort(MPI_COMM_WORLD, 1);
+}
+
 dml_status job_agree(struct job *job, dml_status mine)
 {
     /* The lowest failing rank; and 1 when all failed: then the cause is common, and the
@@ -110,8 +118,9 @@ dml_status job_agree(struct job *job, dml_status mine)
     if (sent != DML_OK) {
         if (mine == DML_OK)
             (void)job_note(job, sent);
-        print_error(job, true);
-        MPI_Abort(MPI_COMM_WORLD, 1);
+        if (sent != DML_ETIMEOUT) /* libdml has printed a report, on one rank */
+            print_error(job, true);
+        end_all();
     }
     if (lowest[0] == job->rank)
         print_error(job, lowest[1] == 0);
@@ -217,8 +226,9 @@ int job_end(struct job *job, dml_status status)
     dml_comm_destroy(job->comm);
     dml_ctx_destroy(job->ctx);
     if (job->mpi_begun) {
-        if (status == DML_ECOMM || (alone && status != DML_ELAUNCH && code != 0))
-            MPI_Abort(MPI_COMM_WORLD, code);
+        if (status == DML_ECOMM || status == DML_ETIMEOUT ||
+            (alone && status != DML_ELAUNCH && code != 0))
+            end_all();
         MPI_Finalize();
     }
     return code;

@@ -12,8 +12,10 @@
  *
  * Errors: DML_EINVAL (an argument, named in dml_ctx_last_error(); nothing was sent),
  * DML_EUNSUPPORTED (the algorithm asked for cannot do this; the text says why),
- * DML_ENOMEM, DML_ECOMM (a peer or the network failed). After the last two the output
- * is undefined, the ranks may disagree, and the communicator can only be destroyed.
+ * DML_ENOMEM, DML_ECOMM (a peer or the network failed), DML_EMISMATCH (the ranks called
+ * different things, or one of them refused its call), DML_ETIMEOUT (a rank is missing
+ * or stuck: see doc/hangs.md). After the last four the output is undefined, further
+ * calls on the communicator give the same error, and it can only be destroyed.
  *
  * Numerics: the order of additions is fixed by (P, count, dtype, algorithm), so two
  * runs give the same bits; all ranks get the same bits. Of the algorithm "mpi" (and of

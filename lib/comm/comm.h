@@ -53,7 +53,7 @@ struct dml__call {
     size_t elem_bytes;
     struct dml__reduction red; /* of the collectives that reduce */
     dml_comm *comm;
-    const char *where; /* public function, for messages */
+    const char *where;     /* public function, for messages */
     struct dml__op record; /* of it (roll.h); seq 0: none yet */
 };
 

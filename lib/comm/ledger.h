@@ -16,12 +16,12 @@
 
 /* Operations of lib/comm itself, numbered after those of dml_coll. */
 enum dml__what {
-    DML__AGREE = 16, /* dml__comm_max */
-    DML__SPLIT = 17, /* dml_comm_split */
+    DML__AGREE = 16,    /* dml__comm_max */
+    DML__SPLIT = 17,    /* dml_comm_split */
     DML__ALLOCATE = 18, /* dml_alloc */
     DML__PROBE = 19,    /* messages that measure the links */
-    DML__BLOCKS = 32, /* a bit: blocks have different sizes (the v-variants) */
-    DML__SAMPLE = 64  /* a bit: libdml calls it itself, to measure */
+    DML__BLOCKS = 32,   /* a bit: blocks have different sizes (the v-variants) */
+    DML__SAMPLE = 64    /* a bit: libdml calls it itself, to measure */
 };
 
 enum dml__op_state { DML__INSIDE = 1, DML__FINISHED = 2, DML__REFUSED = 3 };

@@ -28,10 +28,11 @@ static char process_state(long pid, uint64_t *started)
     char state = '?';
     unsigned long long start = 0;
     if (at == NULL ||
-        sscanf(at + 1,
-               " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
-               "%*s %llu",
-               &state, &start) != 2)
+        sscanf(
+            at + 1,
+            " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+            "%*s %llu",
+            &state, &start) != 2)
         return n == 0 ? 'X' : '?';
     *started = start;
     return state;
@@ -58,8 +59,7 @@ char dml__mate_state(const struct dml__roll *roll, int rank)
     const struct dml__mate *own = &roll->mates[roll->comm->rank];
     const struct dml__mate *mate = &roll->mates[rank];
     uint64_t started = mate->started;
-    if (mate->machine != own->machine || mate->pidns != own->pidns ||
-        mate->pidns == 0)
+    if (mate->machine != own->machine || mate->pidns != own->pidns || mate->pidns == 0)
         return '?';
     char state = process_state(mate->pid, &started);
     return started == mate->started ? state : 'X';

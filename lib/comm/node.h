@@ -14,7 +14,7 @@
 #ifndef DML__NODE_H
 #define DML__NODE_H
 
-#include "comm/ledger.h"
+#include "comm/comm.h"
 
 #include <time.h>
 
@@ -40,10 +40,10 @@ struct dml__post {
     };
 };
 
-struct dml__channel { /* shm.c */
-    _Alignas(DML__LINE) atomic_ullong head; /* bytes ever written; the sender's */
+struct dml__channel {                        /* shm.c */
+    _Alignas(DML__LINE) atomic_ullong head;  /* bytes ever written; the sender's */
     atomic_uint signature[DML__CHANNEL_OPS]; /* of the newest operations, in a ring */
-    _Alignas(DML__LINE) atomic_ullong tail; /* bytes ever read; the receiver's */
+    _Alignas(DML__LINE) atomic_ullong tail;  /* bytes ever read; the receiver's */
     _Alignas(DML__LINE) char data[DML__CHANNEL_BYTES];
 };
 

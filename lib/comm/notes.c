@@ -84,8 +84,7 @@ static void post(struct dml__roll *roll, int rank, const struct dml__note *note)
     letter->note = *note;
     size_t bytes = offsetof(struct dml__note, text) + strlen(note->text) + 1;
     if (MPI_Issend(&letter->note, (int)bytes, MPI_BYTE, rank, DML__NOTE_TAG,
-                   roll->notes,
-                   &letter->request) != MPI_SUCCESS) {
+                   roll->notes, &letter->request) != MPI_SUCCESS) {
         dml__free(letter);
         return;
     }

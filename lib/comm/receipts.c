@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Receipts: which blocking calls of the MPI library a rank has made, told to the next
- * rank, where that cannot read the ledger. MPI does not notice when ranks disagree about
- * types or operations, and not always when they disagree about sizes.
+ * rank, where that cannot read the ledger. MPI does not notice when ranks disagree
+ * about types or operations, and not always when they disagree about sizes.
  *
  * A receipt lists the last calls, and is sent after a large vector and after every 16th
- * call, so that its cost does not count. All ranks make the same calls, hence expect the
- * same receipts; a rank looks at one when the next is due.
+ * call, so that its cost does not count. All ranks make the same calls, hence expect
+ * the same receipts; a rank looks at one when the next is due.
  */
 #include "comm/roll.h"
 #include "comm/wait.h"
@@ -57,9 +57,9 @@ static dml_status exchange(struct dml__roll *roll, const char *where)
     memcpy(r->mine, r->calls, sizeof r->mine);
     memset(r->calls, 0, sizeof r->calls);
     r->ncalls = 0;
-    int code = MPI_Irecv(r->theirs, (int)sizeof r->theirs, MPI_BYTE,
-                         neighbour(comm, -1), DML__RECEIPT_TAG, roll->notes,
-                         &r->requests[0]);
+    int code =
+        MPI_Irecv(r->theirs, (int)sizeof r->theirs, MPI_BYTE, neighbour(comm, -1),
+                  DML__RECEIPT_TAG, roll->notes, &r->requests[0]);
     if (code == MPI_SUCCESS)
         code = MPI_Isend(r->mine, (int)sizeof r->mine, MPI_BYTE, neighbour(comm, 1),
                          DML__RECEIPT_TAG, roll->notes, &r->requests[1]);

@@ -59,7 +59,8 @@ static void describe_wait(const struct dml__sighting *s, char *text, size_t room
             dml__op_describe(&s->last, op, sizeof op);
         else if (s->at.seq == now->seq)
             dml__op_describe(&s->at, op, sizeof op);
-        snprintf(text, room, "waits in operation %" PRIu64 ", %s", dml__op_number(now->seq), op);
+        snprintf(text, room, "waits in operation %" PRIu64 ", %s",
+                 dml__op_number(now->seq), op);
         return;
     }
     bool sends = now->kind == DML__IN_SEND;
@@ -88,8 +89,7 @@ static void describe_absence(const struct stuck *k, int rank,
     else if (s->last.seq < seq || seq == 0)
         snprintf(text, room, "%s; its last was operation %" PRIu64 ", %s, %s",
                  seq > 0 ? "has not entered it" : "is busy elsewhere",
-                 dml__op_number(s->last.seq), op,
-                 end);
+                 dml__op_number(s->last.seq), op, end);
     else
         snprintf(text, room, "is past it; its last is operation %" PRIu64 ", %s, %s",
                  dml__op_number(s->last.seq), op, end);
@@ -129,7 +129,8 @@ static void describe_rank(const struct stuck *k, int rank,
 /* The line that becomes everybody's error. */
 static void write_headline(const struct stuck *k, int nmissing, char *text, size_t room)
 {
-    int used = snprintf(text, room, "no progress for %.1f s in %s: ", k->idle_s, k->what);
+    int used =
+        snprintf(text, room, "no progress for %.1f s in %s: ", k->idle_s, k->what);
     if (nmissing == 0)
         snprintf(text + used, room - (size_t)used,
                  "nobody is missing: messages are lost, or the ranks wait for each "
@@ -156,7 +157,8 @@ static void print(const struct stuck *k, const char *headline, int nmissing)
     int listed = 0, waiting = 0;
     dml__mate_name(k->roll, comm->rank, name, sizeof name);
     dml__log(comm->ctx, DML_LOG_ERROR, "%s", headline);
-    dml__log(comm->ctx, DML_LOG_ERROR, "roll call of %d ranks by %s:", comm->size, name);
+    dml__log(comm->ctx, DML_LOG_ERROR, "roll call of %d ranks by %s:", comm->size,
+             name);
     for (int i = 0; i < comm->size; i++) {
         struct dml__sighting s = dml__roll_sight(k->roll, i, k->op.seq);
         bool missing = is_missing(k, i, &s);
@@ -172,8 +174,9 @@ static void print(const struct stuck *k, const char *headline, int nmissing)
     if (listed > LISTED)
         dml__log(comm->ctx, DML_LOG_ERROR, "  and %d more", listed - LISTED);
     if (k->op.seq > 0)
-        dml__log(comm->ctx, DML_LOG_ERROR, "  %d of %d ranks wait in it, %d are missing",
-                 waiting, comm->size, nmissing);
+        dml__log(comm->ctx, DML_LOG_ERROR,
+                 "  %d of %d ranks wait in it, %d are missing", waiting, comm->size,
+                 nmissing);
 }
 
 static dml_status report(struct dml__roll *roll, double idle_s)
@@ -184,7 +187,8 @@ static dml_status report(struct dml__roll *roll, double idle_s)
     if (dml__roll_waits_in(roll, &op)) {
         k.op = op;
         dml__op_describe(&op, what, sizeof what);
-        snprintf(k.what, sizeof k.what, "operation %" PRIu64 ", %s", dml__op_number(op.seq), what);
+        snprintf(k.what, sizeof k.what, "operation %" PRIu64 ", %s",
+                 dml__op_number(op.seq), what);
     } else {
         struct dml__sighting own = dml__roll_sight(roll, roll->comm->rank, 0);
         k.mine = own.now;
@@ -225,8 +229,8 @@ dml_status dml__roll_call(struct dml__roll *roll, double idle_s, double now_s)
         return DML_OK;
     for (int i = 0; i < roll->comm->rank && waited_s < grace_s + defer_s; i++) {
         struct dml__sighting s = dml__roll_sight(roll, i, 0);
-        bool moves = roll->ledgers[i] == NULL ? s.known
-                                              : s.now.looks != roll->looks_then[i];
+        bool moves =
+            roll->ledgers[i] == NULL ? s.known : s.now.looks != roll->looks_then[i];
         if (s.now.calling && moves)
             return DML_OK; /* it will report */
     }

@@ -3,6 +3,7 @@
  * Completing requests: waiting for them, asking for them.
  */
 #include "comm/request.h"
+
 #include "comm/roll.h"
 #include "comm/wait.h"
 

@@ -46,8 +46,8 @@ struct dml_request {
     dml_request *next; /* in the active list or the pool */
     MPI_Comm channel;
     int tag;
-    struct dml__op record;   /* of the collective (roll.h); seq 0: a message */
-    dml_status status;       /* of what has happened so far */
+    struct dml__op record; /* of the collective (roll.h); seq 0: a message */
+    dml_status status;     /* of what has happened so far */
     bool complete;
     bool started;    /* and not yet waited for */
     bool persistent; /* made by dml_coll_init: the caller starts and frees it */

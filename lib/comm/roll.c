@@ -5,9 +5,9 @@
  */
 #include "comm/roll.h"
 
+#include "comm/guard.h"
 #include "comm/request.h"
 #include "comm/shm.h"
-#include "comm/guard.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -16,8 +16,8 @@
 
 static const double first_look_s = 1e-3, longest_pause_s = 50e-3;
 static const double first_check_s = 20e-3, longest_check_s = 2;
-static const double pulse_s = 0.25;   /* dead processes are noticed within a second */
-static const double stopped_s = 1;    /* so long between two looks: this process slept */
+static const double pulse_s = 0.25; /* dead processes are noticed within a second */
+static const double stopped_s = 1;  /* so long between two looks: this process slept */
 static const double default_timeout_s = 600;
 
 enum { PULSES = 32 /* processes looked at each time */, NOTES_EVERY = 16 };
@@ -89,11 +89,11 @@ void dml__roll_close(dml_comm *comm)
 /* ---- operations --------------------------------------------------------------------
  */
 
-/* The program's next call. */
-static uint64_t next_number(struct dml__roll *roll)
+/* The program's next call, or what libdml calls to prepare one. */
+static uint64_t next_number(const struct dml__roll *roll)
 {
-    roll->seq = (dml__op_number(roll->seq) + 1) << DML__PART_BITS;
-    return roll->seq;
+    return roll->preparing ? roll->seq + 1
+                           : (dml__op_number(roll->seq) + 1) << DML__PART_BITS;
 }
 
 static void enter(struct dml__roll *roll, struct dml__op *op, const size_t *counts)
@@ -143,7 +143,9 @@ static void enter_call(struct dml__call *call, uint64_t seq, unsigned flags)
 
 void dml__roll_enter(struct dml__call *call)
 {
-    enter_call(call, next_number(call->comm->roll), 0);
+    struct dml__roll *roll = call->comm->roll;
+    enter_call(call, next_number(roll), 0);
+    roll->preparing = true;
 }
 
 void dml__roll_enter_next(dml_comm *comm, struct dml__op *record)
@@ -166,7 +168,8 @@ struct dml__op dml__roll_enter_own(dml_comm *comm, int what, uint64_t count)
 {
     struct dml__roll *roll = comm->roll;
     struct dml__op record = {
-        .seq = what == DML__AGREE || what == DML__PROBE ? roll->seq + 1 : next_number(roll),
+        .seq = what == DML__AGREE || what == DML__PROBE ? roll->seq + 1
+                                                        : next_number(roll),
         .count = count,
         .what = (unsigned char)what,
         .state = DML__INSIDE,
@@ -177,6 +180,7 @@ struct dml__op dml__roll_enter_own(dml_comm *comm, int what, uint64_t count)
 
 void dml__roll_enter_again(struct dml__call *call)
 {
+    call->comm->roll->preparing = false;
     if (call->comm->roll->seq == call->record.seq)
         return;
     dml__roll_leave(call->comm, call->record.seq);
@@ -190,8 +194,9 @@ void dml__roll_refuse(dml_comm *comm, int what, uint64_t seq)
     dml_ctx_last_error(comm->ctx, &error);
     struct dml__op record = {
         .seq = seq, .what = (unsigned char)what, .state = DML__REFUSED};
+    roll->preparing = false;
     if (seq == 0)
-        record.seq = next_number(roll);
+        record.seq = roll->seq = next_number(roll);
     struct dml__ledger *own = roll->own;
     atomic_store(&own->refused, 0);
     size_t n = strnlen(error.text, sizeof own->refusal - 1);
@@ -208,9 +213,9 @@ void dml__roll_refuse(dml_comm *comm, int what, uint64_t seq)
 bool dml__roll_waits_in(const struct dml__roll *roll, struct dml__op *op)
 {
     const dml_request *r = roll->comm->active;
+    *op = r != NULL ? r->record : (struct dml__op){0};
     if (r != NULL)
-        return r->record.seq > 0 && dml__ledger_find(roll->own, r->record.seq, op);
-    *op = (struct dml__op){0};
+        return op->seq > 0;
     for (unsigned i = 0; i < DML__RECORDS; i++) {
         struct dml__op found;
         if (dml__ledger_read(roll->own, i, &found) && found.state == DML__INSIDE &&

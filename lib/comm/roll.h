@@ -58,8 +58,8 @@ enum { DML__NOTE_TAG = 1, DML__RECEIPT_TAG = 2 };
 /* Calls of the MPI library's blocking collectives, for the next rank (receipts.c). */
 enum { DML__RECEIPTS = 16 };
 struct dml__receipts {
-    struct dml__op calls[DML__RECEIPTS]; /* [ncalls] since the last receipt */
-    struct dml__op mine[DML__RECEIPTS];  /* on its way to the next rank */
+    struct dml__op calls[DML__RECEIPTS];  /* [ncalls] since the last receipt */
+    struct dml__op mine[DML__RECEIPTS];   /* on its way to the next rank */
     struct dml__op theirs[DML__RECEIPTS]; /* of the rank before */
     MPI_Request requests[2];
     int ncalls;
@@ -71,26 +71,27 @@ struct dml__roll {
     struct dml__ledger *own, *memory; /* memory: allocated where there is no desk */
     struct dml__ledger **ledgers;     /* [size] NULL: of a rank elsewhere */
     uint64_t seq;                     /* of the newest operation */
+    bool preparing;                   /* a call: what follows belongs to it */
     double timeout_s;                 /* 0: never */
     bool judged;                      /* the verdict is this rank's error already */
 
-    double still_s;            /* when anything moved last in the wait it looks at; */
-    double idle_since_s;       /* the same, plus times that this process was stopped */
-    unsigned asked;            /* in vain, by calls that do not wait */
+    double still_s;      /* when anything moved last in the wait it looks at; */
+    double idle_since_s; /* the same, plus times that this process was stopped */
+    unsigned asked;      /* in vain, by calls that do not wait */
     double asked_since_s;
-    double looked_s, next_s;   /* the last look, and the next */
-    double next_check_s;       /* when peers elsewhere are asked again */
-    double next_pulse_s;       /* when it is looked who is alive */
-    int next_pulse;            /* and from which rank on */
-    double called_s;           /* when this rank began to call the roll; 0: not */
-    unsigned *looks_then;      /* [size] the peers' counters at that time */
+    double looked_s, next_s; /* the last look, and the next */
+    double next_check_s;     /* when peers elsewhere are asked again */
+    double next_pulse_s;     /* when it is looked who is alive */
+    int next_pulse;          /* and from which rank on */
+    double called_s;         /* when this rank began to call the roll; 0: not */
+    unsigned *looks_then;    /* [size] the peers' counters at that time */
 
-    struct dml__mate *mates;   /* [size] */
-    MPI_Comm notes;            /* MPI_COMM_NULL: all ranks share a node's memory */
+    struct dml__mate *mates;    /* [size] */
+    MPI_Comm notes;             /* MPI_COMM_NULL: all ranks share a node's memory */
     struct dml__sighting *told; /* [size] by notes; only of those elsewhere */
     struct dml__letter *letters;
-    int refuser;               /* rank elsewhere that refused a call; -1: none */
-    uint64_t refused;          /* the call */
+    int refuser;      /* rank elsewhere that refused a call; -1: none */
+    uint64_t refused; /* the call */
     char refusal[DML__REFUSAL_BYTES];
 
     bool mute;                  /* a thread looks that may not call MPI */
@@ -109,8 +110,8 @@ struct dml__roll {
 dml_status dml__roll_open(dml_comm *comm);
 void dml__roll_close(dml_comm *comm);
 
-/* This rank waits, and nothing has moved since still_s. Returns an error when waiting is
- * of no use: then all pending requests of the communicator have failed with it. */
+/* This rank waits, and nothing has moved since still_s. Returns an error when waiting
+ * is of no use: then all pending requests of the communicator have failed with it. */
 dml_status dml__roll_idle(dml_comm *comm, double still_s, double now_s);
 
 /* The same for calls that ask in vain (dml_test); cheap. And: something moved. */
@@ -137,8 +138,8 @@ struct dml__sighting dml__roll_sight(const struct dml__roll *roll, int rank,
  */
 dml_status dml__roll_compare(struct dml__roll *roll);
 
-/* The same of one operation with the next rank alone, if that has a ledger: for calls of
- * the MPI library, which does not look at signatures. */
+/* The same of one operation with the next rank alone, if that has a ledger: for calls
+ * of the MPI library, which does not look at signatures. */
 dml_status dml__roll_verify(struct dml__roll *roll, uint64_t seq);
 
 /* The operation that this rank waits in, or false. */
@@ -155,8 +156,8 @@ void dml__mate_name(const struct dml__roll *roll, int rank, char *text, size_t r
 /* ---- verdicts ----------------------------------------------------------------------
  */
 
-/* Make the communicator useless on all ranks, for the reason given. The first verdict of
- * a node counts; returns its status, which is this rank's error now. */
+/* Make the communicator useless on all ranks, for the reason given. The first verdict
+ * of a node counts; returns its status, which is this rank's error now. */
 dml_status dml__roll_judge(struct dml__roll *roll, dml_status status, const char *text);
 
 /* The same for a verdict of ranks elsewhere. */

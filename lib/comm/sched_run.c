@@ -109,8 +109,7 @@ static bool move(struct dml__shm *shm, uint64_t signature, struct dml__step *s)
     }
     size_t n = 0, before = s->moved;
     while (s->moved < s->n) {
-        const void *piece =
-            dml__shm_peek(shm, s->peer, signature, s->n, s->moved, &n);
+        const void *piece = dml__shm_peek(shm, s->peer, signature, s->n, s->moved, &n);
         if (piece == NULL)
             break;
         if (s->fn != NULL) {

@@ -5,9 +5,9 @@
  * inside these calls, they move what can be moved now.
  *
  * Both sides know how long each message is, so bytes carry no header. A message starts
- * at a cache line. Beside the counter of bytes lie the signatures of the operations that
- * the bytes belong to: what was sent by another operation than the receiver's counts as
- * not there.
+ * at a cache line. Beside the counter of bytes lie the signatures of the operations
+ * that the bytes belong to: what was sent by another operation than the receiver's
+ * counts as not there.
  */
 #ifndef DML__SHM_H
 #define DML__SHM_H

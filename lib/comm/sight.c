@@ -101,8 +101,9 @@ static dml_status refused(struct dml__roll *roll, int rank, const struct dml__op
 {
     char text[DML__VERDICT_BYTES], what[160];
     dml__op_describe(op, what, sizeof what);
-    snprintf(text, sizeof text, "rank %d refused its call of operation %llu, %s: %.180s",
-             rank, (unsigned long long)dml__op_number(op->seq), what, why);
+    snprintf(text, sizeof text,
+             "rank %d refused its call of operation %llu, %s: %.180s", rank,
+             (unsigned long long)dml__op_number(op->seq), what, why);
     return dml__roll_judge(roll, DML_EMISMATCH, text);
 }
 

@@ -97,9 +97,8 @@ void dml__comm_break(dml_comm *comm, dml_status status)
 dml_status dml__comm_check(const dml_comm *comm, const char *where)
 {
     struct dml__roll *roll = comm->roll;
-    bool alarm =
-        roll != NULL &&
-        atomic_load_explicit(&roll->own->alarm, memory_order_relaxed) != 0;
+    bool alarm = roll != NULL &&
+                 atomic_load_explicit(&roll->own->alarm, memory_order_relaxed) != 0;
     if (comm->broken == DML_OK && !alarm)
         return DML_OK;
     if (alarm)

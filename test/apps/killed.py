@@ -35,14 +35,14 @@ class Cases:
         make_idx(self.idx)
         self.words = ["train", "--data", self.idx, "--batch", "12", "--threads", "1"]
 
-    def start(self, folder):
+    def start(self, folder, env=None):
         """A job that would train for a minute or more, and write all files at the end."""
         return Job([Job.launcher, "-n", self.nranks, Job.program, *self.words,
                     "--epochs", "20000", "--report", "report.json", "--curve",
-                    "curve.jsonl", "--model", "net.dml"], folder)
+                    "curve.jsonl", "--model", "net.dml"], folder, env)
 
-    def start_training(self, folder):
-        job = self.start(folder)
+    def start_training(self, folder, env=None):
+        job = self.start(folder, env)
         wait_until(job, lambda: "epoch 3.00 " in job.text(job.out), "the third epoch")
         return job, job.ranks()
 
@@ -68,6 +68,16 @@ class Cases:
         require(job.process.poll() is None, job.told("ended while a rank was stopped"))
         os.kill(ranks[-1], signal.SIGKILL)
         self.ends(job, folder)
+
+    def stopped_for_ever(self, folder):
+        """One rank reports who is missing, and the job ends by itself."""
+        job, ranks = self.start_training(folder, {"DML_TIMEOUT_S": "0.5"})
+        os.kill(ranks[-1], signal.SIGSTOP)
+        self.ends(job, folder)
+        told = job.text(job.err)
+        for word in ("roll call of", f"pid {ranks[-1]}) ", "its process is stopped"):
+            require(word in told, job.told(f"\"{word}\" is not said"))
+        require(told.count("roll call of") == 1, job.told("not one report"))
 
     def killed_at_the_start(self, folder):
         job = self.start(folder)
@@ -118,6 +128,8 @@ def make_cases(top, nranks):
     cases = Cases(top, nranks)
     made = [("a rank killed in training", lambda folder: cases.killed(folder, -1)),
             ("stopped, then killed", cases.stopped_then_killed)]
+    if nranks > 1:
+        made.append(("stopped for ever", cases.stopped_for_ever))
     if nranks == 2:
         made += [("the first rank killed", lambda folder: cases.killed(folder, 0)),
                  ("killed at the start", cases.killed_at_the_start),

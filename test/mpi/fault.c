@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Ranks that do not do the same: one rank of a job makes a mistake, comes late, stops or
- * dies in operation 6, and the others say what they were told. Started and judged by
+ * Ranks that do not do the same: one rank of a job makes a mistake, comes late, stops
+ * or dies in operation 6, and the others say what they were told. Started and judged by
  * faults.py.
  *
  * Usage: fault FAULT COLLECTIVE [blocking|pending|part] [rank]
- * Each rank that gets an error prints "rank R: STATUS: text" on standard output and ends
- * with status 3; a rank that gets none ends with 0.
+ * Each rank that gets an error prints "rank R: STATUS: text" on standard output and
+ * ends with status 3; a rank that gets none ends with 0.
  */
 #include <dml/dml.h>
 #include <dml/mpi.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <stdbool.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -56,9 +56,8 @@ static dml_status call(const char *name, dml_comm *comm, dml_request **request)
         return pending ? dml_ireduce_scatter(send, b, count, dtype, op, comm, request)
                        : dml_reduce_scatter(send, b, count, dtype, op, comm);
     if (strcmp(name, "allgatherv") == 0)
-        return pending
-                   ? dml_iallgatherv(send, b, counts, NULL, dtype, comm, request)
-                   : dml_allgatherv(send, b, counts, NULL, dtype, comm);
+        return pending ? dml_iallgatherv(send, b, counts, NULL, dtype, comm, request)
+                       : dml_allgatherv(send, b, counts, NULL, dtype, comm);
     if (strcmp(name, "alltoall") == 0)
         return pending ? dml_ialltoall(send, b, count, dtype, comm, request)
                        : dml_alltoall(send, b, count, dtype, comm);
