@@ -40,10 +40,10 @@ struct dml__post {
     };
 };
 
-struct dml__channel { /* shm.c */
-    _Alignas(DML__LINE) atomic_ullong head; /* bytes ever written; the sender's */
+struct dml__channel {                        /* shm.c */
+    _Alignas(DML__LINE) atomic_ullong head;  /* bytes ever written; the sender's */
     atomic_uint signature[DML__CHANNEL_OPS]; /* of the newest operations, in a ring */
-    _Alignas(DML__LINE) atomic_ullong tail; /* bytes ever read; the receiver's */
+    _Alignas(DML__LINE) atomic_ullong tail;  /* bytes ever read; the receiver's */
     _Alignas(DML__LINE) char data[DML__CHANNEL_BYTES];
 };
 
@@ -72,6 +72,12 @@ struct dml__node {
     unsigned long long passed; /* all ranks' stamps are at least this */
     bool can_read;             /* every rank may read every other's memory */
 };
+
+/* This rank's newest announcement: it changes whenever a task gets on. */
+static inline unsigned long long dml__node_own(const struct dml__node *node)
+{
+    return node->seen[node->rank];
+}
 
 /* A node's number for the operation that begins now. */
 static inline unsigned long long dml__node_begin(struct dml__node *node)
