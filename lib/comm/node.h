@@ -73,6 +73,12 @@ struct dml__node {
     bool can_read;             /* every rank may read every other's memory */
 };
 
+/* This rank's newest announcement: it changes whenever a task gets on. */
+static inline unsigned long long dml__node_own(const struct dml__node *node)
+{
+    return node->seen[node->rank];
+}
+
 /* A node's number for the operation that begins now. */
 static inline unsigned long long dml__node_begin(struct dml__node *node)
 {

@@ -30,7 +30,7 @@ dml_status dml__sched_finish(dml_request *r)
     dml_status status = DML_PENDING;
     while (!r->complete && status == DML_PENDING) {
         if (dml__comm_poll(comm))
-            dml__idle_moved(&idle);
+            dml__idle_moved(comm, &idle);
         else
             status = dml__idle(comm, &idle);
     }
@@ -53,9 +53,12 @@ dml_status dml__task_run(const struct dml__call *call, dml__task_fn *advance,
     comm->node->signature = call->record.signature;
     dml_status status = advance(state);
     while (status == DML_PENDING) {
+        unsigned long long before = dml__node_own(comm->node);
         status = dml__idle(comm, &idle);
         if (status == DML_PENDING)
             status = advance(state);
+        if (dml__node_own(comm->node) != before)
+            dml__idle_moved(comm, &idle);
     }
     dml__idle_end(comm, &idle);
     if (status < 0)

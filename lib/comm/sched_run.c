@@ -125,12 +125,15 @@ static bool move(struct dml__shm *shm, uint64_t signature, struct dml__step *s)
     return s->moved > before;
 }
 
-/* Advances a task; false when it has to wait. */
-static bool run_task(dml_request *r, struct dml__step *s)
+/* Advances a task; false when it has to wait, and *moved when it did anything. */
+static bool run_task(dml_request *r, struct dml__step *s, bool *moved)
 {
-    if (r->comm->node != NULL)
-        r->comm->node->signature = r->record.signature;
+    struct dml__node *node = r->comm->node;
+    unsigned long long before = node != NULL ? dml__node_own(node) : 0;
+    if (node != NULL)
+        node->signature = r->record.signature;
     dml_status status = s->task(s->dst);
+    *moved = *moved || (node != NULL && dml__node_own(node) != before);
     if (status == DML_PENDING)
         return false;
     if (status < 0) {
@@ -147,7 +150,7 @@ static bool start_step(dml_request *r, enum dml__kind kind, int i, bool *moved)
 {
     struct dml__step *s = &r->steps[i];
     if (s->task != NULL) {
-        if (!r->comm->tasks_may_run || !run_task(r, s))
+        if (!r->comm->tasks_may_run || !run_task(r, s, moved))
             return false;
     } else if (kind == DML__LOCAL && !s->native) {
         s->fn(s->dst, s->a, s->b, s->n, s->arg);

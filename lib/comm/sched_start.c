@@ -24,7 +24,7 @@ dml_status dml__comm_drain(dml_comm *comm)
     dml_status status = DML_PENDING;
     while (has_collectives(comm) && status == DML_PENDING) {
         if (dml__comm_poll(comm))
-            dml__idle_moved(&idle);
+            dml__idle_moved(comm, &idle);
         else
             status = dml__idle(comm, &idle);
     }

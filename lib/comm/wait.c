@@ -105,6 +105,13 @@ dml_status dml__idle(dml_comm *comm, struct dml__idle *idle)
     return DML_PENDING;
 }
 
+void dml__idle_moved(dml_comm *comm, struct dml__idle *idle)
+{
+    idle->polls = 0;
+    idle->still_s = 0;
+    disarm(comm, idle);
+}
+
 void dml__idle_end(dml_comm *comm, struct dml__idle *idle)
 {
     disarm(comm, idle);

@@ -5,7 +5,7 @@
  *     struct dml__idle idle = {0};
  *     while (!done)
  *         if (poll())
- *             dml__idle_moved(&idle);
+ *             dml__idle_moved(comm, &idle);
  *         else
  *             DML_TRY(dml__idle(comm, &idle));
  *     dml__idle_end(comm, &idle);
@@ -39,11 +39,7 @@ struct dml__idle {
 dml_status dml__idle(dml_comm *comm, struct dml__idle *idle);
 
 /* A poll was not in vain. */
-static inline void dml__idle_moved(struct dml__idle *idle)
-{
-    idle->polls = 0;
-    idle->still_s = 0;
-}
+void dml__idle_moved(dml_comm *comm, struct dml__idle *idle);
 
 /* The wait is over: counts its time. Must follow every wait that called dml__idle. */
 void dml__idle_end(dml_comm *comm, struct dml__idle *idle);
