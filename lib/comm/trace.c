@@ -220,9 +220,7 @@ static int slowest_neighbour(const dml_comm *comm)
 void dml__trace_look(const dml_comm *comm, struct dml__idle *idle)
 {
     const dml_request *r = comm->active;
-    if (idle->looked)
-        return;
-    idle->looked = true;
+    idle->looked = true; /* the last look counts: then only the slowest is missing */
     idle->peer = r != NULL ? awaited_sender(r) : -1;
     if (idle->peer < 0)
         idle->peer = slowest_neighbour(comm);

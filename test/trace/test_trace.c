@@ -3,7 +3,7 @@
  * What trace.py reads a trace of: blocking collectives, overlapping ones, messages, two
  * communicators, more events than a buffer holds, and one rank that comes late. Each
  * rank prints what dml_comm_get_stats says, "stats RANK LANE SENT RECEIVED", and last
- * how many operations it made.
+ * how many operations it made. Usage: test_trace ALLREDUCES
  */
 #include <dml/dml.h>
 #include <dml/mpi.h>
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { COUNT = 5000, MANY = 6000, OVERLAPPING = 3 };
+enum { COUNT = 5000, OVERLAPPING = 3 };
 
 static int rank, nranks, wrong;
 
@@ -57,7 +57,7 @@ static int work(dml_comm *comm, float *x, float *y, int many)
 
 int main(int argc, char **argv)
 {
-    int level = 0;
+    int level = 0, many = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 1;
     dml_ctx *ctx = NULL;
     dml_comm *comm = NULL, *part = NULL;
     MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &level);
@@ -70,7 +70,7 @@ int main(int argc, char **argv)
     float *x = calloc(COUNT, sizeof *x), *y = calloc(COUNT, sizeof *y);
     if (x == NULL || y == NULL)
         MPI_Abort(MPI_COMM_WORLD, 1);
-    int made = work(comm, x, y, MANY) + work(part, x, y, 5);
+    int made = work(comm, x, y, many) + work(part, x, y, 5);
     print_stats(comm, 1);
     print_stats(part, 2);
     printf("made %d %d\n", rank, made);
