@@ -24,7 +24,8 @@
  * are accumulated in f32 and rounded once.
  *
  * i-variants: the same operation, started; see dml_wait(). Requests may be completed in
- * any order. Threads: one per communicator.
+ * any order. They move on in calls on the communicator, or by themselves where the
+ * context has a progress thread (ctx.h). Threads: one per communicator.
  */
 #ifndef DML_COLL_H
 #define DML_COLL_H

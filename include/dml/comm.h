@@ -6,7 +6,8 @@
  * A communicator is made from an MPI communicator (mpi.h), which it duplicates: traffic
  * of libdml never meets the caller's. Thread rule for everything here and in coll.h:
  * one thread at a time per communicator, and MPI must have been initialised with
- * MPI_THREAD_MULTIPLE if several communicators are used from several threads.
+ * MPI_THREAD_MULTIPLE if several communicators are used from several threads. The
+ * progress thread that a context may have (ctx.h) does not count: it steps back.
  *
  * Collective calls on one communicator must be made in the same order by all ranks;
  * non-blocking ones may overlap.

@@ -150,7 +150,8 @@ void dml__node_reach(struct dml__node *node, unsigned long long n,
     unsigned long long stamp = DML__NPHASES * n + phase;
     node->seen[node->rank] = stamp;
     struct dml__post *post = dml__node_post(node, node->rank, n);
-    post->signature = node->signature;
+    if (phase == DML__ENTERED) /* later, peers may be reading it */
+        post->signature = node->signature;
     atomic_store(&post->stamp, stamp);
     for (int i = 0; i < node->size; i++)
         if (i != node->rank)
