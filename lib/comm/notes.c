@@ -37,6 +37,8 @@ dml_status dml__notes_open(struct dml__roll *roll)
     int code = MPI_Allreduce(MPI_IN_PLACE, &needless, 1, MPI_INT, MPI_MAX, comm->coll);
     if (code == MPI_SUCCESS && !needless)
         code = MPI_Comm_dup(comm->coll, &roll->notes);
+    if (roll->notes != MPI_COMM_NULL)
+        MPI_Comm_set_name(roll->notes, DML__MPI_NAME);
     return code == MPI_SUCCESS ? DML_OK : dml__mpi_fail(comm, "dml_comm", code);
 }
 
