@@ -6,6 +6,7 @@
  */
 #include "comm/roll.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,8 +19,10 @@ static char process_state(long pid, uint64_t *started)
     char path[64], text[1024];
     snprintf(path, sizeof path, "/proc/%ld/stat", pid);
     FILE *file = fopen(path, "r");
-    if (file == NULL)
-        return access("/proc/self/stat", R_OK) == 0 ? 'X' : '?';
+    if (file == NULL) {
+        bool gone = errno == ENOENT || errno == ESRCH;
+        return gone && access("/proc/self/stat", R_OK) == 0 ? 'X' : '?';
+    }
     size_t n = fread(text, 1, sizeof text - 1, file);
     fclose(file);
     text[n] = '\0';

@@ -24,6 +24,10 @@ struct dml__letter {
 
 static const double close_s = 5; /* then unreceived notes are left behind */
 
+/* What a rank waits for its last words to arrive: it may never call MPI again, and some
+ * libraries send only while they are called. */
+static const double last_words_s = 0.2, refusal_s = 0.05;
+
 dml_status dml__notes_open(struct dml__roll *roll)
 {
     dml_comm *comm = roll->comm;
@@ -33,6 +37,8 @@ dml_status dml__notes_open(struct dml__roll *roll)
     int code = MPI_Allreduce(MPI_IN_PLACE, &needless, 1, MPI_INT, MPI_MAX, comm->coll);
     if (code == MPI_SUCCESS && !needless)
         code = MPI_Comm_dup(comm->coll, &roll->notes);
+    if (roll->notes != MPI_COMM_NULL)
+        MPI_Comm_set_name(roll->notes, DML__MPI_NAME);
     return code == MPI_SUCCESS ? DML_OK : dml__mpi_fail(comm, "dml_comm", code);
 }
 
@@ -114,6 +120,17 @@ void dml__notes_send(struct dml__roll *roll, int rank, enum dml__note_kind kind,
     post(roll, rank, &note);
 }
 
+/* Until all have received what was sent to them, or for "seconds". */
+static void deliver(struct dml__roll *roll, double seconds)
+{
+    double until_s = dml__now_s() + seconds;
+    while (roll->letters != NULL && dml__now_s() < until_s) {
+        dml__notes_receive(roll); /* the others may do the same */
+        reap(roll);
+        sched_yield();
+    }
+}
+
 void dml__notes_tell(struct dml__roll *roll, enum dml__note_kind kind, uint64_t seq,
                      dml_status status, const char *text)
 {
@@ -125,6 +142,8 @@ void dml__notes_tell(struct dml__roll *roll, enum dml__note_kind kind, uint64_t 
     for (int i = 0; i < roll->comm->size; i++)
         if (roll->ledgers[i] == NULL)
             post(roll, i, &note);
+    if (kind == DML__NOTE_VERDICT || kind == DML__NOTE_REFUSED)
+        deliver(roll, kind == DML__NOTE_VERDICT ? last_words_s : refusal_s);
 }
 
 static dml_status take(struct dml__roll *roll, int from, const struct dml__note *note)

@@ -174,9 +174,8 @@ static void print(const struct stuck *k, const char *headline, int nmissing)
     if (listed > LISTED)
         dml__log(comm->ctx, DML_LOG_ERROR, "  and %d more", listed - LISTED);
     if (k->op.seq > 0)
-        dml__log(comm->ctx, DML_LOG_ERROR,
-                 "  %d of %d ranks wait in it, %d are missing", waiting, comm->size,
-                 nmissing);
+        dml__log(comm->ctx, DML_LOG_ERROR, "  %d of %d ranks wait in it, %d missing",
+                 waiting, comm->size, nmissing);
 }
 
 static dml_status report(struct dml__roll *roll, double idle_s)
