@@ -67,13 +67,16 @@ static void query(struct listener *l, dml_coll coll, size_t count, dml_comm *com
 
 /* All nine collectives of a communicator are measured within half a second. Time is
  * taken twice at most: what else runs on the machine may spoil one attempt. */
-static void test_budget(struct dml_test *t)
+static void budget(struct dml_test *t, const char *nodes)
 {
     double slow_s = 0;
     for (int attempt = 0; attempt < 3; attempt++) {
         struct listener l;
+        if (nodes != NULL)
+            setenv("DML_NODES", nodes, 1);
         listen_on(&l, t);
         dml_comm *comm = open_comm(&l, t->mpi);
+        unsetenv("DML_NODES");
         MPI_Barrier(t->mpi);
         double begin_s = MPI_Wtime();
         for (int c = 0; c < DML_NCOLLS; c++) {
@@ -93,6 +96,17 @@ static void test_budget(struct dml_test *t)
             return;
     }
     dml_test_fail(t, "measuring took %.2f s, more than 0.5 s", slow_s);
+}
+
+static void test_budget(struct dml_test *t)
+{
+    budget(t, NULL);
+}
+
+static void test_budget_nodes(struct dml_test *t)
+{
+    budget(t, "2");
+    budget(t, "0,1");
 }
 
 /* The same processes are not measured again; others are. */
@@ -380,6 +394,7 @@ int main(int argc, char **argv)
 {
     static const struct dml_test_case cases[] = {
         {"budget", test_budget},
+        {"budget of several nodes", test_budget_nodes},
         {"taken over", test_taken_over},
         {"one rank forgets", test_one_forgets},
         {"symmetric memory", test_symmetric},
