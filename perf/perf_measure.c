@@ -27,7 +27,7 @@ struct sets {
 
 struct run {
     const struct perf_coll *c;
-    size_t blocks, per_block;
+    size_t blocks, per_block, done; /* done: blocks that were timed by the warm-up */
     size_t send_stride, recv_stride, copy_stride; /* bytes from one set to the next */
     struct sets plain, dml, ordered;              /* the last two are plain, or apart */
     unsigned char *from, *to;                     /* for MEMCPY, as many sets */
@@ -231,13 +231,16 @@ static double largest(const struct perf_coll *c, double x)
     return most;
 }
 
-/* One call of each contestant as warm-up; seconds that took, and fills in between. */
-static double warm_up(struct run *r)
+/* Block number b of each contestant, in turn and every second time backwards; seconds
+ * that all took, with the writing and checking of buffers. */
+static double round_of(struct run *r, size_t b)
 {
     double begin = MPI_Wtime();
-    for (int who = LIBDML; who < CONTESTANTS; who++)
+    for (int i = 0; i < CONTESTANTS; i++) {
+        int who = b % 2 == 0 ? i : CONTESTANTS - 1 - i;
         if (takes_part(r, who))
-            block(r, who);
+            r->times[who][b] = block(r, who);
+    }
     return largest(r->c, MPI_Wtime() - begin);
 }
 
@@ -248,15 +251,16 @@ static bool open_within_budget(struct run *r, const struct perf_coll *c)
     double most = (double)calls_per_block(c), budget_s = c->o->budget_s;
     if (!run_open(r, c, 1))
         return false;
-    warm_up(r);
-    double round_s = warm_up(r), fit = budget_s / PERF_BLOCKS / round_s;
+    round_of(r, 0);
+    double round_s = round_of(r, 0), fit = budget_s / PERF_BLOCKS / round_s;
     size_t per_block = fit < 1 ? 1 : (size_t)(fit < most ? fit : most);
     double blocks = budget_s / (round_s * (double)per_block);
+    r->done = 1; /* the second one counts, unless blocks are longer */
     if (per_block > 1) {
         run_close(r);
         if (!run_open(r, c, per_block))
             return false;
-        warm_up(r);
+        round_of(r, 0);
     }
     r->blocks = blocks < FEWEST_BLOCKS ? FEWEST_BLOCKS
                 : blocks < PERF_BLOCKS ? (size_t)blocks
@@ -279,14 +283,9 @@ dml_status perf_measure(const struct perf_coll *c, struct perf_result *result)
         goto out;
     result->algorithm = choice.algorithm;
     if (!budget)
-        warm_up(&r);
-    r.wrong = 0;
-    for (size_t b = 0; b < r.blocks; b++)
-        for (int i = 0; i < CONTESTANTS; i++) {
-            int who = b % 2 == 0 ? i : CONTESTANTS - 1 - i;
-            if (takes_part(&r, who))
-                r.times[who][b] = block(&r, who);
-        }
+        round_of(&r, 0); /* warms up */
+    for (size_t b = r.done; b < r.blocks; b++)
+        round_of(&r, b);
     status = agree(&r, result);
     summarise(&r, result);
 out:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The map that dml-perf --sweep measures: which algorithm is fastest, by size and ranks.
 
-A cell has the colour of the fastest algorithm, and its time; a dot marks the cells where
-the automatic choice was more than 10 % slower. Used by scripts/plot.
+A cell has the colour of the fastest algorithm, and its time: that of the fastest block,
+which other work on the machine spoils least. A dot marks the cells where the automatic
+choice was more than 10 % slower. Used by scripts/plot.
 """
 import json
 
@@ -22,11 +23,11 @@ def read(path):
 
 
 def cells(rows):
-    """{(ranks, bytes): {algorithm: microseconds}}"""
+    """{(ranks, bytes): {algorithm: microseconds}}, of the fastest block."""
     found = {}
     for row in rows:
         found.setdefault((row["nranks"], row["bytes"]), {})[row["algorithm"]] = \
-            row["time_us"]
+            row["time_min_us"]
     return found
 
 

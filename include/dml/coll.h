@@ -20,8 +20,9 @@
  * Numerics: the order of additions is fixed by (P, count, dtype, algorithm), so two
  * runs give the same bits; all ranks get the same bits. Of the algorithm "mpi" (and of
  * the automatic choice, which may take it) only what the MPI library promises holds:
- * equal calls give equal bits, a blocking and a non-blocking one may not. f16 and bf16
- * are accumulated in f32 and rounded once.
+ * equal calls give equal bits, a blocking and a non-blocking one may not. In
+ * reproducible mode (dml_ctx_opts) reductions of floats depend on P and the inputs
+ * alone. f16 and bf16 are accumulated in f32 and rounded once.
  *
  * i-variants: the same operation, started; see dml_wait(). Requests may be completed in
  * any order. They move on in calls on the communicator, or by themselves where the

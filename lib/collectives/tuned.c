@@ -22,9 +22,13 @@ static const struct dml__model unmeasured = {
     .gamma_s = 1 / 10e9,
 };
 
-/* Of all measuring on a communicator, of its model, and of one collective. A collective
- * may have this part of what is left, so that later ones get some. */
-static const double total_s = 0.33, model_s = 0.24, collective_s = 0.15, part = 0.4;
+/* Of all measuring on a communicator; the last quarter is for memory of dml_alloc. */
+static const double total_s = 0.36, plain_s = 0.27;
+
+/* Of the model, and of one collective, which may have this part of what is left, so
+ * that later ones get some. */
+static const double model_s = 0.08, net_model_s = 0.24, collective_s = 0.15,
+                    part = 0.45;
 
 /* A network on which many messages can be timed at once. */
 static const double fast_alpha_s = 50e-6;
@@ -200,18 +204,20 @@ static dml_status measure(dml_comm *comm, dml_coll coll, struct dml__tuned *tune
     dml_status status = DML_OK;
     double begin_s = dml__now_s();
     dml__comm_nodes(comm, &nnodes);
-    if (tuned->has_model && tuned->spent_s > 0.95 * total_s) {
+    double allowed_s = tuned->settled[coll] ? total_s : plain_s;
+    if (tuned->has_model && tuned->spent_s > 0.95 * allowed_s) {
         tuned->settled[coll] = true; /* the formulas decide */
         tuned->settled_shared[coll] = dml__comm_has_symmetric(comm);
         return DML_OK;
     }
     if (!tuned->has_model) {
-        status = dml__model_measure(comm, model_s, &tuned->model);
+        status =
+            dml__model_measure(comm, nnodes > 1 ? net_model_s : model_s, &tuned->model);
         tuned->has_model = status == DML_OK;
     }
     double so_far_s = dml__now_s() - begin_s;
     DML_TRY(dml__comm_max(comm, &so_far_s, 1));
-    double left_s = total_s - tuned->spent_s - so_far_s;
+    double left_s = allowed_s - tuned->spent_s - so_far_s;
     double limit_s = left_s * part < collective_s ? left_s * part : collective_s;
     bool fast = nnodes == 1 || tuned->model.net.alpha_s < fast_alpha_s;
     if (status == DML_OK && fast && limit_s > 0)

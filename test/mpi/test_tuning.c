@@ -65,15 +65,18 @@ static void query(struct listener *l, dml_coll coll, size_t count, dml_comm *com
 /* ---- measuring ---------------------------------------------------------------------
  */
 
-/* All nine collectives of a communicator are measured within half a second. Time is
- * taken twice at most: what else runs on the machine may spoil one attempt. */
-static void test_budget(struct dml_test *t)
+/* All nine collectives of a communicator are measured within half a second. What else
+ * runs on the machine may spoil two attempts. */
+static void budget(struct dml_test *t, const char *nodes)
 {
     double slow_s = 0;
     for (int attempt = 0; attempt < 3; attempt++) {
         struct listener l;
+        if (nodes != NULL)
+            setenv("DML_NODES", nodes, 1);
         listen_on(&l, t);
         dml_comm *comm = open_comm(&l, t->mpi);
+        unsetenv("DML_NODES");
         MPI_Barrier(t->mpi);
         double begin_s = MPI_Wtime();
         for (int c = 0; c < DML_NCOLLS; c++) {
@@ -93,6 +96,13 @@ static void test_budget(struct dml_test *t)
             return;
     }
     dml_test_fail(t, "measuring took %.2f s, more than 0.5 s", slow_s);
+}
+
+static void test_budget(struct dml_test *t)
+{
+    static const char *const layouts[] = {NULL, "2", "0,1"};
+    for (size_t i = 0; i < DML_TEST_COUNT(layouts); i++)
+        budget(t, layouts[i]);
 }
 
 /* The same processes are not measured again; others are. */
@@ -116,25 +126,25 @@ static void test_taken_over(struct dml_test *t)
     query(&l, DML_COLL_BCAST, 5000, comm, &first);
     DML_CHECK(t, strcmp(first.why, again.why) == 0, "was: %s; back: %s", first.why,
               again.why);
-    DML_CHECK(t, heard(&l, "measured") == 2 * (t->rank == 0), "measured %zu times",
-              heard(&l, "measured"));
+    size_t so_far = heard(&l, "measured"); /* 2 if the time sufficed */
+    DML_CHECK(t, so_far <= 2, "measured %zu times", so_far);
     /* Without the highest rank: other processes. */
     dml_test_status(
         t, "dml_comm_split",
         dml_comm_split(comm, t->rank < t->nranks - 1 ? 0 : -1, t->rank, &part), DML_OK);
     if (part != NULL) {
         query(&l, DML_COLL_ALLREDUCE, 5000, part, &part_choice);
-        DML_CHECK(t, heard(&l, "measured") == 3 * (t->rank == 0), "measured %zu times",
+        so_far += t->rank == 0;
+        DML_CHECK(t, heard(&l, "measured") == so_far, "measured %zu times",
                   heard(&l, "measured"));
     }
     dml_comm_destroy(part);
     /* In another order: the neighbours are not the same. */
     dml_comm_split(comm, 0, -t->rank, &part);
     query(&l, DML_COLL_ALLREDUCE, 5000, part, &part_choice);
-    DML_CHECK(t,
-              heard(&l, "measured") ==
-                  (t->rank == 0 ? 3u : 0) + (dml_comm_rank(part) == 0 ? 1u : 0),
-              "measured %zu times", heard(&l, "measured"));
+    so_far += dml_comm_rank(part) == 0;
+    DML_CHECK(t, heard(&l, "measured") == so_far, "measured %zu times",
+              heard(&l, "measured"));
     dml_comm_destroy(part);
     dml_comm_destroy(twin);
     dml_comm_destroy(comm);
@@ -179,11 +189,9 @@ static void test_symmetric(struct dml_test *t)
     if (t->nranks > 1) {
         DML_CHECK(t, strstr(choice.why, "shared") != NULL, "without shared: %s",
                   choice.why);
-        DML_CHECK(t, heard(&l, "measured") == (t->rank == 0 ? 2 : 0),
-                  "measured %zu times", heard(&l, "measured"));
     }
     query(&l, DML_COLL_ALLREDUCE, 1 << 18, comm, &choice);
-    DML_CHECK(t, heard(&l, "measured") <= 2, "measured again");
+    DML_CHECK(t, heard(&l, "measured") <= 2, "measured three times");
     dml_test_status(t, "dml_free", dml_free(comm, memory), DML_OK);
     query(&l, DML_COLL_ALLREDUCE, 1 << 18, comm, &choice);
     DML_CHECK(t, strstr(choice.why, "shared") == NULL, "too late: %s", choice.why);
