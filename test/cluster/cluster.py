@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 SKIP = 77  # Meson's exit status for a test that could not run
@@ -37,8 +38,8 @@ def tool(*words, check=True):
 
 
 class Job:
-    """An mpirun over the hosts. It is in a process group of its own, and killed with all
-    its descendants when the test leaves the cluster: they live in the namespaces."""
+    """An mpirun over the hosts. Its processes live in their namespaces, and are killed
+    with these."""
 
     def __init__(self, name, nranks, program, words, env, limit_s):
         self.words = [TOOL, "mpirun", "-c", name, "-np", str(nranks)]
@@ -46,15 +47,19 @@ class Job:
             self.words += ["-x", f"{key}={value}"]
         self.words += [program, *words]
         self.begin_s = time.monotonic()
-        self.process = subprocess.Popen(
-            ["timeout", "-k", "5", str(limit_s), *self.words], stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        self.output = ""
+        with tempfile.NamedTemporaryFile(mode="w") as out:
+            self.file = open(out.name, encoding="utf-8", errors="replace")
+            self.process = subprocess.Popen(
+                ["timeout", "-k", "5", str(limit_s), *self.words],
+                stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+        self.output = self.part = ""
 
     def wait(self):
-        """The exit status; 124 or 137 where the limit ended it."""
-        self.output += self.process.stdout.read()
-        return self.process.wait()
+        """The exit status; 124 or 137 where the limit ended it. What the job leaves
+        behind may hold its output open, which is therefore read from a file."""
+        status = self.process.wait()
+        self.output += self.file.read()
+        return status
 
     def works(self):
         status = self.wait()
@@ -64,12 +69,18 @@ class Job:
 
     def wait_for(self, text, limit_s):
         """Until a line with the text is there; that line."""
-        for line in iter(self.process.stdout.readline, ""):
-            self.output += line
-            if text in line:
-                return line
+        while True:
+            ended = self.process.poll() is not None
+            self.part += self.file.readline()
+            if self.part.endswith("\n"):
+                line, self.part = self.part, ""
+                self.output += line
+                if text in line:
+                    return line
+                continue
+            require(not ended, f"ended before it said \"{text}\":\n{self.output}")
             require(time.monotonic() - self.begin_s < limit_s, f"waited for \"{text}\"")
-        raise Wrong(f"ended before it said \"{text}\":\n{self.output[-4000:]}")
+            time.sleep(0.01)
 
 
 class Cluster:

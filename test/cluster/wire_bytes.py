@@ -54,6 +54,10 @@ def main():
         ("ring, 4 hosts of 1 rank", counted(program, 4, 1, "ring", least(4))),
         ("ring, 2 hosts of 2 ranks", counted(program, 2, 2, "ring", ring(2, 2))),
         ("chain, 2 hosts of 2 ranks", counted(program, 2, 2, "chain", least(2))),
+        ("hierarchical, 2 hosts of 2 ranks",
+         counted(program, 2, 2, "hierarchical", least(2))),
+        ("hierarchical, 3 hosts of 2 ranks",
+         counted(program, 3, 2, "hierarchical", least(3))),
     ])
 
 
