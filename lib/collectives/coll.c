@@ -259,8 +259,8 @@ static bool done_alone(const struct dml__user_call *u)
     if (dml_comm_size(u->comm) != 1 || u->coll != DML_COLL_ALLREDUCE || bytes == 0 ||
         u->count > UINT32_MAX || (int)u->op < 0 || (int)u->op >= DML_NOPS ||
         u->send == NULL || u->recv == NULL || u->recv == DML_IN_PLACE ||
-        dml__comm_check(u->comm, u->where) < 0 || !dml__is_free(u->comm, u->coll) ||
-        dml__comm_trace(u->comm) != NULL)
+        dml__comm_trace(u->comm) != NULL || dml__comm_check(u->comm, u->where) < 0 ||
+        !dml__is_free(u->comm, u->coll))
         return false;
     dml__comm_count_collective(u->comm);
     if (u->send != DML_IN_PLACE && u->send != u->recv)

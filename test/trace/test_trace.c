@@ -75,6 +75,10 @@ int main(int argc, char **argv)
     print_stats(part, 2);
     printf("made %d %d\n", rank, made);
     dml_comm_destroy(part);
+    /* Until the launcher has passed the parts' tables on, from whichever rank. */
+    struct timespec pause = {.tv_nsec = 100000000};
+    MPI_Barrier(MPI_COMM_WORLD);
+    nanosleep(&pause, NULL);
     dml_comm_destroy(comm);
     dml_ctx_destroy(ctx);
     free(x);

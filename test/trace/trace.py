@@ -38,10 +38,11 @@ class Job:
                    *(f"{name}={value}" for name, value in variables.items()),
                    self.program, str(many)]
         done = subprocess.run(command, text=True, stdin=subprocess.DEVNULL, timeout=100,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                              capture_output=True)
+        out = done.stdout + done.stderr
         require(done.returncode == 0,
-                f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout}")
-        return done.stdout
+                f"{' '.join(command)}: exit status {done.returncode}\n{out}")
+        return out
 
     def trace(self, path, many, **variables):
         """What was printed, and the events."""
