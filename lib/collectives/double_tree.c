@@ -10,8 +10,8 @@
  * the second, number v has place n+1-v if n is even, else v-1 (and 1 has n): odd
  * numbers then have even places.
  *
- * Segment k passes the edge above depth d in time slot k + LAG * (H-d) on its way up, H
- * being the greatest depth, and in slot k + LAG * (d-1), or that much after the way up
+ * Segment k passes the edge above depth d in time slot k + lag * (H-d) on its way up, H
+ * being the greatest depth, and in slot k + lag * (d-1), or that much after the way up
  * has ended, on its way down. Each rank lists its messages slot by slot, so all lists
  * agree on one order.
  *
@@ -20,7 +20,10 @@
 #include "collectives/coll_internal.h"
 #include "collectives/tree.h"
 
-enum { LAG = 2, SLOTS = LAG + 2, LEAST_SEGMENT = 4096, SEGMENTS = 64 };
+/* Slots between two hops of a segment: across nodes messages are long under way. */
+enum { NODE_LAG = 2, NET_LAG = 16, SLOTS = NET_LAG + 2 };
+
+enum { LEAST_SEGMENT = 4096, SEGMENTS = 64 };
 
 /* One tree, seen by one number. */
 struct tree {
@@ -38,7 +41,7 @@ struct state {
     dml_request *request;
     int number, nranks, root;
     bool up, down;
-    size_t segment, nsegments;
+    size_t segment, nsegments, lag, nslots;
     struct tree tree[2];
 };
 
@@ -114,7 +117,13 @@ static bool init(struct state *s, const struct dml__call *call, dml_request *req
         .up = call->coll != DML_COLL_BCAST,
         .down = call->coll != DML_COLL_REDUCE,
         .segment = segment_elems(call, call->count),
+        .lag = NODE_LAG,
     };
+    int nnodes = 0;
+    dml__comm_nodes(call->comm, &nnodes);
+    if (nnodes > 1)
+        s->lag = NET_LAG;
+    s->nslots = s->lag + 2;
     s->number = dml__mod(dml_comm_rank(call->comm) - s->root, nranks);
     size_t longest = dml__balanced(call->count, 0, 2).count;
     s->nsegments = (longest + s->segment - 1) / s->segment;
@@ -125,11 +134,11 @@ static bool init(struct state *s, const struct dml__call *call, dml_request *req
         *t = tree_of(s->number, nranks - 1, i);
         t->part = dml__balanced(call->count, i, 2);
         t->done = dml__sched_scratch(request, dml__mul(s->nsegments, sizeof *t->done));
-        char *slots = dml__sched_scratch(request, dml__mul(2 * SLOTS, bytes));
+        char *slots = dml__sched_scratch(request, dml__mul(2 * s->nslots, bytes));
         if (t->done == NULL || slots == NULL)
             return false;
-        for (int k = 0; k < SLOTS; k++) {
-            t->sum[k] = slots + (size_t)(2 * k) * bytes;
+        for (size_t k = 0; k < s->nslots; k++) {
+            t->sum[k] = slots + 2 * k * bytes;
             t->staging[k] = t->sum[k] + bytes;
             t->reader[k] = DML__NO_STEP;
         }
@@ -154,7 +163,7 @@ static void from_children(struct state *s, struct tree *t, size_t k)
     const struct dml__call *call = s->call;
     const struct dml__reduction *red = &call->red;
     struct dml__range seg = segment_of(s, t, k);
-    size_t slot = k % SLOTS, acc = red->acc_bytes, bytes = seg.count * acc;
+    size_t slot = k % s->nslots, acc = red->acc_bytes, bytes = seg.count * acc;
     if (t->nchildren == 0 || seg.count == 0)
         return;
     bool root = s->number == 0;
@@ -182,7 +191,7 @@ static void to_parent(struct state *s, struct tree *t, size_t k)
     const struct dml__call *call = s->call;
     const struct dml__reduction *red = &call->red;
     struct dml__range seg = segment_of(s, t, k);
-    size_t slot = k % SLOTS;
+    size_t slot = k % s->nslots;
     const char *input = dml__in(call, seg.offset), *from = t->sum[slot];
     int parent = rank_of(s, t->parent), ready = t->reader[slot];
     if (seg.count == 0)
@@ -225,7 +234,7 @@ static void to_children(struct state *s, struct tree *t, size_t k)
 static void at_edge(struct state *s, struct tree *t, size_t slot, int hops,
                     void (*work)(struct state *, struct tree *, size_t))
 {
-    size_t first = LAG * (size_t)hops;
+    size_t first = s->lag * (size_t)hops;
     if (slot >= first && slot - first < s->nsegments)
         work(s, t, slot - first);
 }
@@ -236,7 +245,7 @@ static void build(const struct dml__call *call, dml_request *request)
     if (!init(&s, call, request))
         return;
     int height = dml__log2(s.nranks); /* of n = P-1 places: log2 n, rounded down, + 1 */
-    size_t slots = s.nsegments + LAG * 2 * (size_t)height;
+    size_t slots = s.nsegments + s.lag * 2 * (size_t)height;
     for (size_t slot = 0; slot < slots; slot++) {
         for (int i = 0; s.up && i < 2; i++) {
             struct tree *t = &s.tree[i];
@@ -260,7 +269,8 @@ static double way_s(const struct dml__model *m, double bytes)
     struct dml__link_cost link = dml__flat(m);
     double segment = bytes / SEGMENTS;
     segment = segment > LEAST_SEGMENT ? segment : LEAST_SEGMENT;
-    segment = segment < DML__SEGMENT_BYTES ? segment : DML__SEGMENT_BYTES;
+    double most = dml__segment_bytes(m->nnodes);
+    segment = segment < most ? segment : most;
     segment = segment < bytes / 2 ? segment : bytes / 2;
     return dml__log2(m->nranks) * (link.alpha_s + 2 * segment * link.beta_s) +
            bytes * link.beta_s;

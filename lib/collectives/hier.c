@@ -53,7 +53,7 @@ bool dml__hier_cut(struct dml__hier *h, size_t longest)
     const struct dml__call *call = h->call;
     /* A few segments a block, so that the phases overlap, but none so short that its
      * cost is that of a message. */
-    size_t most = dml__segment_elems(call), least = most / 8 + 1, quarter = longest / 4;
+    size_t most = dml__segment_elems(call), least = most / 2 + 1, quarter = longest / 4;
     h->segment = quarter < least ? least : quarter > most ? most : quarter;
     h->segment = h->segment < longest ? h->segment : longest;
     if (!dml__reduces(call->coll))

@@ -13,7 +13,7 @@
 #include "collectives/hier.h"
 
 /* Slots from one hop of a window to its next: messages under way in each hop. */
-enum { LAG = 4 };
+enum { LAG = 16 };
 
 struct hier_chain {
     struct dml__hier h;
@@ -249,8 +249,8 @@ static void build_reduce(const struct dml__call *call, dml_request *request)
 static double chain_s(const struct dml__model *m, double bytes, double gamma_s)
 {
     double h = m->nnodes, r = m->nranks / h, segment = bytes / r / 4;
-    if (segment > DML__SEGMENT_BYTES)
-        segment = DML__SEGMENT_BYTES;
+    if (segment > DML__NET_SEGMENT_BYTES)
+        segment = DML__NET_SEGMENT_BYTES;
     double fill_s = (h - 1) * (m->net.alpha_s + segment * r * m->net.beta_s);
     double net_s = bytes * (m->net.beta_s + gamma_s / r);
     double node_s = 2 * (r - 1) / r * bytes * (m->node.beta_s + gamma_s);

@@ -21,8 +21,8 @@
  */
 #include "collectives/hier.h"
 
-/* Messages that a rank should have under way between nodes. */
-enum { UNDER_WAY = 8 };
+/* Messages that a rank should have under way between nodes: as in a ring's window. */
+enum { UNDER_WAY = DML__NET_WINDOW_SEGMENTS };
 
 struct hier_ring {
     struct dml__hier h;
