@@ -86,7 +86,6 @@ static void reduce_mapped(struct dml__node_task *t, struct dml__range range,
             memcpy(to[i] + at * bytes, to[0] + at * bytes, n * bytes);
     }
     t->received += range.count * bytes * (size_t)(nranks - 1);
-    t->sent += range.count * bytes * (size_t)(nto > 1 ? nto - 1 : 0);
 }
 
 /* Reduces a range of inputs fetched into this rank's slot; the result goes to "to".
@@ -254,6 +253,7 @@ static bool is_mapped(const struct dml__node_task *t, int rank)
 /* The same collective by copies into slots. */
 static dml_status go_on_with_copies(struct dml__node_task *t)
 {
+    t->sent = 0; /* the copies count */
     t->stage =
         t->call->coll == DML_COLL_ALLREDUCE ? dml__staged_begin : dml__flat_begin;
     return DML_OK;
@@ -295,6 +295,10 @@ static dml_status announce(struct dml__node_task *t)
         post->place[INPUT] = dml__place(call->comm, call->send, sent);
         post->place[RESULT] = dml__place(call->comm, call->recv, received);
     }
+    /* What peers fetch is sent by nobody; it is counted where it is offered. */
+    bool from_root = call->coll == DML_COLL_BCAST || call->coll == DML_COLL_SCATTER;
+    if (!from_root || t->node->rank == call->root)
+        t->sent = sent;
     dml__node_reach(t->node, t->n, DML__ENTERED);
     t->stage = work;
     return DML_OK;
