@@ -9,7 +9,6 @@
  * section 4.5.
  */
 #include "collectives/halves.h"
-#include "collectives/tree.h"
 
 static void build(const struct dml__call *call, dml_request *request)
 {
@@ -35,10 +34,8 @@ static void build(const struct dml__call *call, dml_request *request)
 
 static double cost_s(const struct dml__model *m, double bytes)
 {
-    struct dml__link_cost link = dml__flat(m);
     double part = (m->nranks - 1.0) / m->nranks * bytes;
-    return 2 * (dml__log2(m->nranks) * link.alpha_s + part * link.beta_s) +
-           part * m->gamma_s;
+    return 2 * dml__halves_phase_s(m, bytes) + part * m->gamma_s;
 }
 
 const struct dml__alg dml__allreduce_rabenseifner = {

@@ -91,8 +91,11 @@ static void build(const struct dml__call *call, dml_request *request)
 
 static double cost_s(const struct dml__model *m, double bytes)
 {
-    struct dml__link_cost link = dml__flat(m);
-    return dml__log2(m->nranks) * (link.alpha_s + bytes * (link.beta_s + m->gamma_s));
+    double r = (double)m->nranks / m->nnodes; /* all ranks of a node share its link */
+    int across = dml__log2(m->nnodes), within = dml__log2(m->nranks) - across;
+    return across * (m->net.alpha_s + r * bytes * m->net.beta_s) +
+           within * (m->node.alpha_s + bytes * m->node.beta_s) +
+           (across + within) * bytes * m->gamma_s;
 }
 
 const struct dml__alg dml__allreduce_recursive_doubling = {

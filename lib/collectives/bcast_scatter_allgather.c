@@ -6,7 +6,6 @@
  * Geijn).
  */
 #include "collectives/halves.h"
-#include "collectives/tree.h"
 
 static void build(const struct dml__call *call, dml_request *request)
 {
@@ -19,9 +18,7 @@ static void build(const struct dml__call *call, dml_request *request)
 
 static double cost_s(const struct dml__model *m, double bytes)
 {
-    struct dml__link_cost link = dml__flat(m);
-    return 2 * (dml__log2(m->nranks) * link.alpha_s +
-                (m->nranks - 1.0) / m->nranks * bytes * link.beta_s);
+    return 2 * dml__halves_phase_s(m, bytes);
 }
 
 const struct dml__alg dml__bcast_scatter_allgather = {

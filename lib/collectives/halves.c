@@ -7,6 +7,8 @@
  */
 #include "collectives/halves.h"
 
+#include "collectives/tree.h"
+
 /* A number's part in the level that cuts [lo, hi). */
 static struct dml__level level_of(int number, int lo, int hi)
 {
@@ -187,4 +189,15 @@ void dml__halves_scatter(struct dml__halves *h, char *vector)
                             upper.count * bytes, dml__halves_rank(h, l->mid), h->ready,
                             DML__NO_STEP);
     }
+}
+
+/* Ranks are numbered node by node, so the first levels cross between nodes, where all
+ * ranks of a node share its link. */
+double dml__halves_phase_s(const struct dml__model *m, double bytes)
+{
+    double h = m->nnodes, r = m->nranks / h;
+    int across = dml__log2(m->nnodes), within = dml__log2(m->nranks) - across;
+    return across * m->net.alpha_s + within * m->node.alpha_s +
+           (h - 1) / h * r * bytes * m->net.beta_s +
+           (r - 1) / r * bytes / h * m->node.beta_s;
 }

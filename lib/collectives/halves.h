@@ -70,4 +70,7 @@ void dml__halves_gather(struct dml__halves *h, char *vector);
 /* Binomial scatter from number 0: the other way round. */
 void dml__halves_scatter(struct dml__halves *h, char *vector);
 
+/* Seconds of one phase, halving or doubling, for S bytes, without additions. */
+double dml__halves_phase_s(const struct dml__model *m, double bytes);
+
 #endif

@@ -6,7 +6,6 @@
  * section 4.6.
  */
 #include "collectives/halves.h"
-#include "collectives/tree.h"
 
 static void build(const struct dml__call *call, dml_request *request)
 {

@@ -5,7 +5,6 @@
  * Source: Thakur, Rabenseifner and Gropp, IJHPCA 2005, section 4.4.
  */
 #include "collectives/halves.h"
-#include "collectives/tree.h"
 
 static void build(const struct dml__call *call, dml_request *request)
 {
@@ -25,9 +24,8 @@ static void build(const struct dml__call *call, dml_request *request)
 
 static double cost_s(const struct dml__model *m, double bytes)
 {
-    struct dml__link_cost link = dml__flat(m);
     double part = (m->nranks - 1.0) / m->nranks * bytes;
-    return dml__log2(m->nranks) * link.alpha_s + part * (link.beta_s + m->gamma_s);
+    return dml__halves_phase_s(m, bytes) + part * m->gamma_s;
 }
 
 const struct dml__alg dml__reduce_scatter_recursive_halving = {
