@@ -25,7 +25,6 @@ struct overlap {
     size_t bytes;
     const char *progress, *json; /* progress: poll or thread; NULL: the environment's */
     float *vector, number[NUMBERS];
-    double rounds_per_s; /* of the computing loop */
     double alone_s[NWAYS][MAX_BLOCKS], compute_s[NWAYS][MAX_BLOCKS];
     double both_s[NWAYS][MAX_BLOCKS];
 };
@@ -93,13 +92,13 @@ static double once(struct overlap *o, int way, double rounds)
 
 static void measure(struct overlap *o)
 {
-    const double trial = 100000;
-    timed_compute(o, trial);
-    o->rounds_per_s = trial / slowest(o, timed_compute(o, trial));
     double rounds[NWAYS];
     for (int way = 0; way < NWAYS; way++) {
         once(o, way, 0);
-        rounds[way] = o->rounds_per_s * once(o, way, 0);
+        double wanted_s = once(o, way, 0);
+        rounds[way] = 10000;
+        for (int i = 0; i < 4; i++) /* longer trials are closer to the truth */
+            rounds[way] *= wanted_s / slowest(o, timed_compute(o, rounds[way]));
     }
     for (int block = 0; block < o->blocks; block++)
         for (int k = 0; k < NWAYS; k++) {
