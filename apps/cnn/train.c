@@ -119,7 +119,7 @@ static dml_status run_steps(struct training *training)
         /* The loss is known to all ranks, so its failure needs no agreement; any other
          * one is of this rank or of the network, and ends the job. */
         dml_status status = trainer_step(trainer);
-        if (status != DML_OK && status != DML_ENUMERIC)
+        if (status != DML_OK && status != DML_ENUMERIC && status != DML_ETIMEOUT)
             status = DML_ECOMM;
         if (status != DML_OK)
             return job_agree(training->run->job, status);

@@ -108,8 +108,8 @@ dml_status job_agree(struct job *job, dml_status mine)
      * line names no rank. */
     int32_t lowest[2] = {mine == DML_OK ? job->nranks : job->rank, mine != DML_OK};
     int32_t status = mine;
-    dml_status sent = DML_ECOMM;
-    if (mine != DML_ECOMM)
+    dml_status sent = mine;
+    if (mine != DML_ECOMM && mine != DML_ETIMEOUT)
         sent = dml_allreduce(DML_IN_PLACE, lowest, 2, DML_I32, DML_MIN, job->comm);
     if (sent == DML_OK && lowest[0] == job->nranks)
         return DML_OK;
