@@ -19,11 +19,11 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: smpirun ... dml-simulate COLLECTIVE/ALGORITHM/BYTES...\n"
-    "Prints for each: collective, algorithm, ranks, hosts, bytes, simulated seconds,\n"
-    "wrong elements or \"-\" where the vectors are too large to be real. BYTES are "
-    "those\n"
-    "of the whole vector of f32.\n";
+    "usage: smpirun ... dml-simulate COLLECTIVE/ALGORITHM/BYTES[/BLOCKS]...\n"
+    "Prints for each: collective, algorithm, ranks, hosts, bytes, blocks, simulated\n"
+    "seconds, wrong elements or \"-\" where the vectors are too large to be real.\n"
+    "BYTES are those of the whole vector of f32. With BLOCKS all but the first ranks'\n"
+    "blocks of a reduce_scatter or allgather are empty: all steps, fewer messages.\n";
 
 /* Results are real, and checked, up to this many bytes of all ranks together; beyond,
  * the ranks' vectors lie in the same few pages, and the sums mean nothing. */
@@ -32,8 +32,10 @@ static const double real_bytes = 1 << 30;
 struct call {
     dml_coll coll;
     char algorithm[32];
-    size_t total; /* elements of the whole vector */
-    size_t block; /* a rank's, of a reduce_scatter or all-gather */
+    size_t total;            /* elements of the whole vector */
+    size_t block;            /* a rank's, of a reduce_scatter or all-gather */
+    int blocks;              /* that are not empty */
+    size_t *counts, *displs; /* [P] of the blocks */
     float *send, *recv;
     bool real;
 };
@@ -42,18 +44,17 @@ static bool parse(const char *item, int nranks, struct call *call)
 {
     char name[32];
     double bytes;
-    int used = 0;
-    *call = (struct call){.coll = DML_COLL_ALLREDUCE};
-    if (sscanf(item, "%31[^/]/%31[^/]/%lf%n", name, call->algorithm, &bytes, &used) !=
-            3 ||
-        item[used] != '\0' || bytes < 0)
+    *call = (struct call){.coll = DML_COLL_ALLREDUCE, .blocks = nranks};
+    if (sscanf(item, "%31[^/]/%31[^/]/%lf/%d", name, call->algorithm, &bytes,
+               &call->blocks) < 3 ||
+        bytes < 0 || call->blocks < 0 || call->blocks > nranks)
         return false;
     while ((int)call->coll < DML_NCOLLS && strcmp(dml_coll_name(call->coll), name) != 0)
         call->coll++;
     call->block = (size_t)bytes / sizeof(float) / (size_t)nranks;
     call->total = (size_t)bytes / sizeof(float);
     if (call->coll == DML_COLL_REDUCE_SCATTER || call->coll == DML_COLL_ALLGATHER)
-        call->total = call->block * (size_t)nranks;
+        call->total = call->block * (size_t)call->blocks;
     call->real = 2.0 * bytes * nranks <= real_bytes;
     return (int)call->coll < DML_NCOLLS;
 }
@@ -68,7 +69,8 @@ static void fill(struct call *call, int rank)
 {
     bool gathers = call->coll == DML_COLL_ALLGATHER;
     size_t first = gathers ? (size_t)rank * call->block : 0;
-    for (size_t i = 0; i < (gathers ? call->block : call->total); i++)
+    size_t n = !gathers ? call->total : rank < call->blocks ? call->block : 0;
+    for (size_t i = 0; i < n; i++)
         call->send[i] = term(rank, first + i);
     if (call->coll == DML_COLL_BCAST)
         for (size_t i = 0; i < call->total; i++)
@@ -80,7 +82,7 @@ static int count_wrong(const struct call *call, int rank, int nranks)
 {
     bool scatters = call->coll == DML_COLL_REDUCE_SCATTER;
     size_t first = scatters ? (size_t)rank * call->block : 0;
-    size_t n = scatters ? call->block : call->total;
+    size_t n = !scatters ? call->total : rank < call->blocks ? call->block : 0;
     int wrong = 0, weights = 0;
     if (call->coll == DML_COLL_BARRIER || (call->coll == DML_COLL_REDUCE && rank != 0))
         return 0;
@@ -105,10 +107,11 @@ static dml_status run(const struct call *call, dml_comm *comm)
         return dml_allreduce(call->send, call->recv, call->total, DML_F32, DML_SUM,
                              comm);
     case DML_COLL_REDUCE_SCATTER:
-        return dml_reduce_scatter(call->send, call->recv, call->block, DML_F32, DML_SUM,
-                                  comm);
+        return dml_reduce_scatterv(call->send, call->recv, call->counts, DML_F32,
+                                   DML_SUM, comm);
     case DML_COLL_ALLGATHER:
-        return dml_allgather(call->send, call->recv, call->block, DML_F32, comm);
+        return dml_allgatherv(call->send, call->recv, call->counts, call->displs,
+                              DML_F32, comm);
     case DML_COLL_BCAST:
         return dml_bcast(call->recv, call->total, DML_F32, 0, comm);
     case DML_COLL_REDUCE:
@@ -155,15 +158,23 @@ static bool simulate(const char *item, dml_comm *comm)
     double seconds = 0;
     char verdict[16] = "-";
     if (!parse(item, nranks, &call)) {
-        fprintf(stderr, "dml-simulate: %s: not COLLECTIVE/ALGORITHM/BYTES\n", item);
+        fprintf(stderr, "dml-simulate: %s: not COLLECTIVE/ALGORITHM/BYTES[/BLOCKS]\n",
+                item);
         return false;
     }
     size_t bytes = (call.total + 1) * sizeof(float); /* of nothing there is no vector */
+    call.counts = malloc(2 * (size_t)nranks * sizeof *call.counts);
+    call.displs = call.counts + nranks;
+    for (int i = 0; i < nranks; i++) {
+        call.counts[i] = i < call.blocks ? call.block : 0;
+        call.displs[i] = i < call.blocks ? (size_t)i * call.block : call.total;
+    }
     call.send = call.real ? malloc(bytes) : SMPI_SHARED_MALLOC(bytes);
     call.recv = call.real ? malloc(bytes) : SMPI_SHARED_MALLOC(bytes);
     dml_status status = dml_comm_set_algorithm(comm, call.coll, call.algorithm);
     if (status == DML_OK)
         status = time_call(&call, comm, &seconds, &wrong);
+    free(call.counts);
     if (call.real) {
         free(call.send);
         free(call.recv);
@@ -180,8 +191,9 @@ static bool simulate(const char *item, dml_comm *comm)
     }
     dml_comm_node(comm, NULL, &here);
     if (rank == 0)
-        printf("%s %s %d %d %zu %.9g %s\n", dml_coll_name(call.coll), call.algorithm,
-               nranks, nranks / here, call.total * sizeof(float), seconds, verdict);
+        printf("%s %s %d %d %zu %d %.9g %s\n", dml_coll_name(call.coll), call.algorithm,
+               nranks, nranks / here, call.total * sizeof(float), call.blocks, seconds,
+               verdict);
     return wrong == 0;
 }
 
