@@ -95,7 +95,7 @@ DML_API void dml_ctx_last_error(const dml_ctx *ctx, dml_error *error);
  * thread. @since 0.1 */
 DML_API const char *dml_ctx_isa(const dml_ctx *ctx);
 
-/** Linked library's version, "0.1.0". Static. Not collective; any thread.
+/** Linked library's version, "0.2.0". Static. Not collective; any thread.
  * @since 0.1 */
 DML_API const char *dml_version(void);
 

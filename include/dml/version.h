@@ -7,10 +7,10 @@
 #define DML_VERSION_H
 
 #define DML_VERSION_MAJOR 0
-#define DML_VERSION_MINOR 1
+#define DML_VERSION_MINOR 2
 #define DML_VERSION_PATCH 0
 
 /** Number in the shared library's name, libdml.so.N; grows when the ABI breaks. */
-#define DML_ABI 0
+#define DML_ABI 1
 
 #endif
