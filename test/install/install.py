@@ -54,7 +54,7 @@ class Installed:
         found = set(os.listdir(os.path.join(self.prefix, "include/dml")))
         if headers != found:
             raise Failure(f"headers that differ: {sorted(headers ^ found)}")
-        for name in ("libdml.so", "libdml.so.0", "libdml.a", "libdml-mpi.so", "pkgconfig/dml.pc",
+        for name in ("libdml.so", "libdml.so.1", "libdml.a", "libdml-mpi.so", "pkgconfig/dml.pc",
                      "cmake/dml/dmlConfig.cmake", "cmake/dml/dmlConfigVersion.cmake"):
             if not os.path.isfile(os.path.join(self.libdir, name)):
                 raise Failure(f"{name} is not installed")
