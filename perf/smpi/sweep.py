@@ -25,7 +25,10 @@ ALPHA, BETA = 2 * LINK_S, 1 / LINK_BYTES_S
 
 SMALL, LARGE = 4096, 256 * 1024
 TOLERANCE = 0.05
-WHOLE_RING, PART_BLOCKS = 256, 16
+PART_BLOCKS = 16
+# Ranks up to which a curve with P^2 messages is simulated whole; beyond, its two phases
+# one by one, with PART_BLOCKS of the blocks.
+WHOLE = {"ring": 256, "hierarchical": 512}
 
 OPTIONS = ["network/model:CM02",  # latency + bytes / bandwidth, without factors
            "network/crosstraffic:0",  # an answer's traffic does not slow data down
@@ -70,6 +73,10 @@ def hierarchical(p, s):
     return 2 * ((h - 1) * ALPHA + 2 * LOCAL_S + max(between, within))
 
 
+def half_hierarchical(p, s):
+    return hierarchical(p, s) / 2
+
+
 # Curve of the picture -> (collective, algorithm, formula).
 CURVES = {
     "ring": ("allreduce", "ring", ring),
@@ -79,16 +86,17 @@ CURVES = {
     "rabenseifner": ("allreduce", "rabenseifner", rabenseifner),
     "double binary tree": ("allreduce", "double_binary_tree", double_binary_tree),
     "hierarchical": ("allreduce", "hierarchical", hierarchical),
+    "hierarchical, reduce_scatter": ("reduce_scatter", "hierarchical", half_hierarchical),
+    "hierarchical, allgather": ("allgather", "hierarchical", half_hierarchical),
 }
 
 
 def wanted(curve, ranks):
-    """Whether a curve has a point there: whole rings only up to WHOLE_RING ranks."""
-    if curve == "hierarchical":
-        return ranks >= 2 * PER_HOST
-    if curve.startswith("ring,"):
-        return ranks > WHOLE_RING
-    return curve != "ring" or ranks <= WHOLE_RING
+    """Whether a curve has a point there."""
+    whole, _, phase = curve.partition(", ")
+    if whole == "hierarchical" and ranks < 2 * PER_HOST:
+        return False
+    return (ranks > WHOLE.get(whole, ranks)) == bool(phase)
 
 
 def judged(curve, size):
@@ -141,13 +149,13 @@ def simulate(args, files, ranks, curves, sizes):
     items, what = [], []
     for curve in curves:
         coll, algorithm, _ = CURVES[curve]
-        part = f"/{PART_BLOCKS}" if curve.startswith("ring,") else ""
+        part = f"/{PART_BLOCKS}" if "," in curve else ""
         for size in sizes:
             items.append(f"{coll}/{algorithm}/{size}{part}")
             what.append((curve, size))
     if not items:
         return []
-    hosts = files[2] if "hierarchical" in curves else files[1]
+    hosts = files[2] if curves[0].startswith("hierarchical") else files[1]
     command = ["smpirun", "-no-privatize", "-np", str(ranks), "-platform", files[0],
                "-hostfile", hosts, "--log=root.thresh:warning",
                *(f"--cfg={o}" for o in OPTIONS), os.path.abspath(args.program), *items]
@@ -167,16 +175,12 @@ def draw(points, out):
     ranks = sorted({p.ranks for p in points})
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.6), sharex=True)
     for ax, size in zip(axes, (SMALL, LARGE)):
-        for i, curve in enumerate(c for c in CURVES if not c.startswith("ring,")):
-            mine = [p for p in points if p.curve == curve and p.size == size]
-            x = [p.ranks for p in mine]
-            y = [1e6 * p.seconds for p in mine]
-            if curve == "ring":  # the two phases simulated apart
-                for n in sorted({p.ranks for p in points if p.curve == "ring, allgather"}):
-                    x.append(n)
-                    y.append(sum(1e6 * p.seconds for p in points
-                                 if p.ranks == n and p.size == size
-                                 and p.curve.startswith("ring,")))
+        for i, curve in enumerate(c for c in CURVES if "," not in c):
+            at = {}  # ranks: microseconds; of two phases their sum
+            for p in points:
+                if p.size == size and p.curve.partition(", ")[0] == curve:
+                    at[p.ranks] = at.get(p.ranks, 0) + 1e6 * p.seconds
+            x, y = sorted(at), [at[n] for n in sorted(at)]
             ax.plot(x, y, "o", color=f"C{i}", markersize=4, label=curve)
             ax.plot(x, [1e6 * CURVES[curve][2](n, size) for n in x], color=f"C{i}",
                     linewidth=1)
@@ -210,9 +214,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         files = platform(folder)
         for n in ranks:
-            flat = [c for c in CURVES if wanted(c, n) and c != "hierarchical"]
-            several = [c for c in CURVES if wanted(c, n) and c == "hierarchical"]
-            for curves in flat, several:
+            curves = [c for c in CURVES if wanted(c, n)]
+            several = [c for c in curves if c.startswith("hierarchical")]
+            for curves in [c for c in curves if c not in several], several:
                 for point in simulate(args, files, n, curves, (SMALL, LARGE)):
                     print(point, flush=True)
                     points.append(point)
