@@ -316,10 +316,12 @@ static void wait_idly(struct dml_test *t, dml_progress_mode mode, const char *al
         double waited_s = now_s() - begin_s, used_s = cpu_s() - begin_cpu_s;
         dml_comm_get_stats(comm, &after);
         double counted_s = after.wait_s - before.wait_s;
-        DML_CHECK(t, used_s < 0.25 * waited_s,
+        bool late = t->rank == t->nranks - 1; /* it hardly waits */
+        DML_CHECK(t, late || used_s < 0.25 * waited_s,
                   "%.1f ms of processor time in a wait of %.1f ms", 1e3 * used_s,
                   1e3 * waited_s);
-        DML_CHECK(t, counted_s < waited_s + 1e-5 && counted_s > 0.9 * waited_s,
+        DML_CHECK(t,
+                  counted_s < waited_s + 1e-5 && (late || counted_s > 0.9 * waited_s),
                   "waited %.6f s, counted %.6f s", waited_s, counted_s);
         check_sum(t, &v);
     }
