@@ -66,6 +66,25 @@ void dml__build_packed(const struct dml__call *call, const struct dml__alg *alg,
                                (double)call->elem_bytes);
 }
 
+static dml_status check_pieces(const dml_piece *pieces, size_t npieces,
+                               const dml_comm *comm, const char *where)
+{
+    dml_ctx *ctx = dml_comm_ctx(comm);
+    size_t sum = 0;
+    if (pieces == NULL && npieces > 0)
+        return dml__fail(ctx, DML_EINVAL, where, "pieces is NULL");
+    for (size_t i = 0; i < npieces; i++) {
+        if (pieces[i].data == NULL && pieces[i].count > 0)
+            return dml__fail(ctx, DML_EINVAL, where, "piece %zu has no data", i);
+        if (pieces[i].count > PTRDIFF_MAX / sizeof(double) - sum)
+            return dml__fail(ctx, DML_EINVAL, where,
+                             "piece %zu: count %zu is beyond memory", i,
+                             pieces[i].count);
+        sum += pieces[i].count;
+    }
+    return DML_OK;
+}
+
 static dml_status reduce_list(const dml_piece *pieces, size_t npieces, dml_dtype dtype,
                               dml_op op, dml_comm *comm, enum dml__mode mode,
                               dml_request **request, const char *where)
@@ -73,9 +92,10 @@ static dml_status reduce_list(const dml_piece *pieces, size_t npieces, dml_dtype
     static const dml_piece nothing = {NULL, 0};
     if (comm == NULL)
         return DML_EINVAL;
-    dml_ctx *ctx = dml_comm_ctx(comm);
-    if (pieces == NULL && npieces > 0)
-        return dml__fail(ctx, DML_EINVAL, where, "pieces is NULL");
+    if (check_pieces(pieces, npieces, comm, where) != DML_OK) {
+        dml__roll_refuse(comm, DML_COLL_ALLREDUCE, 0); /* the others may wait */
+        return DML_EINVAL;
+    }
     struct dml__user_call u = {.coll = DML_COLL_ALLREDUCE,
                                .pieces = npieces > 0 ? pieces : &nothing,
                                .npieces = npieces,
@@ -83,15 +103,8 @@ static dml_status reduce_list(const dml_piece *pieces, size_t npieces, dml_dtype
                                .op = op,
                                .comm = comm,
                                .where = where};
-    for (size_t i = 0; i < npieces; i++) {
-        if (pieces[i].data == NULL && pieces[i].count > 0)
-            return dml__fail(ctx, DML_EINVAL, where, "piece %zu has no data", i);
-        if (pieces[i].count > PTRDIFF_MAX / sizeof(double) - u.count)
-            return dml__fail(ctx, DML_EINVAL, where,
-                             "piece %zu: count %zu is beyond memory", i,
-                             pieces[i].count);
+    for (size_t i = 0; i < npieces; i++)
         u.count += pieces[i].count;
-    }
     return dml__perform(&u, mode, request);
 }
 

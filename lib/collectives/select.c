@@ -162,12 +162,22 @@ static const struct dml__alg *by_table(const struct dml__coll_state *state,
     return NULL;
 }
 
+/* Bits by which a size is rounded down, to one of eight steps between powers of two. */
+static unsigned size_shift(uint64_t bytes)
+{
+    unsigned shift = 0;
+    while (bytes >> shift >= 16)
+        shift++;
+    return shift;
+}
+
 /* The cheapest that can do the call, with each one's cost in "why". */
 static const struct dml__alg *cheapest(const struct dml__coll_state *state,
                                        const struct dml__call *call, dml_choice *why)
 {
     const struct dml__alg *best = NULL;
-    double best_s = 0, bytes = (double)call->total * (double)call->elem_bytes;
+    uint64_t exact = call->total * call->elem_bytes, shift = size_shift(exact);
+    double best_s = 0, bytes = (double)(exact >> shift << shift);
     bool timed = dml__was_timed(&state->tuned, call->coll);
     char *text = why->why;
     size_t room = sizeof why->why;
@@ -197,20 +207,21 @@ static const struct dml__alg *cheapest(const struct dml__coll_state *state,
 }
 
 /*
- * Choices are kept for sizes a fifth apart: looking one up costs a few nanoseconds, a
- * comparison of costs a few hundred. Zero marks an empty entry.
+ * Choices are kept for sizes a tenth apart: looking one up costs a few nanoseconds, a
+ * comparison of costs a few hundred. A choice is a function of its key, so that ranks
+ * whose caches hold different entries choose alike. A table's rules hold to the byte
+ * (exact). Zero marks an empty entry.
  */
-static uint64_t cache_key(const struct dml__call *call)
+static uint64_t cache_key(const struct dml__call *call, bool exact)
 {
-    uint64_t bytes = call->total * call->elem_bytes, shift = 0;
-    while (bytes >> shift >= 8)
-        shift++;
-    uint64_t size = shift * 8 + (bytes >> shift);
+    uint64_t bytes = call->total * call->elem_bytes, shift = size_shift(bytes);
+    uint64_t size = exact ? bytes : shift * 16 + (bytes >> shift);
+    /* What MPI's own can do depends on these too (native.c). In place at the root alone
+     * must not count. */
+    bool in_place = call->in_place && call->coll == DML_COLL_REDUCE_SCATTER;
     return 1 | (uint64_t)call->coll << 1 | (uint64_t)call->dtype << 5 |
            (uint64_t)((int)call->op < DML_NOPS ? (int)call->op : DML_NOPS) << 9 |
-           size << 12 |
-           /* What MPI's own can do depends on these too (native.c). */
-           (uint64_t)(call->root != 0) << 63 | (uint64_t)call->in_place << 62 |
+           size << 12 | (uint64_t)(call->root != 0) << 63 | (uint64_t)in_place << 62 |
            (uint64_t)dml__comm_has_symmetric(call->comm) << 61;
 }
 
@@ -230,7 +241,7 @@ const struct dml__alg *dml__select(const struct dml__call *call, bool may_measur
         return dml__algs(call->coll)[0];
     }
     bool cacheable = why == NULL && call->counts == NULL && call->total < INT32_MAX;
-    uint64_t key = cache_key(call);
+    uint64_t key = cache_key(call, state->nrules > 0);
     struct dml__cached *entry = &state->cache[key * 0x9e3779b97f4a7c15u >> 56];
     if (cacheable && entry->key == key)
         return entry->alg;

@@ -77,6 +77,8 @@ static dml_status allocate(dml_comm *comm, size_t bytes, void **memory)
         }
         comm->nsymmetric -= s->share.n > 0;
         discard(s);
+        if (status != DML_OK)
+            return status;
     } else {
         dml__free(s);
     }

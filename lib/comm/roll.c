@@ -212,10 +212,12 @@ void dml__roll_refuse(dml_comm *comm, int what, uint64_t seq)
 
 bool dml__roll_waits_in(const struct dml__roll *roll, struct dml__op *op)
 {
-    const dml_request *r = roll->comm->active;
-    *op = r != NULL ? r->record : (struct dml__op){0};
-    if (r != NULL)
-        return op->seq > 0;
+    *op = (struct dml__op){0};
+    for (const dml_request *r = roll->comm->active; r != NULL; r = r->next)
+        if (r->record.seq > 0) { /* the others are messages */
+            *op = r->record;
+            return true;
+        }
     for (unsigned i = 0; i < DML__RECORDS; i++) {
         struct dml__op found;
         if (dml__ledger_read(roll->own, i, &found) && found.state == DML__INSIDE &&
@@ -347,5 +349,6 @@ dml_status dml__roll_asked(dml_comm *comm)
     double now_s = dml__now_s();
     if (roll->asked == 1)
         roll->asked_since_s = now_s;
+    roll->looked_s = now_s; /* who asks seldom was not stopped in between */
     return dml__roll_idle(comm, roll->asked_since_s, now_s);
 }

@@ -43,14 +43,18 @@ dml_status dml__roll_judged(struct dml__roll *roll, const char *where)
     struct dml__ledger *first = first_ledger(roll);
     if (atomic_load_explicit(&roll->own->alarm, memory_order_acquire) == 0)
         return DML_OK;
-    while (atomic_load(&first->judged) != 2)
-        sched_yield(); /* a peer is writing it */
-    dml_status status = (dml_status)first->verdict_status;
+    double begin_s = dml__now_s();
+    while (atomic_load(&first->judged) != 2 && dml__now_s() - begin_s < 1)
+        sched_yield(); /* a peer is writing it, unless it ended over that */
+    bool written = atomic_load(&first->judged) == 2;
+    dml_status status = written ? (dml_status)first->verdict_status : DML_ECOMM;
     roll->judged = true;
     comm->broken = status;
     dml__comm_abandon(comm, status);
     return dml__fail_values(comm->ctx, status, where, comm->rank, 0, 0, "%s",
-                            first->verdict);
+                            written ? first->verdict
+                                    : "a rank found an error and ended before it "
+                                      "could say which; see its output");
 }
 
 dml_status dml__roll_judge(struct dml__roll *roll, dml_status status, const char *text)

@@ -11,7 +11,8 @@
 /* Where libdml finds the input. */
 static const void *input(const void *send, const void *recv)
 {
-    return send == MPI_IN_PLACE || send == recv ? DML_IN_PLACE : send;
+    bool same = send == recv && send != NULL; /* NULL is legal where nothing is sent */
+    return send == MPI_IN_PLACE || same ? DML_IN_PLACE : send;
 }
 
 /* Buffers that MPI would refuse, as far as one rank can see. */
