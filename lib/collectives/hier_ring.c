@@ -201,7 +201,7 @@ static bool make_sums(struct hier_ring *r, size_t n)
     struct dml__hier *h = &r->h;
     size_t bytes = dml__mul(h->segment, h->call->red.acc_bytes);
     char *memory = dml__sched_scratch(h->request, dml__mul(n, bytes));
-    size_t readers = (size_t)(r->nslots * h->nnodes * h->nchunks);
+    size_t readers = (size_t)r->nslots * (size_t)h->nnodes * (size_t)h->nchunks;
     r->sums = dml__sched_scratch(h->request, dml__mul(n, sizeof *r->sums));
     r->free = dml__sched_scratch(h->request, dml__mul(readers, sizeof *r->free));
     if (memory == NULL || r->sums == NULL || r->free == NULL)
@@ -236,7 +236,7 @@ static void build_phases(const struct dml__call *call, dml_request *request,
     int last = r.nsteps * r.lag + 1; /* the slot in which window 0 is done */
     r.nslots = nwindows < (size_t)last + 1 ? (int)nwindows : last + 1;
     r.nown = (h->nchunks - h->local + h->nlocal - 1) / h->nlocal;
-    size_t n = (size_t)(r.nown * r.nslots * h->nnodes);
+    size_t n = (size_t)r.nown * (size_t)r.nslots * (size_t)h->nnodes;
     r.arrived = dml__sched_scratch(request, dml__mul(n, sizeof *r.arrived));
     if (r.arrived == NULL || (reduces && !make_sums(&r, n)))
         return;

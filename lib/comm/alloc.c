@@ -41,6 +41,16 @@ static bool fill(dml_comm *comm, struct dml__segment *s)
     return false;
 }
 
+/* The next number that no living segment has. */
+static unsigned free_number(dml_comm *comm)
+{
+    unsigned number = comm->next_segment++ % NUMBERS;
+    for (const struct dml__segment *s = comm->segments; s != NULL; s = s->next)
+        if (s->number == number)
+            return free_number(comm);
+    return number;
+}
+
 static void discard(struct dml__segment *s)
 {
     if (s->share.n > 0)
@@ -62,7 +72,7 @@ static dml_status allocate(dml_comm *comm, size_t bytes, void **memory)
         dml__free(s);
         return status;
     }
-    unsigned number = comm->next_segment++ % NUMBERS;
+    unsigned number = free_number(comm);
     if (lacking == 0) {
         s->number = number;
         s->bytes = bytes > 0 ? bytes : 1;
