@@ -205,7 +205,7 @@ static dml_status measure(dml_comm *comm, dml_coll coll, struct dml__tuned *tune
     double begin_s = dml__now_s();
     dml__comm_nodes(comm, &nnodes);
     double allowed_s = tuned->settled[coll] ? total_s : plain_s;
-    if (tuned->has_model && tuned->spent_s > 0.95 * allowed_s) {
+    if (tuned->spent_s > 0.95 * allowed_s) {
         tuned->settled[coll] = true; /* the formulas decide */
         tuned->settled_shared[coll] = dml__comm_has_symmetric(comm);
         return DML_OK;

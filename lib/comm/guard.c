@@ -184,5 +184,8 @@ dml_status dml__guard_verify(const struct dml__call *call, int code)
         return status;
     }
     DML_TRY(dml__roll_verify(roll, call->record.seq));
-    return dml__receipts_add(roll, call);
+    dml_status status = dml__receipts_add(roll, call);
+    if (status < 0) /* the neighbours would wait for this rank's receipts */
+        dml__comm_break(comm, status);
+    return status;
 }

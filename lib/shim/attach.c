@@ -222,7 +222,8 @@ DML__SHIM_API int MPI_Finalize(void)
         dml__shim_print();
         /* Threads of libdml must have ended before MPI has. */
         while (shim.first != NULL)
-            PMPI_Comm_delete_attr(shim.first->user, shim.keyval);
+            if (PMPI_Comm_delete_attr(shim.first->user, shim.keyval) != MPI_SUCCESS)
+                break;
         atomic_store(&shim.phase, OFF);
         PMPI_Comm_free_keyval(&shim.keyval);
         dml_ctx_destroy(shim.ctx);
