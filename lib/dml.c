@@ -53,8 +53,11 @@ dml_status dml_ctx_create(const dml_ctx_opts *opts, dml_ctx **out)
         return DML_EINVAL;
     }
     dml__ctx_set_kernels(ctx, kernels);
-    if (wants_thread(opts))
-        dml__progress_start(ctx);
+    dml_status status = dml__progress_open(ctx, wants_thread(opts));
+    if (status != DML_OK) {
+        dml_ctx_destroy(ctx);
+        return status;
+    }
     *out = ctx;
     return DML_OK;
 }

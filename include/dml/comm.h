@@ -127,9 +127,9 @@ DML_API dml_status dml_irecv(void *buf, size_t count, dml_dtype dtype, int peer,
  * A request of dml_coll_init() is kept, to be started again; one that is not started
  * is complete.
  * Not collective (the other ranks must start their part, not wait for it).
- * Progresses every pending request of this communicator, but of no other: ranks that
- * have requests pending on two communicators must wait for them in the same order,
- * unless their contexts have progress threads (ctx.h).
+ * Progresses every pending request of this communicator, and now and then those of the
+ * context's other communicators that no other thread is using: so ranks may wait for
+ * requests on several communicators in different orders.
  * @return what the operation would have returned if it were blocking.
  * Threads: the one that uses the communicator.  @since 0.1
  */
@@ -146,9 +146,9 @@ DML_API dml_status dml_waitall(size_t n, dml_request **requests);
  */
 DML_API dml_status dml_test(dml_request **request);
 
-/** Progress all pending requests of a communicator without waiting. Not collective.
- * Cheap when there are none. Call it from long computations, unless the context has a
- * progress thread (ctx.h).
+/** Progress all pending requests of a communicator without waiting; in vain, those of
+ * the context's other communicators too. Not collective. Cheap when there are none.
+ * Call it from long computations, unless the context has a progress thread (ctx.h).
  * @return DML_OK | DML_ECOMM. @since 0.1 */
 DML_API dml_status dml_progress(dml_comm *comm);
 

@@ -87,6 +87,23 @@ static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
     return DML_OK;
 }
 
+/* All ranks are to come here, and some may first need this one's part of what is
+ * pending on other communicators. */
+static int duplicate(dml_ctx *ctx, MPI_Comm mpi_comm, MPI_Comm *owned)
+{
+    if (dml__progress_idle(ctx))
+        return MPI_Comm_dup(mpi_comm, owned);
+    MPI_Request request = MPI_REQUEST_NULL;
+    int done = 0;
+    int code = MPI_Comm_idup(mpi_comm, owned, &request);
+    while (code == MPI_SUCCESS && !done) {
+        code = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+        if (!done && !dml__progress_all(ctx))
+            sched_yield();
+    }
+    return code;
+}
+
 dml_status dml_comm_from_mpi(dml_ctx *ctx, MPI_Comm mpi_comm, dml_comm **out)
 {
     if (ctx == NULL || out == NULL)
@@ -107,7 +124,7 @@ dml_status dml_comm_from_mpi(dml_ctx *ctx, MPI_Comm mpi_comm, dml_comm **out)
                          "an inter-communicator; merge it with MPI_Intercomm_merge");
     DML_TRY(dml__launch_check(ctx, __func__));
     MPI_Comm owned = MPI_COMM_NULL;
-    int code = MPI_Comm_dup(mpi_comm, &owned);
+    int code = duplicate(ctx, mpi_comm, &owned);
     if (code != MPI_SUCCESS)
         return dml__fail(ctx, DML_ECOMM, __func__, "MPI_Comm_dup failed, code %d",
                          code);

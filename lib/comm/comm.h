@@ -60,8 +60,8 @@ struct dml__call {
 /* ---- communicator ------------------------------------------------------------------
  */
 
-/* Around all that uses a communicator's state: keeps the progress thread away, if there
- * is one (progress.h). May be nested. */
+/* Around all that uses a communicator's state: keeps others away that would progress it
+ * (progress.h). May be nested. */
 void dml__comm_enter(dml_comm *comm);
 void dml__comm_leave(dml_comm *comm);
 

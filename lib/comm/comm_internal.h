@@ -49,7 +49,7 @@ struct dml_comm {
     struct dml__coll_state *coll_state;
     void (*coll_state_destroy)(struct dml__coll_state *);
     dml_comm_stats stats;
-    struct dml__watch watch;  /* by the progress thread */
+    struct dml__watch watch;  /* by those who progress it meanwhile */
     struct dml__trace *trace; /* NULL: nothing is recorded (trace.h) */
 };
 

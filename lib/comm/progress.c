@@ -35,62 +35,17 @@ static const double sleep_part = 1.0 / 8, sleep_min_s = 1e-4, sleep_max_s = 1e-3
 /* The timer that ends a sleep may be late by this. */
 enum { TIMER_SLACK_NS = 1000 };
 
-struct dml__progress {
-    dml_ctx *ctx;
-    pthread_t thread;
-    pthread_mutex_t lock; /* guards the list, and what a round does with it */
-    pthread_cond_t turn;  /* the thread may go on, or has awoken */
-    atomic_int wanted;    /* joining or parting callers: the thread steps back */
-    bool asleep;          /* perhaps at bells of communicators of the list */
-    bool stop;
-    bool placed; /* where it runs has been decided */
-    bool own_core;
-    bool one_bell; /* the kernel cannot wait for several */
-    dml_comm *comms;
-    atomic_uint bell;   /* of the thread itself: a futex */
-    atomic_bool drowsy; /* it sleeps at it, or is about to */
-};
-
-static void ring(struct dml__progress *p)
+void dml__thread_ring(struct dml__progress *p)
 {
     atomic_fetch_add(&p->bell, 1);
     if (atomic_load(&p->drowsy))
         syscall(SYS_futex, &p->bell, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
-/* ---- the lock of a communicator ----------------------------------------------------
- */
-
-void dml__comm_enter(dml_comm *comm)
-{
-    struct dml__watch *w = &comm->watch;
-    if (w->progress == NULL)
-        return;
-    if (pthread_mutex_trylock(&w->lock) != 0) {
-        atomic_fetch_add(&w->wanted, 1);
-        pthread_mutex_lock(&w->lock);
-        atomic_fetch_sub(&w->wanted, 1);
-    }
-    w->depth++;
-}
-
-void dml__comm_leave(dml_comm *comm)
-{
-    struct dml__watch *w = &comm->watch;
-    if (w->progress == NULL)
-        return;
-    bool tell = --w->depth == 0 && comm->active != NULL;
-    pthread_mutex_unlock(&w->lock);
-    if (tell && !atomic_load(&w->watched))
-        ring(w->progress);
-}
-
 /* ---- the thread --------------------------------------------------------------------
  */
 
-/* May the thread poll it? Requests that use MPI need a level that not all programs ask
- * for; order forbids to poll the others alone. *mpi: some use it. */
-static bool may_poll(dml_comm *comm, bool *mpi)
+bool dml__thread_may_poll(dml_comm *comm, bool *mpi)
 {
     bool uses_mpi = false;
     for (const dml_request *r = comm->active; r != NULL; r = r->next)
@@ -140,15 +95,15 @@ static struct found go_round(struct dml__progress *p, bool before_sleep)
     struct found found = {0};
     for (dml_comm *comm = p->comms; comm != NULL; comm = comm->watch.next) {
         struct dml__watch *w = &comm->watch;
-        if (atomic_load(&w->wanted) > 0 || pthread_mutex_trylock(&w->lock) != 0)
+        if (atomic_load(&w->wanted) > 0 || !dml__watch_try(w))
             continue; /* whoever uses it progresses it, and rings when leaving */
-        if (comm->active != NULL && may_poll(comm, &found.mpi)) {
+        if (comm->active != NULL && dml__thread_may_poll(comm, &found.mpi)) {
             if (before_sleep)
                 arm(comm);
             found.moved = dml__comm_poll(comm) || found.moved;
             found.pending = found.pending || comm->active != NULL;
         }
-        pthread_mutex_unlock(&w->lock);
+        dml__watch_free(w);
     }
     return found;
 }
@@ -237,96 +192,57 @@ static void *run(void *arg)
 /* ---- its life ----------------------------------------------------------------------
  */
 
-/* Takes the lock of the list from a thread that lets it go for moments only. */
-static void lock_list(struct dml__progress *p)
+void dml__list_lock(struct dml__progress *p)
 {
     atomic_fetch_add(&p->wanted, 1);
     pthread_mutex_lock(&p->lock);
 }
 
-static void unlock_list(struct dml__progress *p)
+void dml__list_unlock(struct dml__progress *p)
 {
     atomic_fetch_sub(&p->wanted, 1);
     pthread_cond_broadcast(&p->turn);
     pthread_mutex_unlock(&p->lock);
 }
 
-static void stop(struct dml__progress *p)
+static void close_progress(struct dml__progress *p)
 {
-    lock_list(p);
-    p->stop = true;
-    unlock_list(p);
-    ring(p);
-    pthread_join(p->thread, NULL);
+    if (p->threaded) {
+        dml__list_lock(p);
+        p->stop = true;
+        dml__list_unlock(p);
+        dml__thread_ring(p);
+        pthread_join(p->thread, NULL);
+    }
     pthread_cond_destroy(&p->turn);
     pthread_mutex_destroy(&p->lock);
     dml__free(p);
 }
 
-void dml__progress_start(dml_ctx *ctx)
+dml_status dml__progress_open(dml_ctx *ctx, bool threaded)
 {
     struct dml__progress *p = dml__alloc(ctx, sizeof *p);
-    if (p != NULL) {
-        pthread_mutex_init(&p->lock, NULL);
-        pthread_cond_init(&p->turn, NULL);
-        if (pthread_create(&p->thread, NULL, run, p) == 0) {
-            dml__ctx_set_progress(ctx, p, stop);
-            return;
-        }
-        pthread_cond_destroy(&p->turn);
-        pthread_mutex_destroy(&p->lock);
-        dml__free(p);
-    }
-    dml__log(ctx, DML_LOG_WARN,
-             "no progress thread could be made: requests progress in calls on their "
-             "communicator only");
+    if (p == NULL)
+        return dml__fail(ctx, DML_ENOMEM, "dml_ctx_create", "no memory");
+    p->ctx = ctx;
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->turn, NULL);
+    p->threaded = threaded && pthread_create(&p->thread, NULL, run, p) == 0;
+    if (threaded && !p->threaded)
+        dml__log(ctx, DML_LOG_WARN,
+                 "no progress thread could be made: requests progress in calls only");
+    dml__ctx_set_progress(ctx, p, close_progress);
+    return DML_OK;
 }
 
-void dml__progress_join(dml_comm *comm)
+void dml__thread_place(struct dml__progress *p, const dml_comm *comm)
 {
-    struct dml__watch *w = &comm->watch;
-    struct dml__progress *p = dml__ctx_progress(comm->ctx);
-    if (p == NULL)
+    char what[80];
+    if (p->placed)
         return;
-    int level = MPI_THREAD_SINGLE;
-    MPI_Query_thread(&level);
-    w->mpi_allowed = level == MPI_THREAD_MULTIPLE;
-    pthread_mutexattr_t recursive;
-    pthread_mutexattr_init(&recursive);
-    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
-    pthread_mutex_init(&w->lock, &recursive);
-    pthread_mutexattr_destroy(&recursive);
-    w->progress = p;
-    lock_list(p);
-    if (!p->placed) {
-        char what[80];
-        p->placed = true;
-        p->own_core =
-            dml__topology_bind_spare(p->thread, &comm->node_cpus, comm->node_rank,
-                                     comm->node_size, what, sizeof what);
-        dml__log(comm->ctx, DML_LOG_INFO, "progress thread of rank %d: %s", comm->rank,
-                 what);
-    }
-    w->next = p->comms;
-    p->comms = comm;
-    unlock_list(p);
-}
-
-void dml__progress_part(dml_comm *comm)
-{
-    struct dml__progress *p = comm->watch.progress;
-    if (p == NULL)
-        return;
-    lock_list(p);
-    while (p->asleep) {
-        ring(p);
-        pthread_cond_wait(&p->turn, &p->lock);
-    }
-    dml_comm **link = &p->comms;
-    while (*link != comm)
-        link = &(*link)->watch.next;
-    *link = comm->watch.next;
-    unlock_list(p);
-    pthread_mutex_destroy(&comm->watch.lock);
-    comm->watch.progress = NULL;
+    p->placed = true;
+    p->own_core = dml__topology_bind_spare(p->thread, &comm->node_cpus, comm->node_rank,
+                                           comm->node_size, what, sizeof what);
+    dml__log(comm->ctx, DML_LOG_INFO, "progress thread of rank %d: %s", comm->rank,
+             what);
 }

@@ -21,23 +21,24 @@ static dml_status take(dml_request *r)
     return status;
 }
 
+static bool complete(const void *what)
+{
+    const dml_request *r = what;
+    return r->complete;
+}
+
 dml_status dml__sched_finish(dml_request *r)
 {
-    dml_comm *comm = r->comm;
-    if (r->complete)
-        return take(r);
-    struct dml__idle idle = {.begin_s = dml__now_s()};
-    dml_status status = DML_PENDING;
-    while (!r->complete && status == DML_PENDING) {
-        if (dml__comm_poll(comm))
-            dml__idle_moved(comm, &idle);
-        else
-            status = dml__idle(comm, &idle);
-    }
-    dml__idle_end(comm, &idle);
-    if (status < 0)
-        dml__comm_abandon(comm, status);
+    if (!r->complete)
+        dml__wait_until(r->comm, complete, r);
     return take(r);
+}
+
+/* A poll in vain by a program that asks instead of waiting. */
+static dml_status asked(dml_comm *comm)
+{
+    dml__progress_others(comm);
+    return dml__roll_asked(comm);
 }
 
 bool dml__task_alone(const dml_comm *comm)
@@ -108,7 +109,7 @@ dml_status dml_test(dml_request **request)
     dml_status status = DML_OK;
     dml__comm_enter(comm);
     if (r->started && !r->complete && !dml__comm_poll(comm))
-        dml__roll_asked(comm);
+        asked(comm);
     if (r->started && !r->complete) {
         status = DML_PENDING;
     } else {
@@ -127,8 +128,10 @@ dml_status dml_progress(dml_comm *comm)
         return DML_EINVAL;
     dml_status status = DML_OK;
     dml__comm_enter(comm);
-    if (comm->active != NULL && !dml__comm_poll(comm))
-        status = dml__roll_asked(comm);
+    if (comm->active == NULL)
+        dml__progress_others(comm);
+    else if (!dml__comm_poll(comm))
+        status = asked(comm);
     dml__comm_leave(comm);
     return status;
 }

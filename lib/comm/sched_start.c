@@ -10,28 +10,18 @@
 
 #include <string.h>
 
-static bool has_collectives(const dml_comm *comm)
+static bool no_collectives(const void *what)
 {
+    const dml_comm *comm = what;
     for (const dml_request *r = comm->active; r != NULL; r = r->next)
         if (r->channel == comm->coll)
-            return true;
-    return false;
+            return false;
+    return true;
 }
 
 dml_status dml__comm_drain(dml_comm *comm)
 {
-    struct dml__idle idle = {0};
-    dml_status status = DML_PENDING;
-    while (has_collectives(comm) && status == DML_PENDING) {
-        if (dml__comm_poll(comm))
-            dml__idle_moved(comm, &idle);
-        else
-            status = dml__idle(comm, &idle);
-    }
-    dml__idle_end(comm, &idle);
-    if (status < 0)
-        dml__comm_abandon(comm, status);
-    return status < 0 ? status : DML_OK;
+    return dml__wait_until(comm, no_collectives, comm);
 }
 
 static dml_status start(dml_request *r)

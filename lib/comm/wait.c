@@ -47,6 +47,16 @@ static void let_mpi_progress(dml_comm *comm)
     MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm->p2p, &arrived, MPI_STATUS_IGNORE);
 }
 
+/* What else of this rank a peer may need before it takes part here: requests on other
+ * communicators, and ... */
+static bool progress_others(dml_comm *comm, const struct dml__idle *idle)
+{
+    bool moved = dml__progress_others(comm);
+    if (!idle->armed)
+        let_mpi_progress(comm);
+    return moved;
+}
+
 static void disarm(dml_comm *comm, struct dml__idle *idle)
 {
     if (idle->armed)
@@ -78,16 +88,16 @@ static dml_status look_around(dml_comm *comm, struct dml__idle *idle)
         idle->still_s = now_s;
     if (comm->trace != NULL)
         dml__trace_look(comm, idle);
-    if (!idle->armed)
-        let_mpi_progress(comm);
+    bool moved = progress_others(comm, idle);
     double waited_s = now_s - idle->still_s, part_s = waited_s * sleep_part;
-    if (waited_s < awake_s) {
-        sched_yield();
-    } else {
+    if (waited_s >= awake_s)
         DML_TRY(dml__roll_idle(comm, idle->still_s, now_s));
+    if (waited_s < awake_s && !moved)
+        sched_yield();
+    else if (!moved)
         sleep_for(comm, idle, part_s < sleep_max_s ? part_s : sleep_max_s);
+    if (waited_s >= awake_s || moved)
         idle->polls--; /* come here again after the next poll */
-    }
     return DML_PENDING;
 }
 
@@ -110,6 +120,22 @@ void dml__idle_moved(dml_comm *comm, struct dml__idle *idle)
     idle->polls = 0;
     idle->still_s = 0;
     disarm(comm, idle);
+}
+
+dml_status dml__wait_until(dml_comm *comm, dml__done_fn *done, const void *what)
+{
+    struct dml__idle idle = {.begin_s = dml__now_s()};
+    dml_status status = DML_PENDING;
+    while (!done(what) && status == DML_PENDING) {
+        if (dml__comm_poll(comm))
+            dml__idle_moved(comm, &idle);
+        else
+            status = dml__idle(comm, &idle);
+    }
+    dml__idle_end(comm, &idle);
+    if (status < 0)
+        dml__comm_abandon(comm, status);
+    return status < 0 ? status : DML_OK;
 }
 
 void dml__idle_end(dml_comm *comm, struct dml__idle *idle)

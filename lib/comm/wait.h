@@ -41,6 +41,11 @@ dml_status dml__idle(dml_comm *comm, struct dml__idle *idle);
 /* A poll was not in vain. */
 void dml__idle_moved(dml_comm *comm, struct dml__idle *idle);
 
+/* Polls the communicator until done(what). What was pending is ended by an error, which
+ * is returned. */
+typedef bool dml__done_fn(const void *what);
+dml_status dml__wait_until(dml_comm *comm, dml__done_fn *done, const void *what);
+
 /* The wait is over: counts its time. Must follow every wait that called dml__idle. */
 void dml__idle_end(dml_comm *comm, struct dml__idle *idle);
 

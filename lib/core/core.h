@@ -27,10 +27,10 @@ dml_status dml__ctx_new(const dml_ctx_opts *opts, dml_ctx **ctx);
 /* Must reductions of floats add their terms in the order of the ranks? */
 bool dml__ctx_reproducible(const dml_ctx *ctx);
 
-/* The progress thread (lib/comm), which ends with the context; NULL: none. */
+/* Who progresses the context's communicators (lib/comm); closed by the context. */
 struct dml__progress *dml__ctx_progress(const dml_ctx *ctx);
 void dml__ctx_set_progress(dml_ctx *ctx, struct dml__progress *progress,
-                           void (*stop)(struct dml__progress *));
+                           void (*close)(struct dml__progress *));
 
 /* Value of the environment variable DML_<name> when the context was made; NULL if it
  * was not set, or empty. */

@@ -23,7 +23,7 @@ struct dml_ctx {
     dml_error_policy errors;
     bool reproducible;
     struct dml__progress *progress;
-    void (*stop_progress)(struct dml__progress *);
+    void (*close_progress)(struct dml__progress *);
     dml_log_level log_level;
     dml_log_fn *log;
     void *log_user;
@@ -133,7 +133,7 @@ void dml_ctx_destroy(dml_ctx *ctx)
     if (ctx == NULL)
         return;
     if (ctx->progress != NULL)
-        ctx->stop_progress(ctx->progress);
+        ctx->close_progress(ctx->progress);
     if (ctx->shelf_destroy != NULL)
         ctx->shelf_destroy(ctx->shelf);
     dml__trace_file_close(ctx->trace);
@@ -188,10 +188,10 @@ struct dml__progress *dml__ctx_progress(const dml_ctx *ctx)
 }
 
 void dml__ctx_set_progress(dml_ctx *ctx, struct dml__progress *progress,
-                           void (*stop)(struct dml__progress *))
+                           void (*close)(struct dml__progress *))
 {
     ctx->progress = progress;
-    ctx->stop_progress = stop;
+    ctx->close_progress = close;
 }
 
 struct dml__trace_file *dml__ctx_trace(dml_ctx *ctx, struct dml__trace_file *made)

@@ -171,9 +171,79 @@ static void test_random_programs(struct dml_test *t)
     free(p.flights);
 }
 
+/* ---- ranks that wait for each other in a circle ------------------------------------
+ */
+
+enum { LARGE = 1 << 20 };
+
+/* An all-reduce of LARGE elements, more than channels hold. */
+static void start_large(struct dml_test *t, float *data, dml_comm *comm,
+                        dml_request **request)
+{
+    for (size_t i = 0; i < LARGE; i++)
+        data[i] = 1;
+    dml_test_status(
+        t, "dml_iallreduce",
+        dml_iallreduce(DML_IN_PLACE, data, LARGE, DML_F32, DML_SUM, comm, request),
+        DML_OK);
+}
+
+static void wait_large(struct dml_test *t, const float *data, dml_request **request)
+{
+    dml_test_status(t, "dml_wait", dml_wait(request), DML_OK);
+    size_t wrong = 0;
+    for (size_t i = 0; i < LARGE; i++)
+        wrong += data[i] != (float)t->nranks;
+    DML_CHECK(t, wrong == 0, "%zu sums of %d are wrong", wrong, LARGE);
+}
+
+/* Even ranks wait for the first communicator first, odd ones for the second. */
+static void test_opposite_orders(struct dml_test *t)
+{
+    dml_comm *comm[2] = {t->comm};
+    float *data[2];
+    dml_request *request[2];
+    dml_test_status(t, "dml_comm_from_mpi",
+                    dml_comm_from_mpi(t->ctx, MPI_COMM_WORLD, &comm[1]), DML_OK);
+    for (int i = 0; i < 2; i++) {
+        data[i] = dml_test_alloc(LARGE * sizeof(float));
+        dml_test_step(t, "start on communicator %d", i);
+        start_large(t, data[i], comm[i], &request[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+        int first = (t->rank + i) % 2;
+        dml_test_step(t, "wait on communicator %d", first);
+        wait_large(t, data[first], &request[first]);
+    }
+    free(data[0]);
+    free(data[1]);
+    dml_comm_destroy(comm[1]);
+}
+
+/* The last rank makes a communicator before it waits, the others after. */
+static void test_pending_while_making(struct dml_test *t)
+{
+    float *data = dml_test_alloc(LARGE * sizeof(float));
+    dml_comm *made = NULL;
+    dml_request *request = NULL;
+    bool late = t->rank == t->nranks - 1;
+    start_large(t, data, t->comm, &request);
+    if (!late)
+        wait_large(t, data, &request);
+    dml_test_step(t, "make a communicator");
+    dml_test_status(t, "dml_comm_from_mpi",
+                    dml_comm_from_mpi(t->ctx, MPI_COMM_WORLD, &made), DML_OK);
+    if (late)
+        wait_large(t, data, &request);
+    dml_comm_destroy(made);
+    free(data);
+}
+
 int main(int argc, char **argv)
 {
     static const struct dml_test_case cases[] = {
+        {"waits in opposite orders", test_opposite_orders},
+        {"pending while another is made", test_pending_while_making},
         {"random programs", test_random_programs},
     };
     return dml_test_main(argc, argv, cases, sizeof cases / sizeof cases[0]);
