@@ -8,8 +8,6 @@
  */
 #include "collectives/user_call.h"
 
-#include <string.h>
-
 static bool has_root(dml_coll coll)
 {
     return coll == DML_COLL_BCAST || coll == DML_COLL_REDUCE ||
@@ -248,33 +246,9 @@ static dml_status perform(const struct dml__user_call *u, enum dml__mode mode,
     return status;
 }
 
-/*
- * The usual blocking all-reduce of an only rank: a copy, for which an MPI library takes
- * 20 ns, so that the general path's checks and tables would be felt. True when it was
- * done; whatever is unusual takes the general path.
- */
-static bool done_alone(const struct dml__user_call *u)
+dml_status dml__perform_checked(const struct dml__user_call *u, enum dml__mode mode,
+                                dml_request **request)
 {
-    size_t bytes = dml_dtype_bytes(u->dtype);
-    if (dml_comm_size(u->comm) != 1 || u->coll != DML_COLL_ALLREDUCE || bytes == 0 ||
-        u->count > UINT32_MAX || (int)u->op < 0 || (int)u->op >= DML_NOPS ||
-        u->send == NULL || u->recv == NULL || u->recv == DML_IN_PLACE ||
-        dml__comm_trace(u->comm) != NULL || dml__comm_check(u->comm, u->where) < 0 ||
-        !dml__is_free(u->comm, u->coll))
-        return false;
-    dml__comm_count_collective(u->comm);
-    if (u->send != DML_IN_PLACE && u->send != u->recv)
-        memcpy(u->recv, u->send, u->count * bytes);
-    return true;
-}
-
-dml_status dml__perform(const struct dml__user_call *u, enum dml__mode mode,
-                        dml_request **request)
-{
-    if (u->comm == NULL)
-        return DML_EINVAL;
-    if (mode == DML__BLOCKING && done_alone(u))
-        return DML_OK;
     dml__comm_enter(u->comm);
     dml_status status = perform(u, mode, request);
     dml__comm_leave(u->comm);

@@ -93,15 +93,15 @@ dml_status dml__last_status(const dml_comm *comm);
 /* NULL, or why this algorithm cannot do this call here. */
 const char *dml__refusal(const struct dml__alg *alg, const struct dml__call *call);
 
-/* No algorithm is forced for a collective, as far as was looked yet. */
-bool dml__is_free(const dml_comm *comm, dml_coll coll);
-
 /* ---- running -----------------------------------------------------------------------
  */
 
 /* Run one call with the given algorithm: blocking when request is NULL. */
 dml_status dml__run(const struct dml__call *call, const struct dml__alg *alg,
                     dml_request **request);
+
+/* Performs a call on a communicator of one rank. */
+void dml__run_alone(const struct dml__call *call);
 
 /* Make a request that performs the call whenever it is started. */
 dml_status dml__plan(const struct dml__call *call, const struct dml__alg *alg,

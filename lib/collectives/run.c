@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Running a validated call: alone on one rank, as one MPI call, or as a schedule.
+ * Running a validated call: alone on one rank (alone.c), as one MPI call, or as a
+ * schedule.
  */
 #include "collectives/coll_internal.h"
 #include "collectives/node_task.h"
-
-#include <string.h>
 
 size_t dml__result_elems(const struct dml__call *call)
 {
@@ -18,61 +17,6 @@ size_t dml__result_elems(const struct dml__call *call)
     default:
         return call->count;
     }
-}
-
-/* With one rank a reduction is load and store, through accumulators a little at a time.
- */
-static void reduce_alone(const struct dml__call *call)
-{
-    const struct dml__reduction *red = &call->red;
-    enum { PIECE = 256 };
-    double acc[PIECE]; /* as large as any accumulator type */
-    struct dml__range all = {0, call->counts != NULL ? call->counts[0] : call->count};
-    for (size_t done = 0; done < all.count; done += PIECE) {
-        struct dml__range piece = dml__part(all, done, PIECE);
-        const void *from = dml__in(call, done);
-        if (red->load != NULL)
-            red->load(acc, from, NULL, piece.count, red->scale);
-        else
-            memcpy(acc, from, piece.count * red->acc_bytes);
-        if (red->store != NULL)
-            red->store(dml__at(call, done), acc, NULL, piece.count, red->divisor);
-        else
-            memcpy(dml__at(call, done), acc, piece.count * red->acc_bytes);
-    }
-}
-
-static void run_alone(const struct dml__call *call);
-
-static void run_pieces_alone(const struct dml__call *call)
-{
-    for (size_t i = 0; i < call->npieces; i++) {
-        struct dml__call piece = *call;
-        piece.pieces = NULL;
-        piece.send = piece.recv = call->pieces[i].data;
-        piece.count = call->pieces[i].count;
-        run_alone(&piece);
-    }
-}
-
-/* With one rank every other collective is a copy. */
-static void run_alone(const struct dml__call *call)
-{
-    if (call->pieces != NULL) {
-        run_pieces_alone(call);
-        return;
-    }
-    struct dml__range block = {0, call->count};
-    if (call->counts != NULL)
-        block = dml__block(call, 0);
-    bool gathers = call->coll == DML_COLL_ALLGATHER || call->coll == DML_COLL_GATHER;
-    bool scatters = call->coll == DML_COLL_SCATTER;
-    const char *from = dml__in(call, scatters ? block.offset : 0);
-    char *to = dml__at(call, gathers ? block.offset : 0);
-    if (dml__reduces(call->coll) && call->red.own_scale)
-        reduce_alone(call);
-    else if (!(scatters && call->in_place) && from != to && block.count > 0)
-        memcpy(to, from, block.count * call->elem_bytes);
 }
 
 static dml_status run_native(const struct dml__call *call)
@@ -102,7 +46,7 @@ struct own {
 static dml_status advance_alone(void *state)
 {
     struct own *own = state;
-    run_alone(&own->call);
+    dml__run_alone(&own->call);
     return DML_OK;
 }
 
@@ -197,7 +141,7 @@ dml_status dml__run(const struct dml__call *given, const struct dml__alg *alg,
         call = &numbered;
     }
     if (alone)
-        run_alone(call);
+        dml__run_alone(call);
     if (request == NULL && (alone || run_at_once(call, alg, &status)))
         return status;
     dml_request *r = new_request(call);

@@ -59,12 +59,6 @@ struct dml__coll_state *dml__coll_state(dml_comm *comm)
     return state;
 }
 
-bool dml__is_free(const dml_comm *comm, dml_coll coll)
-{
-    const struct dml__coll_state *state = dml__comm_coll_state(comm);
-    return state != NULL && state->forced[coll] == NULL;
-}
-
 static dml_status unknown_algorithm(const dml_comm *comm, dml_coll coll,
                                     const char *name, const char *where)
 {

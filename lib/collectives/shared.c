@@ -50,7 +50,7 @@ static bool fetch(struct dml__node_task *t, int rank, int which, size_t at, void
     if (rank == t->node->rank || dml__place_shared(place)) {
         const char *from = mapped(t, rank, which, at);
         if (from != to)
-            memcpy(to, from, bytes);
+            dml__copy(to, from, bytes);
         return true;
     }
     return dml__node_read(t->node, rank, place + at * t->call->elem_bytes, to, bytes);

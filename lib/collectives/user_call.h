@@ -33,4 +33,8 @@ enum dml__mode { DML__BLOCKING, DML__STARTED, DML__PLANNED };
 dml_status dml__perform(const struct dml__user_call *u, enum dml__mode mode,
                         dml_request **request);
 
+/* The same where there is a communicator, for all but the shortest way (alone.c). */
+dml_status dml__perform_checked(const struct dml__user_call *u, enum dml__mode mode,
+                                dml_request **request);
+
 #endif

@@ -257,6 +257,12 @@ void dml__comm_set_stats(dml_comm *comm, const dml_comm_stats *stats)
     comm->stats = *stats;
 }
 
+const struct dml__coll_state *dml__comm_alone(const dml_comm *comm)
+{
+    bool plain = comm->size == 1 && comm->broken == DML_OK && comm->trace == NULL;
+    return plain ? comm->coll_state : NULL;
+}
+
 void dml__comm_count_collective(dml_comm *comm)
 {
     comm->stats.collectives++;

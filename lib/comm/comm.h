@@ -83,6 +83,9 @@ const char *dml__comm_tuning(const dml_comm *comm, const char **name);
 
 /* lib/collectives hangs its state (choices, measured costs) here. */
 struct dml__coll_state *dml__comm_coll_state(const dml_comm *comm);
+/* The same when there is only this rank, in order, and nothing is recorded, else NULL:
+ * a call then is no more than its copy, for which MPI libraries take a few ns. */
+const struct dml__coll_state *dml__comm_alone(const dml_comm *comm);
 void dml__comm_set_coll_state(dml_comm *comm, struct dml__coll_state *state,
                               void (*destroy)(struct dml__coll_state *));
 

@@ -203,7 +203,7 @@ static void copy_bytes(void *dst, const void *a, const void *b, size_t n, double
 {
     (void)b;
     (void)arg;
-    memcpy(dst, a, n);
+    dml__copy(dst, a, n);
 }
 
 int dml__sched_copy(dml_request *r, void *dst, const void *src, size_t bytes,

@@ -1,12 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Memory: one way to get it, so that a test can make any allocation fail.
+ * Memory: one way to get it, so that a test can make any allocation fail; and copies.
  */
 #include "core/core.h"
 #include "core/ctx_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+void dml__copy(void *dst, const void *src, size_t bytes)
+{
+    enum { PIECE = 128 * 1024 };
+    char *to = dst;
+    const char *from = src;
+    for (; bytes > PIECE; bytes -= PIECE, to += PIECE, from += PIECE)
+        memcpy(to, from, PIECE);
+    if (bytes > 0)
+        memcpy(to, from, bytes);
+}
 
 size_t dml__mul(size_t count, size_t bytes)
 {
