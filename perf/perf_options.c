@@ -22,7 +22,7 @@ static const char *const help_text =
     "COLLECTIVE       allreduce reduce_scatter allgather bcast reduce gather scatter\n"
     "                 alltoall barrier\n"
     "--min BYTES      smallest size (default 4; 64K, 8M, 1G are understood)\n"
-    "--max BYTES      largest size (default 16M)\n"
+    "--max BYTES      largest size (default 16M; of a tensor 1M)\n"
     "--factor F       from one size to the next (default 4)\n"
     "--dtype T        f32 f64 f16 bf16 i8 u8 i32 i64 u64 (default f32)\n"
     "--op O           sum prod min max avg (default sum)\n"
@@ -38,8 +38,8 @@ static const char *const help_text =
     "limit)\n"
     "--sweep          time every algorithm, on 2, 3, ... of the ranks; see "
     "scripts/plot\n"
-    "--tensors        1,000 tensors of 4 B to 1 MiB through the bucketed reducer, and\n"
-    "                 by one MPI_Allreduce for each\n"
+    "--tensors        1,000 tensors of --min to --max through the bucketed reducer,\n"
+    "                 and by one MPI_Allreduce for each\n"
     "--iters N        timed iterations per size (default: 960 small .. 30 large)\n"
     "--json FILE      write one JSON object a line as well\n"
     "--help           this text\n"
@@ -252,7 +252,6 @@ bool perf_options_parse(struct perf_options *o, int argc, char **argv, char *err
 {
     *o = (struct perf_options){
         .min_bytes = 4,
-        .max_bytes = (size_t)16 << 20,
         .factor = 4,
         .dtype = DML_F32,
         .op = DML_SUM,
@@ -274,8 +273,10 @@ bool perf_options_parse(struct perf_options *o, int argc, char **argv, char *err
     }
     if (o->help)
         return true;
+    if (o->max_bytes == 0)
+        o->max_bytes = (size_t)(o->tensors ? 1 : 16) << 20;
     if (o->tensors && optind == argc)
-        return true;
+        return check_sizes(o, error, error_bytes);
     if (argc - optind != 1) {
         snprintf(error, error_bytes, "%s; see --help",
                  optind == argc ? "which collective?" : "one collective at a time");

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * dml-perf --tensors: the gradients of a net of 1,000 tensors, 4 B to 1 MiB of f32 each
- * with sizes spread evenly over the logarithm, averaged by the bucketed reducer; beside
- * it one MPI_Allreduce for each tensor, and one for all of them together, which no
- * program can have whose tensors lie apart. Blocks of the three alternate.
+ * (or as --min and --max say) with sizes spread evenly over the logarithm, averaged by
+ * the bucketed reducer; beside it one MPI_Allreduce for each tensor, one for all of
+ * them together, which no program can have whose tensors lie apart, and the limit: all
+ * ranks at once copy the tensors. Blocks of the four alternate.
+ *
+ * Plain tensors lie a cache line apart; those of --buffers symmetric in one piece of
+ * memory from dml_alloc, for the reducer alone.
  */
 #include "perf_modes.h"
 #include "perf_report.h"
@@ -13,6 +17,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     TENSORS = 1000,
@@ -21,18 +26,20 @@ enum {
     REDUCER = 0,
     EACH,
     TOGETHER,
+    COPY,
     NWAYS
 };
 
-static const char *const names[NWAYS] = {"dml_reducer, 1,000 tensors",
-                                         "MPI_Allreduce for each of them",
-                                         "one MPI_Allreduce of all bytes"};
+static const char *const names[NWAYS] = {
+    "dml_reducer, 1,000 tensors", "MPI_Allreduce for each of them",
+    "one MPI_Allreduce of all bytes", "memcpy of each of them"};
 
 struct tensors {
     const struct perf_coll *c;
-    dml_tensor list[TENSORS];
-    float *memory;  /* the tensors, a cache line apart */
-    float *at_once; /* [total], for TOGETHER */
+    dml_tensor list[TENSORS], plain[TENSORS]; /* the reducer's, and the others' */
+    float *memory; /* of the plain ones, a cache line apart */
+    void *shared;  /* of the others, from dml_alloc, or NULL: they are the plain ones */
+    float *at_once; /* [total], for TOGETHER and COPY */
     size_t total;
     dml_reducer *reducer;
     size_t wrong;
@@ -41,28 +48,48 @@ struct tensors {
 static bool make(struct tensors *t)
 {
     size_t at = 0, starts[TENSORS];
+    double least = (double)t->c->o->min_bytes / 4,
+           most = (double)t->c->o->max_bytes / 4;
     for (size_t i = 0; i < TENSORS; i++) {
         /* A fixed shuffle: large and small ones follow each other as they come. */
         double x = (double)(i * 617 % TENSORS) / (TENSORS - 1);
-        size_t count = (size_t)(pow(2, 18 * x) + 0.5);
+        size_t count = (size_t)(least * pow(most / least, x) + 0.5);
         starts[i] = at;
-        t->list[i] = (dml_tensor){NULL, count, DML_F32, NULL};
-        t->total += count;
-        at += (count + 15) / 16 * 16 + 16;
+        t->plain[i] = (dml_tensor){NULL, count > 0 ? count : 1, DML_F32, NULL};
+        t->total += t->plain[i].count;
+        at += (t->plain[i].count + 15) / 16 * 16 + 16;
     }
     t->memory = aligned_alloc(64, at * sizeof(float));
     t->at_once = calloc(t->total, sizeof(float));
-    for (size_t i = 0; i < TENSORS && t->memory != NULL; i++)
-        t->list[i].data = t->memory + starts[i];
-    return t->memory != NULL && t->at_once != NULL;
+    if (t->memory == NULL || t->at_once == NULL)
+        return false;
+    for (size_t i = 0; i < TENSORS; i++) {
+        t->plain[i].data = t->memory + starts[i];
+        t->list[i] = t->plain[i];
+    }
+    return true;
+}
+
+/* Puts the reducer's tensors into shared memory if that is wanted. Collective. */
+static dml_status share(struct tensors *t)
+{
+    dml_status status = DML_OK;
+    if (t->c->o->symmetric)
+        status = dml_alloc(t->c->comm, t->total * sizeof(float), &t->shared);
+    float *next = t->shared;
+    for (size_t i = 0; i < TENSORS && next != NULL; i++) {
+        t->list[i].data = next;
+        next += t->list[i].count;
+    }
+    return status;
 }
 
 /* Values whose average over the ranks is exact. */
-static void fill(struct tensors *t)
+static void fill(const struct tensors *t, const dml_tensor *list)
 {
     for (size_t i = 0; i < TENSORS; i++) {
-        float *x = t->list[i].data;
-        for (size_t k = 0; k < t->list[i].count; k++)
+        float *x = list[i].data;
+        for (size_t k = 0; k < list[i].count; k++)
             x[k] = (float)(2 * t->c->rank) + (float)((i + k) % 7);
     }
 }
@@ -86,14 +113,17 @@ static dml_status step(struct tensors *t)
 
 static double block(struct tensors *t, int way, dml_status *status)
 {
-    fill(t);
+    fill(t, way == REDUCER ? t->list : t->plain);
     MPI_Barrier(t->c->mpi);
     double begin = MPI_Wtime(), slowest;
+    float *to = t->at_once;
     if (way == REDUCER)
         *status = step(t);
     for (size_t i = TENSORS; way == EACH && i-- > 0;)
-        MPI_Allreduce(MPI_IN_PLACE, t->list[i].data, (int)t->list[i].count, MPI_FLOAT,
+        MPI_Allreduce(MPI_IN_PLACE, t->plain[i].data, (int)t->plain[i].count, MPI_FLOAT,
                       MPI_SUM, t->c->mpi);
+    for (size_t i = 0; way == COPY && i < TENSORS; to += t->plain[i++].count)
+        memcpy(to, t->plain[i].data, t->plain[i].count * sizeof(float));
     if (way == TOGETHER)
         MPI_Allreduce(MPI_IN_PLACE, t->at_once, (int)t->total, MPI_FLOAT, MPI_SUM,
                       t->c->mpi);
@@ -110,7 +140,7 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* All three ways, the other way round every second time; seconds. */
+/* All ways, the other way round every second time; seconds. */
 static double round_of(struct tensors *t, int b, double times[NWAYS][BLOCKS],
                        dml_status *status)
 {
@@ -129,27 +159,28 @@ static void report(const struct tensors *t, double times[NWAYS][BLOCKS], int blo
 {
     dml_reducer_stats stats;
     dml_reducer_get_stats(t->reducer, &stats);
-    printf("# dml-perf --tensors: %d tensors, %.1f MB of f32, %d ranks, %zu buckets; "
-           "%d blocks, in turn\n#%30s %10s %20s %6s\n",
-           TENSORS, (double)t->total * 4e-6, t->c->nranks, stats.buckets, blocks, "",
-           "(ms)", "min-max", "ratio");
+    printf("# dml-perf --tensors: %d tensors, %.2f MB of f32, %d ranks, %s buffers\n"
+           "# %zu buckets, %zu of them packed; %d blocks, in turn\n"
+           "#%30s %10s %20s %6s\n",
+           TENSORS, (double)t->total * 4e-6, t->c->nranks, t->c->o->buffers,
+           stats.buckets, stats.packed_buckets, blocks, "", "(ms)", "min-max", "ratio");
     for (int w = 0; w < NWAYS; w++)
         qsort(times[w], (size_t)blocks, sizeof times[w][0], by_value);
     for (int w = 0; w < NWAYS; w++) {
         char range[48];
-        snprintf(range, sizeof range, "%.2f-%.2f", times[w][0] * 1e3,
+        snprintf(range, sizeof range, "%.3f-%.3f", times[w][0] * 1e3,
                  times[w][blocks - 1] * 1e3);
-        printf("%31s %10.2f %20s %6.2f\n", names[w], times[w][blocks / 2] * 1e3, range,
+        printf("%31s %10.3f %20s %6.2f\n", names[w], times[w][blocks / 2] * 1e3, range,
                times[w][blocks / 2] / times[REDUCER][blocks / 2]);
     }
     if (json == NULL)
         return;
-    json_t *row =
-        json_pack("{s:i s:I s:i s:f s:f s:f s:I}", "tensors", (int)TENSORS, "bytes",
-                  (json_int_t)(t->total * 4), "nranks", t->c->nranks, "time_us",
-                  times[REDUCER][blocks / 2] * 1e6, "peer_time_us",
-                  times[EACH][blocks / 2] * 1e6, "together_us",
-                  times[TOGETHER][blocks / 2] * 1e6, "wrong", (json_int_t)t->wrong);
+    json_t *row = json_pack(
+        "{s:i s:I s:i s:s s:f s:f s:f s:f s:I}", "tensors", (int)TENSORS, "bytes",
+        (json_int_t)(t->total * 4), "nranks", t->c->nranks, "buffers", t->c->o->buffers,
+        "time_us", times[REDUCER][blocks / 2] * 1e6, "peer_time_us",
+        times[EACH][blocks / 2] * 1e6, "together_us", times[TOGETHER][blocks / 2] * 1e6,
+        "memcpy_time_us", times[COPY][blocks / 2] * 1e6, "wrong", (json_int_t)t->wrong);
     json_dumpf(row, json, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
     fputc('\n', json);
     json_decref(row);
@@ -166,6 +197,8 @@ int perf_tensors(const struct perf_coll *c)
     int ok = make(&t) && (c->rank != 0 || perf_report_open(&out, c->o)), all_ok;
     MPI_Allreduce(&ok, &all_ok, 1, MPI_INT, MPI_MIN, c->mpi);
     if (all_ok)
+        status = share(&t);
+    if (all_ok && status == DML_OK)
         status = dml_reducer_create(t.list, TENSORS, NULL, c->comm, &t.reducer);
     int blocks = BLOCKS;
     double round_s = 0;
@@ -187,6 +220,7 @@ int perf_tensors(const struct perf_coll *c)
                 t.wrong);
     MPI_Bcast(&all_ok, 1, MPI_INT, 0, c->mpi);
     dml_reducer_destroy(t.reducer);
+    dml_free(c->comm, t.shared);
     free(t.memory);
     free(t.at_once);
     return all_ok ? 0 : 2;
