@@ -9,7 +9,7 @@
  * soon as its last gradient is ready, while the backward pass goes on. After the first
  * step buckets follow the order in which gradients really became ready (rank 0's).
  * Tensors that lie one after the other in memory in that order are reduced where they
- * are; others are packed.
+ * are; others as a list of pieces (dml_iallreduce_list()).
  *
  * Thread rule: a reducer belongs to the thread that uses its communicator.
  *
@@ -99,7 +99,7 @@ DML_API dml_status dml_reducer_finish(dml_reducer *reducer);
 /** What a reducer did so far. */
 typedef struct dml_reducer_stats {
     size_t buckets;        /**< buckets per step */
-    size_t packed_buckets; /**< of them, those whose tensors had to be copied */
+    size_t packed_buckets; /**< of them, those whose tensors lie apart */
     uint64_t steps;        /**< steps that reduced */
     uint64_t bytes;        /**< gradient bytes per step */
     double wait_s;         /**< seconds finish waited: communication not hidden */

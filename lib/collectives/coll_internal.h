@@ -43,6 +43,8 @@ struct dml__alg {
     /* A reduction adds the terms of ranks 0, 1, ... P-1 one after the other in the
      * accumulator type and rounds once, so that the bits do not tell the algorithm. */
     bool rank_order;
+    /* Works on call->pieces where they lie; others get them packed (list.c). */
+    bool takes_pieces;
     /* NULL, or why this call cannot be done so. May be NULL: everything can. */
     const char *(*supports)(const struct dml__call *call);
     /* Seconds by the model for S bytes; used until it is measured. */

@@ -4,6 +4,7 @@
  * environment), the one that the tuning table names, or else the cheapest of those that
  * can do the call. Costs are measured or formulas (tuned.c).
  */
+#include "collectives/node_task.h"
 #include "collectives/select.h"
 
 #include <ctype.h>
@@ -165,6 +166,14 @@ static unsigned size_shift(uint64_t bytes)
     return shift;
 }
 
+/* Is an algorithm not worth looking at for a call in pieces? Where the ranks share a
+ * node, what needs the vector together: the copies would cost more than the rest. */
+static bool must_pack(const struct dml__alg *alg, const struct dml__call *call)
+{
+    return call->pieces != NULL && !alg->takes_pieces &&
+           dml__node_supports(call) == NULL;
+}
+
 /* The cheapest that can do the call, with each one's cost in "why". */
 static const struct dml__alg *cheapest(const struct dml__coll_state *state,
                                        const struct dml__call *call, dml_choice *why)
@@ -182,7 +191,7 @@ static const struct dml__alg *cheapest(const struct dml__coll_state *state,
                                                   : "cost model, assumed links");
     const struct dml__alg *const *algs = dml__algs(call->coll);
     for (size_t i = 0; algs[i] != NULL; i++) {
-        if (dml__refusal(algs[i], call) != NULL)
+        if (dml__refusal(algs[i], call) != NULL || must_pack(algs[i], call))
             continue;
         double s = dml__predict_s(call->comm, call->coll, i, bytes);
         if (used < room)
@@ -216,7 +225,8 @@ static uint64_t cache_key(const struct dml__call *call, bool exact)
     return 1 | (uint64_t)call->coll << 1 | (uint64_t)call->dtype << 5 |
            (uint64_t)((int)call->op < DML_NOPS ? (int)call->op : DML_NOPS) << 9 |
            size << 12 | (uint64_t)(call->root != 0) << 63 | (uint64_t)in_place << 62 |
-           (uint64_t)dml__comm_has_symmetric(call->comm) << 61;
+           (uint64_t)dml__comm_has_symmetric(call->comm) << 61 |
+           (uint64_t)(call->pieces != NULL) << 60;
 }
 
 const struct dml__alg *dml__select(const struct dml__call *call, bool may_measure,

@@ -38,7 +38,7 @@ static size_t assign(dml_reducer *r, const uint64_t *ready_order)
     return n;
 }
 
-/* Fills the buckets from the numbers: members in ready order, offsets, sizes. */
+/* Fills the buckets from the numbers: members in ready order, pieces, sizes. */
 static void group(dml_reducer *r, const uint64_t *ready_order)
 {
     for (size_t i = 0; i < r->ngrads; i++)
@@ -46,6 +46,7 @@ static void group(dml_reducer *r, const uint64_t *ready_order)
     size_t first = 0;
     for (size_t b = 0; b < r->nbuckets; b++) {
         r->buckets[b].first = first;
+        r->buckets[b].pieces = r->pieces + first;
         first += r->buckets[b].n;
         r->buckets[b].n = 0;
     }
@@ -54,7 +55,7 @@ static void group(dml_reducer *r, const uint64_t *ready_order)
         const dml_tensor *tensor = &r->grads[index];
         struct dml__bucket *b = &r->buckets[r->slots[index].bucket];
         r->order[b->first + b->n++] = index;
-        r->slots[index].offset = b->count * dml_dtype_bytes(tensor->dtype);
+        r->pieces[b->first + b->n - 1] = (dml_piece){tensor->data, tensor->count};
         b->dtype = tensor->dtype;
         b->count += tensor->count;
     }
@@ -79,7 +80,7 @@ static char *contiguous(const dml_reducer *r, const struct dml__bucket *b, bool 
     return start;
 }
 
-/* Agrees on the buckets' layouts; then "data" of those that are not packed is set. */
+/* Agrees on the buckets' layouts; sets "data" of those whose tensors lie together. */
 static dml_status agree_layouts(dml_reducer *r, double *impossible)
 {
     for (size_t b = 0; b < r->nbuckets; b++)
@@ -95,8 +96,8 @@ static dml_status agree_layouts(dml_reducer *r, double *impossible)
         else if (impossible[2 * i + 1] == 0)
             b->layout = DML__DESCENDING;
         else
-            b->layout = DML__PACKED;
-        if (b->layout != DML__PACKED)
+            b->layout = DML__APART;
+        if (b->layout != DML__APART)
             b->data = contiguous(r, b, b->layout == DML__DESCENDING);
         else if (b->count > 0)
             r->stats.packed_buckets++;
@@ -104,36 +105,10 @@ static dml_status agree_layouts(dml_reducer *r, double *impossible)
     return DML_OK;
 }
 
-/* One piece of memory for all packed buckets, symmetric, so that ranks of a node reduce
- * it where it lies. Collective: all have the same packed buckets. */
-static dml_status make_memory(dml_reducer *r)
-{
-    size_t bytes = 0;
-    for (int pass = 0; pass < 2; pass++) {
-        bytes = 0;
-        for (size_t i = 0; i < r->nbuckets; i++) {
-            struct dml__bucket *b = &r->buckets[i];
-            if (b->layout != DML__PACKED)
-                continue;
-            if (pass == 1)
-                b->data = r->memory + bytes;
-            bytes += b->count * dml_dtype_bytes(b->dtype);
-            bytes = (bytes + DML__ALIGN - 1) / DML__ALIGN * DML__ALIGN;
-        }
-        if (bytes == 0)
-            return DML_OK;
-        if (pass == 0)
-            DML_TRY(dml_alloc(r->comm, bytes, (void **)&r->memory));
-    }
-    return DML_OK;
-}
-
 void dml__buckets_free(dml_reducer *r)
 {
     dml__free(r->buckets);
-    dml_free(r->comm, r->memory);
     r->buckets = NULL;
-    r->memory = NULL;
     r->nbuckets = 0;
 }
 
@@ -150,8 +125,6 @@ dml_status dml__buckets_plan(dml_reducer *r, const uint64_t *ready_order)
         r->nbuckets = n;
         group(r, ready_order);
         status = agree_layouts(r, impossible);
-        if (status == DML_OK)
-            status = make_memory(r);
     }
     dml__free(impossible);
     if (status == DML_OK && missing > 0)

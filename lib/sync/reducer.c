@@ -93,8 +93,9 @@ static dml_reducer *make(const dml_tensor *grads, size_t ngrads,
     r->order = dml__alloc(ctx, dml__mul(ngrads, sizeof *r->order));
     r->ready_order = dml__alloc(ctx, dml__mul(ngrads, sizeof *r->ready_order));
     r->slots = dml__alloc(ctx, dml__mul(ngrads, sizeof *r->slots));
+    r->pieces = dml__alloc(ctx, dml__mul(ngrads, sizeof *r->pieces));
     if (r->grads == NULL || r->order == NULL || r->ready_order == NULL ||
-        r->slots == NULL || !copy_tensors(r, grads)) {
+        r->slots == NULL || r->pieces == NULL || !copy_tensors(r, grads)) {
         dml_reducer_destroy(r);
         return NULL;
     }
@@ -156,6 +157,7 @@ void dml_reducer_destroy(dml_reducer *r)
     dml__free(r->order);
     dml__free(r->ready_order);
     dml__free(r->slots);
+    dml__free(r->pieces);
     dml__free(r);
 }
 
@@ -184,8 +186,12 @@ static dml_status launch(dml_reducer *r)
 {
     for (; r->next < r->nbuckets && r->buckets[r->next].pending == 0; r->next++) {
         struct dml__bucket *b = &r->buckets[r->next];
-        DML_TRY(dml_iallreduce(DML_IN_PLACE, b->data, b->count, b->dtype, DML_AVG,
-                               r->comm, &b->request));
+        if (b->layout == DML__APART)
+            DML_TRY(dml_iallreduce_list(b->pieces, b->n, b->dtype, DML_AVG, r->comm,
+                                        &b->request));
+        else
+            DML_TRY(dml_iallreduce(DML_IN_PLACE, b->data, b->count, b->dtype, DML_AVG,
+                                   r->comm, &b->request));
     }
     return DML_OK;
 }
@@ -212,9 +218,6 @@ dml_status dml_reducer_ready(dml_reducer *r, size_t index)
     if (r->state == DML__ACCUMULATING)
         return DML_OK;
     struct dml__bucket *b = &r->buckets[slot->bucket];
-    const dml_tensor *t = &r->grads[index];
-    if (b->layout == DML__PACKED && t->count > 0)
-        memcpy(b->data + slot->offset, t->data, t->count * dml_dtype_bytes(t->dtype));
     if (r->stats.steps == 0)
         r->ready_order[r->nready] = index;
     r->nready++;
@@ -232,24 +235,12 @@ static void zero_unused(dml_reducer *r)
         const dml_tensor *t = &r->grads[i];
         if (slot->ready)
             continue;
-        char *data = b->layout == DML__PACKED ? b->data + slot->offset : t->data;
         if (t->count > 0)
-            memset(data, 0, t->count * dml_dtype_bytes(t->dtype));
+            memset(t->data, 0, t->count * dml_dtype_bytes(t->dtype));
         if (r->stats.steps == 0)
             r->ready_order[r->nready] = i;
         r->nready++;
         b->pending--;
-    }
-}
-
-static void unpack(dml_reducer *r, const struct dml__bucket *b)
-{
-    for (size_t i = 0; i < b->n; i++) {
-        size_t index = r->order[b->first + i];
-        const dml_tensor *t = &r->grads[index];
-        if (t->count > 0)
-            memcpy(t->data, b->data + r->slots[index].offset,
-                   t->count * dml_dtype_bytes(t->dtype));
     }
 }
 
@@ -278,8 +269,6 @@ dml_status dml_reducer_finish(dml_reducer *r)
     for (size_t i = 0; i < r->next; i++) {
         struct dml__bucket *b = &r->buckets[i];
         dml_status waited = dml_wait(&b->request);
-        if (waited == DML_OK && b->layout == DML__PACKED)
-            unpack(r, b);
         if (status == DML_OK)
             status = waited;
     }

@@ -12,7 +12,7 @@
 
 /* How a bucket's tensors lie in memory; all ranks use the same way for a bucket. */
 enum dml__layout {
-    DML__PACKED,    /* anywhere: copied to the bucket's own memory */
+    DML__APART,     /* anywhere: reduced as a list of pieces */
     DML__ASCENDING, /* one after the other, in the bucket's order */
     DML__DESCENDING /* one after the other, in the reverse order */
 };
@@ -22,14 +22,14 @@ struct dml__bucket {
     dml_dtype dtype;
     size_t count; /* elements */
     enum dml__layout layout;
-    char *data;     /* [count] what is reduced */
-    size_t pending; /* members not yet ready in this step */
+    char *data;        /* [count] what is reduced, where the tensors lie together */
+    dml_piece *pieces; /* [n] where they lie apart */
+    size_t pending;    /* members not yet ready in this step */
     dml_request *request;
 };
 
 struct dml__slot {
     size_t bucket; /* that the tensor is in */
-    size_t offset; /* bytes within a packed bucket */
     bool ready;
 };
 
@@ -48,7 +48,7 @@ struct dml_reducer {
     struct dml__slot *slots; /* [ngrads] */
     struct dml__bucket *buckets;
     size_t nbuckets, next; /* next: the first bucket not started in this step */
-    char *memory;          /* of the packed buckets, from dml_alloc */
+    dml_piece *pieces;     /* [ngrads] in "order", for buckets */
     enum dml__reducer_state state;
     dml_reducer_stats stats;
 };
