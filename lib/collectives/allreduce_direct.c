@@ -19,10 +19,8 @@ static void build(const struct dml__call *call, dml_request *request)
 
 static double cost_s(const struct dml__model *m, double bytes)
 {
-    struct dml__link_cost link = dml__flat(m);
-    double p = m->nranks;
-    return 2 * (link.alpha_s + (p - 2) * link.alpha_s / 2) +
-           (p - 1) / p * bytes * (2 * link.beta_s + m->gamma_s);
+    double part = (m->nranks - 1.0) / m->nranks * bytes;
+    return 2 * dml__exchange_s(m, bytes) + part * m->gamma_s;
 }
 
 const struct dml__alg dml__allreduce_direct = {

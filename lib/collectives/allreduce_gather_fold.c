@@ -10,7 +10,7 @@
  * Source: Bruck, Ho, Kipnis, Upfal and Weathersby, IEEE TPDS 1997 (the gather).
  */
 #include "collectives/coll_internal.h"
-#include "collectives/tree.h"
+#include "collectives/halves.h"
 
 static void build(const struct dml__call *call, dml_request *request)
 {
@@ -50,9 +50,8 @@ static void build(const struct dml__call *call, dml_request *request)
 
 static double cost_s(const struct dml__model *m, double bytes)
 {
-    struct dml__link_cost link = dml__flat(m);
-    return dml__log2(m->nranks) * link.alpha_s +
-           (m->nranks - 1) * bytes * (link.beta_s + m->gamma_s);
+    double p = m->nranks;
+    return dml__halves_phase_s(m, p * bytes) + (p - 1) * bytes * m->gamma_s;
 }
 
 const struct dml__alg dml__allreduce_gather_fold = {

@@ -92,10 +92,8 @@ static void build(const struct dml__call *call, dml_request *request)
 static double cost_s(const struct dml__model *m, double bytes)
 {
     double r = (double)m->nranks / m->nnodes; /* all ranks of a node share its link */
-    int across = dml__log2(m->nnodes), within = dml__log2(m->nranks) - across;
-    return across * (m->net.alpha_s + r * bytes * m->net.beta_s) +
-           within * (m->node.alpha_s + bytes * m->node.beta_s) +
-           (across + within) * bytes * m->gamma_s;
+    return dml__levels_s(m, r * bytes, bytes) +
+           dml__log2(m->nranks) * bytes * m->gamma_s;
 }
 
 const struct dml__alg dml__allreduce_recursive_doubling = {

@@ -7,7 +7,6 @@
  * Source: Bruck, Ho, Kipnis, Upfal and Weathersby, IEEE TPDS 1997.
  */
 #include "collectives/coll_internal.h"
-#include "collectives/tree.h"
 
 static void build(const struct dml__call *call, dml_request *request)
 {
@@ -48,8 +47,10 @@ static void build(const struct dml__call *call, dml_request *request)
 
 static double cost_s(const struct dml__model *m, double bytes)
 {
-    struct dml__link_cost link = dml__flat(m);
-    return dml__log2(m->nranks) * (link.alpha_s + bytes / 2 * link.beta_s);
+    /* In a step shorter than a node some of its ranks send across: r - 1 in all. */
+    double r = (double)m->nranks / m->nnodes;
+    double more_s = m->nnodes > 1 ? (r - 1) * bytes / 2 * m->net.beta_s : 0;
+    return dml__levels_s(m, r * bytes / 2, bytes / 2) + more_s;
 }
 
 const struct dml__alg dml__alltoall_bruck = {

@@ -36,9 +36,7 @@ static void build(const struct dml__call *call, dml_request *request)
 
 static double cost_s(const struct dml__model *m, double bytes)
 {
-    struct dml__link_cost link = dml__flat(m);
-    double p = m->nranks;
-    return (p - 1) * (link.alpha_s + bytes / p * link.beta_s);
+    return dml__exchange_s(m, bytes);
 }
 
 const struct dml__alg dml__alltoall_pairwise = {

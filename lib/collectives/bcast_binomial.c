@@ -35,13 +35,9 @@ static void build(const struct dml__call *call, dml_request *request)
 
 static double cost_s(const struct dml__model *m, double bytes)
 {
-    struct dml__link_cost link = dml__flat(m);
-    double segment = dml__segment_bytes(m->nnodes);
-    double segments = bytes / segment, steps = dml__log2(m->nranks);
-    if (segments <= 1)
-        return steps * (link.alpha_s + bytes * link.beta_s);
-    /* The root sends every segment to each of its children. */
-    return steps * segments * (link.alpha_s + segment * link.beta_s);
+    /* The root sends every segment to each of its children. Between nodes only the
+     * ranks do whose number is a multiple of a node's ranks. */
+    return dml__levels_s(m, bytes, bytes);
 }
 
 const struct dml__alg dml__bcast_binomial = {

@@ -17,6 +17,7 @@
 /* What a message costs between two ranks. */
 struct dml__link_cost {
     double alpha_s; /* start to finish, without its bytes */
+    double gap_s;   /* one more message at the same time */
     double beta_s;  /* one byte sent */
 };
 
@@ -29,11 +30,22 @@ struct dml__model {
     double gamma_s;             /* one byte reduced */
 };
 
+/* What is known of a communicator: measured, or assumed; the same on all ranks. */
+struct dml__model dml__model_of(const dml_comm *comm);
+
 /* The link that an algorithm blind to nodes waits for: its slowest. */
 static inline struct dml__link_cost dml__flat(const struct dml__model *m)
 {
     return m->nnodes > 1 ? m->net : m->node;
 }
+
+/* Seconds in which each rank sends a part of P of "bytes" to every other; in which the
+ * parts go to, or from, one rank alone; and of log2 P messages one after the other,
+ * those between nodes, on each node's link, of across_bytes. Additions not counted. */
+double dml__exchange_s(const struct dml__model *m, double bytes);
+double dml__collect_s(const struct dml__model *m, double bytes);
+double dml__levels_s(const struct dml__model *m, double across_bytes,
+                     double within_bytes);
 
 struct dml__node_task; /* node_task.h */
 

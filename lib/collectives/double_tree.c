@@ -20,8 +20,8 @@
 #include "collectives/coll_internal.h"
 #include "collectives/tree.h"
 
-/* Slots between two hops of a segment: across nodes messages are long under way. */
-enum { NODE_LAG = 2, NET_LAG = 16, SLOTS = NET_LAG + 2 };
+/* Slots between two hops of a segment, see lag_of. */
+enum { LEAST_LAG = 2, MOST_LAG = 16, SLOTS = MOST_LAG + 2 };
 
 enum { LEAST_SEGMENT = 4096, SEGMENTS = 64 };
 
@@ -105,6 +105,19 @@ static size_t segment_elems(const struct dml__call *call, size_t count)
     return segment < most ? segment : most;
 }
 
+/* A slot is as long as two segments on a link, one of each tree. Between nodes a
+ * segment is under way for longer: with fewer slots ranks would wait for it, with more
+ * it would wait for its turn. The same on all ranks, as the model is. */
+static size_t lag_of(const struct dml__call *call, size_t segment)
+{
+    struct dml__model m = dml__model_of(call->comm);
+    if (m.nnodes == 1)
+        return LEAST_LAG;
+    double slot_s = 2 * (double)(segment * call->elem_bytes) * m.net.beta_s;
+    double slots = LEAST_LAG + m.net.alpha_s / slot_s;
+    return slots < MOST_LAG ? (size_t)slots : MOST_LAG;
+}
+
 /* False when out of memory. */
 static bool init(struct state *s, const struct dml__call *call, dml_request *request)
 {
@@ -117,12 +130,8 @@ static bool init(struct state *s, const struct dml__call *call, dml_request *req
         .up = call->coll != DML_COLL_BCAST,
         .down = call->coll != DML_COLL_REDUCE,
         .segment = segment_elems(call, call->count),
-        .lag = NODE_LAG,
     };
-    int nnodes = 0;
-    dml__comm_nodes(call->comm, &nnodes);
-    if (nnodes > 1)
-        s->lag = NET_LAG;
+    s->lag = lag_of(call, s->segment);
     s->nslots = s->lag + 2;
     s->number = dml__mod(dml_comm_rank(call->comm) - s->root, nranks);
     size_t longest = dml__balanced(call->count, 0, 2).count;
@@ -263,27 +272,52 @@ static void build(const struct dml__call *call, dml_request *request)
     }
 }
 
-/* One way: each rank sends the vector once, and the last segment passes all edges. */
-static double way_s(const struct dml__model *m, double bytes)
+/* Elements are of one byte here: the model knows no types. */
+static double segment_bytes(const struct dml__model *m, double bytes)
 {
-    struct dml__link_cost link = dml__flat(m);
-    double segment = bytes / SEGMENTS;
+    double segment = bytes / SEGMENTS, most = dml__segment_bytes(m->nnodes);
     segment = segment > LEAST_SEGMENT ? segment : LEAST_SEGMENT;
-    double most = dml__segment_bytes(m->nnodes);
     segment = segment < most ? segment : most;
-    segment = segment < bytes / 2 ? segment : bytes / 2;
-    return dml__log2(m->nranks) * (link.alpha_s + 2 * segment * link.beta_s) +
-           bytes * link.beta_s;
+    return segment < bytes / 2 ? segment : bytes / 2;
 }
 
+/* Neighbours in rank lie close to each other in the trees: of a node's edges those of
+ * its highest place cross to others. */
+static double sharing(const struct dml__model *m)
+{
+    return m->nranks > m->nnodes ? 1.5 : 1;
+}
+
+/* A segment's way through a tree, past a segment of the other one on each link. */
+static double way_s(const struct dml__model *m, double bytes)
+{
+    double both = 2 * segment_bytes(m, bytes);
+    return dml__levels_s(m, sharing(m) * both, both);
+}
+
+/* What follows the first segments of both trees on the busiest rank's link. */
+static double rest_s(const struct dml__model *m, double bytes)
+{
+    double share = m->nnodes > 1 ? sharing(m) : 1;
+    return share * (bytes - 2 * segment_bytes(m, bytes)) * dml__flat(m).beta_s;
+}
+
+/* An inner rank with two children sends a vector up and one down; with two ranks there
+ * is none, with three it has one child. */
 static double allreduce_cost_s(const struct dml__model *m, double bytes)
 {
-    return 2 * way_s(m, bytes) + bytes * m->gamma_s;
+    double vectors = m->nranks < 4 ? m->nranks / 2.0 : 2;
+    return 2 * way_s(m, bytes) + vectors * rest_s(m, bytes) + bytes * m->gamma_s;
+}
+
+static double bcast_cost_s(const struct dml__model *m, double bytes)
+{
+    return way_s(m, bytes) + rest_s(m, bytes);
 }
 
 static double reduce_cost_s(const struct dml__model *m, double bytes)
 {
-    return way_s(m, bytes) + bytes * m->gamma_s;
+    return way_s(m, bytes) + rest_s(m, bytes) + bytes * m->gamma_s;
 }
 
 const struct dml__alg dml__allreduce_double_binary_tree = {
@@ -296,7 +330,7 @@ const struct dml__alg dml__allreduce_double_binary_tree = {
 const struct dml__alg dml__bcast_double_binary_tree = {
     .name = "double_binary_tree",
     .text = "two pipelined trees, half the vector each; Sanders, Speck, Traeff 2009",
-    .cost_s = way_s,
+    .cost_s = bcast_cost_s,
     .build = build,
 };
 

@@ -7,7 +7,6 @@
  * Source: Thakur, Rabenseifner and Gropp, IJHPCA 2005, section 4.6.
  */
 #include "collectives/halves.h"
-#include "collectives/tree.h"
 
 static void build(const struct dml__call *call, dml_request *request)
 {
@@ -33,9 +32,9 @@ static void build(const struct dml__call *call, dml_request *request)
 
 static double cost_s(const struct dml__model *m, double bytes)
 {
-    struct dml__link_cost link = dml__flat(m);
-    return dml__log2(m->nranks) * link.alpha_s +
-           (m->nranks - 1.0) / m->nranks * bytes * link.beta_s;
+    double h = m->nnodes, r = m->nranks / h; /* the root's link is the busiest */
+    return dml__levels_s(m, 0, 0) + (h - 1) / h * bytes * m->net.beta_s +
+           (r - 1) / m->nranks * bytes * m->node.beta_s;
 }
 
 const struct dml__alg dml__gather_binomial = {

@@ -27,10 +27,7 @@ static void build(const struct dml__call *call, dml_request *request)
 
 static double cost_s(const struct dml__model *m, double bytes)
 {
-    struct dml__link_cost link = dml__flat(m);
-    double p = m->nranks;
-    return link.alpha_s + (p - 2) * link.alpha_s / 2 +
-           (p - 1) / p * bytes * link.beta_s;
+    return dml__collect_s(m, bytes);
 }
 
 const struct dml__alg dml__gather_direct = {

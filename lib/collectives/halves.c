@@ -7,7 +7,6 @@
  */
 #include "collectives/halves.h"
 
-#include "collectives/tree.h"
 
 /* A number's part in the level that cuts [lo, hi). */
 static struct dml__level level_of(int number, int lo, int hi)
@@ -196,8 +195,6 @@ void dml__halves_scatter(struct dml__halves *h, char *vector)
 double dml__halves_phase_s(const struct dml__model *m, double bytes)
 {
     double h = m->nnodes, r = m->nranks / h;
-    int across = dml__log2(m->nnodes), within = dml__log2(m->nranks) - across;
-    return across * m->net.alpha_s + within * m->node.alpha_s +
-           (h - 1) / h * r * bytes * m->net.beta_s +
+    return dml__levels_s(m, 0, 0) + (h - 1) / h * r * bytes * m->net.beta_s +
            (r - 1) / r * bytes / h * m->node.beta_s;
 }

@@ -14,7 +14,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { LINE_BYTES = 8, NODE_BYTES = 128 * 1024, MOST_BYTES = 1 << 20 };
+enum { LINE_BYTES = 8, NODE_BYTES = 128 * 1024, MOST_BYTES = 1 << 20, TOGETHER = 4 };
 
 struct probe {
     dml_comm *comm;
@@ -24,17 +24,20 @@ struct probe {
     bool over;        /* some rank's time is up: the same on all */
 };
 
-/* Seconds of a round, of the slowest rank; negative when a message failed. */
-static double rounds_s(struct probe *p, size_t bytes, int rounds)
+/* Seconds of a round of so many messages at once, of the slowest rank; negative when a
+ * message failed. */
+static double rounds_s(struct probe *p, size_t bytes, int messages, int rounds)
 {
     dml_request *r = dml__sched_new(p->comm); /* there is one: see below */
     double told[2];
     if (r == NULL)
         return -1;
-    int came = DML__NO_STEP;
-    for (int i = 0; i < rounds && p->next >= 0; i++) {
-        dml__sched_send(r, p->out, bytes, p->next, came, DML__NO_STEP);
-        came = dml__sched_recv(r, p->in, bytes, p->before, came, DML__NO_STEP);
+    int came = DML__NO_STEP, before = DML__NO_STEP;
+    for (int i = 0; i < rounds * messages && p->next >= 0; i++) {
+        if (i % messages == 0)
+            before = came; /* the newest: receives complete in their order */
+        dml__sched_send(r, p->out, bytes, p->next, before, DML__NO_STEP);
+        came = dml__sched_recv(r, p->in, bytes, p->before, before, DML__NO_STEP);
     }
     double begin_s = dml__now_s();
     if (dml__sched_start(r, NULL) < 0 || dml__sched_finish(r) < 0)
@@ -77,26 +80,30 @@ static void set_ring(struct probe *p, bool between_nodes)
         p->next = p->before = -1;
 }
 
-/* alpha from small messages; beta from ones so large that alpha hardly counts, or as
- * large as there is time for. Each size as long as it becomes faster: windows of TCP
- * open with use. False when messages failed. */
+/* alpha from small messages, the gap from a few at once; beta from ones so large that
+ * alpha hardly counts, or as large as there is time for. Each size as long as it
+ * becomes faster: windows of TCP open with use. False when messages failed. */
 static bool probe_link(struct probe *p, size_t first_bytes, struct dml__link_cost *cost)
 {
-    if (rounds_s(p, LINE_BYTES, 1) < 0)
+    if (rounds_s(p, LINE_BYTES, 1, 1) < 0)
         return false;
-    double alpha_s = rounds_s(p, LINE_BYTES, 3), beta_s = 0;
+    double alpha_s = rounds_s(p, LINE_BYTES, 1, 3), beta_s = 0;
     for (int i = 0; i < 3 && !p->over && alpha_s > 0 && alpha_s < 4e-3; i++) {
-        double s = rounds_s(p, LINE_BYTES, alpha_s < 1e-3 ? 10 : 3);
+        double s = rounds_s(p, LINE_BYTES, 1, alpha_s < 1e-3 ? 10 : 3);
         if (s < 0)
             return false;
         alpha_s = fmin(alpha_s, s); /* a processor taken away is not the link's */
     }
+    double together_s = rounds_s(p, LINE_BYTES, TOGETHER, alpha_s < 1e-3 ? 10 : 1);
+    if (together_s < 0)
+        return false;
+    double gap_s = fmin(fmax(together_s - alpha_s, 0) / (TOGETHER - 1), alpha_s);
     double smaller_s = alpha_s, smaller = 0; /* the size before */
     for (size_t bytes = first_bytes; bytes <= MOST_BYTES && alpha_s >= 0; bytes *= 4) {
-        double s = rounds_s(p, bytes, 1), before_s = INFINITY;
+        double s = rounds_s(p, bytes, 1, 1), before_s = INFINITY;
         for (int i = 0; i < 5 && s >= 0 && s < 0.9 * before_s && !p->over; i++) {
             before_s = s;
-            double again_s = rounds_s(p, bytes, alpha_s < 1e-4 ? 3 : 1);
+            double again_s = rounds_s(p, bytes, 1, alpha_s < 1e-4 ? 3 : 1);
             s = again_s >= 0 ? fmin(s, again_s) : -1;
         }
         if (s < 0)
@@ -109,7 +116,8 @@ static bool probe_link(struct probe *p, size_t first_bytes, struct dml__link_cos
         smaller_s = s;
         smaller = (double)bytes;
     }
-    *cost = (struct dml__link_cost){.alpha_s = alpha_s, .beta_s = beta_s};
+    *cost =
+        (struct dml__link_cost){.alpha_s = alpha_s, .gap_s = gap_s, .beta_s = beta_s};
     return alpha_s > 0 && beta_s > 0;
 }
 
@@ -158,7 +166,8 @@ dml_status dml__model_measure(dml_comm *comm, double limit_s, struct dml__model 
             goto out;
     }
     /* With a rank a node there is no link within one; any price will do. */
-    model->node = (struct dml__link_cost){.alpha_s = 1e-6, .beta_s = 1 / 5e9};
+    model->node =
+        (struct dml__link_cost){.alpha_s = 1e-6, .gap_s = 5e-7, .beta_s = 1 / 5e9};
     if (nnodes < dml_comm_size(comm)) {
         set_ring(&p, false);
         p.end_s = dml__now_s() + limit_s / 3;

@@ -77,12 +77,7 @@ static void build(const struct dml__call *call, dml_request *request)
 
 static double cost_s(const struct dml__model *m, double bytes)
 {
-    struct dml__link_cost link = dml__flat(m);
-    double segment = dml__segment_bytes(m->nnodes);
-    double segments = bytes / segment, steps = dml__log2(m->nranks);
-    if (segments <= 1)
-        return steps * (link.alpha_s + bytes * (link.beta_s + m->gamma_s));
-    return steps * segments * (link.alpha_s + segment * (link.beta_s + m->gamma_s));
+    return dml__levels_s(m, bytes, bytes) + dml__log2(m->nranks) * bytes * m->gamma_s;
 }
 
 const struct dml__alg dml__reduce_binomial = {

@@ -206,12 +206,13 @@ void dml__ring_gather(struct dml__ring *rings, int nrings, size_t w, const char 
 }
 
 /* Two rings send twice the messages at the same time; a rank's link carries the same
- * bytes. */
+ * bytes, and so does a node's, whose last rank sends to the next node. */
 double dml__ring_phase_s(const struct dml__model *m, int nrings, double bytes)
 {
     struct dml__link_cost link = dml__flat(m);
     double p = m->nranks;
-    return (p - 1) * ((1 + nrings) / 2.0 * link.alpha_s + bytes / p * link.beta_s);
+    return (p - 1) *
+           (link.alpha_s + (nrings - 1) * link.gap_s + bytes / p * link.beta_s);
 }
 
 double dml__ring_adding_s(const struct dml__model *m, double bytes)

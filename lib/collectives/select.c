@@ -4,8 +4,9 @@
  * environment), the one that the tuning table names, or else the cheapest of those that
  * can do the call. Costs are measured or formulas (tuned.c).
  */
-#include "collectives/node_task.h"
 #include "collectives/select.h"
+
+#include "collectives/node_task.h"
 
 #include <ctype.h>
 #include <stdio.h>

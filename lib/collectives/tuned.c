@@ -17,8 +17,8 @@
 
 /* Used until a model is measured: a network or shared memory of an ordinary cluster. */
 static const struct dml__model unmeasured = {
-    .node = {.alpha_s = 1e-6, .beta_s = 1 / 5e9},
-    .net = {.alpha_s = 2e-5, .beta_s = 1 / 1e9},
+    .node = {.alpha_s = 1e-6, .gap_s = 5e-7, .beta_s = 1 / 5e9},
+    .net = {.alpha_s = 2e-5, .gap_s = 5e-6, .beta_s = 1 / 1e9},
     .gamma_s = 1 / 10e9,
 };
 
@@ -41,12 +41,23 @@ double dml__point_bytes(int i)
     return ldexp(16, 2 * i);
 }
 
-double dml__formula_s(const dml_comm *comm, const struct dml__tuned *tuned,
-                      const struct dml__alg *alg, double bytes)
+static struct dml__model model_of(const dml_comm *comm, const struct dml__tuned *tuned)
 {
     struct dml__model model = tuned->has_model ? tuned->model : unmeasured;
     model.nranks = dml_comm_size(comm);
     dml__comm_nodes(comm, &model.nnodes);
+    return model;
+}
+
+struct dml__model dml__model_of(const dml_comm *comm)
+{
+    return model_of(comm, &dml__comm_coll_state(comm)->tuned);
+}
+
+double dml__formula_s(const dml_comm *comm, const struct dml__tuned *tuned,
+                      const struct dml__alg *alg, double bytes)
+{
+    struct dml__model model = model_of(comm, tuned);
     return alg->cost_s(&model, bytes);
 }
 
