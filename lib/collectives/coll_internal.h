@@ -138,7 +138,7 @@ size_t dml__together(const struct dml__call *call, struct dml__cursor *cursor,
 dml_piece *dml__sched_pieces(dml_request *request, const struct dml__call *call);
 
 /* Writes the schedule of an all-reduce in pieces by an algorithm that wants them
- * together: packs them now, and has the request unpack the result. */
+ * together: it begins with packing them, and ends with unpacking the result. */
 void dml__build_packed(const struct dml__call *call, const struct dml__alg *alg,
                        dml_request *request);
 

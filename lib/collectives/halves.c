@@ -7,7 +7,6 @@
  */
 #include "collectives/halves.h"
 
-
 /* A number's part in the level that cuts [lo, hi). */
 static struct dml__level level_of(int number, int lo, int hi)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * All-reduce of a vector that lies in pieces. Tasks of a node find the pieces by
- * dml__together, and copy from and to them; other algorithms work on a packed copy.
+ * dml__together, and copy from and to them; other algorithms work on a packed copy,
+ * which the schedule's first step makes and its last one takes apart.
  */
 #include "collectives/user_call.h"
 
@@ -29,19 +30,27 @@ dml_piece *dml__sched_pieces(dml_request *request, const struct dml__call *call)
     return copy != NULL ? memcpy(copy, call->pieces, bytes) : NULL;
 }
 
-/* dst: the pieces; a: the packed vector, n elements of "bytes". */
+/* dst: the packed vector, n elements of "bytes"; a: the pieces. */
+static void pack(void *dst, const void *a, const void *b, size_t n, double bytes)
+{
+    const dml_piece *piece = a;
+    char *to = dst, *end = to + n * (size_t)bytes;
+    (void)b;
+    for (size_t length = 0; to < end; piece++, to += length) {
+        length = piece->count * (size_t)bytes;
+        dml__copy(to, piece->data, length);
+    }
+}
+
+/* The other way round. */
 static void unpack(void *dst, const void *a, const void *b, size_t n, double bytes)
 {
     const dml_piece *piece = dst;
-    const char *from = a;
-    size_t left = n * (size_t)bytes;
+    const char *from = a, *end = from + n * (size_t)bytes;
     (void)b;
-    for (; left > 0; piece++) {
-        size_t length = piece->count * (size_t)bytes;
-        if (length > 0)
-            memcpy(piece->data, from, length);
-        from += length;
-        left -= length;
+    for (size_t length = 0; from < end; piece++, from += length) {
+        length = piece->count * (size_t)bytes;
+        dml__copy(piece->data, from, length);
     }
 }
 
@@ -50,20 +59,18 @@ void dml__build_packed(const struct dml__call *call, const struct dml__alg *alg,
 {
     struct dml__call packed = *call;
     dml_piece *pieces = dml__sched_pieces(request, call);
-    char *to = dml__sched_scratch(request, dml__mul(call->count, call->elem_bytes));
-    if (pieces == NULL || to == NULL)
-        return; /* the request knows */
     packed.pieces = NULL;
-    packed.send = packed.recv = to;
-    for (size_t i = 0; i < call->npieces; i++) {
-        size_t length = pieces[i].count * call->elem_bytes;
-        if (length > 0)
-            memcpy(to, pieces[i].data, length);
-        to += length;
-    }
+    packed.recv = dml__sched_scratch(request, dml__mul(call->count, call->elem_bytes));
+    packed.send = packed.recv;
+    if (pieces == NULL || packed.recv == NULL)
+        return; /* the request knows */
+    double bytes = (double)call->elem_bytes;
+    int ready = dml__sched_local(request, pack, packed.recv, pieces, NULL, call->count,
+                                 bytes, DML__NO_STEP, DML__NO_STEP);
+    dml__sched_gate(request, ready);
     alg->build(&packed, request);
     dml__sched_local_after_all(request, unpack, pieces, packed.recv, NULL, call->count,
-                               (double)call->elem_bytes);
+                               bytes);
 }
 
 static dml_status check_pieces(const dml_piece *pieces, size_t npieces,
@@ -118,5 +125,13 @@ dml_status dml_iallreduce_list(const dml_piece *pieces, size_t npieces, dml_dtyp
                                dml_op op, dml_comm *comm, dml_request **request)
 {
     return reduce_list(pieces, npieces, dtype, op, comm, DML__STARTED, request,
+                       __func__);
+}
+
+dml_status dml_allreduce_list_init(const dml_piece *pieces, size_t npieces,
+                                   dml_dtype dtype, dml_op op, dml_comm *comm,
+                                   dml_request **request)
+{
+    return reduce_list(pieces, npieces, dtype, op, comm, DML__PLANNED, request,
                        __func__);
 }

@@ -50,7 +50,6 @@ static dml_status advance_alone(void *state)
     return DML_OK;
 }
 
-/* alg: NULL when this is the only rank. */
 static void build_task(const struct dml__call *call, const struct dml__alg *alg,
                        dml_request *r)
 {
@@ -76,6 +75,18 @@ static void build_task(const struct dml__call *call, const struct dml__alg *alg,
                     sizeof own->task, DML__NO_STEP, DML__NO_STEP);
 }
 
+/* Writes the schedule; alg: NULL when this is the only rank. */
+static void build(const struct dml__call *call, const struct dml__alg *alg,
+                  dml_request *r)
+{
+    if (alg == NULL || alg->task != NULL)
+        build_task(call, alg, r);
+    else if (call->pieces != NULL)
+        dml__build_packed(call, alg, r);
+    else
+        alg->build(call, r);
+}
+
 static dml_request *new_request(const struct dml__call *call)
 {
     dml_request *r = dml__sched_new(call->comm);
@@ -95,12 +106,7 @@ dml_status dml__plan(const struct dml__call *call, const struct dml__alg *alg,
         return DML_ENOMEM;
     dml__sched_keep(r, call);
     dml__trace_mark(r, call, alg->name);
-    if (dml_comm_size(call->comm) == 1)
-        build_task(call, NULL, r);
-    else if (alg->task != NULL)
-        build_task(call, alg, r);
-    else
-        alg->build(call, r);
+    build(call, dml_comm_size(call->comm) > 1 ? alg : NULL, r);
     if (dml__sched_written(r) < 0) {
         dml__sched_discard(r);
         dml__fail(dml_comm_ctx(call->comm), DML_ENOMEM, call->where,
@@ -149,12 +155,8 @@ dml_status dml__run(const struct dml__call *given, const struct dml__alg *alg,
         return DML_ENOMEM;
     if (request != NULL)
         dml__trace_mark(r, call, alg->name);
-    if (!alone && alg->task != NULL)
-        build_task(call, alg, r);
-    else if (!alone && call->pieces != NULL)
-        dml__build_packed(call, alg, r);
-    else if (!alone)
-        alg->build(call, r);
+    if (!alone)
+        build(call, alg, r);
     DML_TRY(dml__sched_start(r, call));
     if (request == NULL)
         return dml__sched_finish(r);

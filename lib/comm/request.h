@@ -55,6 +55,7 @@ struct dml_request {
 
     struct dml__step *steps;
     int nsteps, capacity, ndone;
+    int gate;               /* what a step waits for that is told nothing else */
     int ntasks, tasks_left; /* tasks of it, those not finished */
     int first[DML__NKINDS]; /* step of each lane */
     int head[DML__NKINDS];  /* first one not started */

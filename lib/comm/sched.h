@@ -73,9 +73,13 @@ int dml__sched_local_after_all(dml_request *request, dml__local_fn *fn, void *ds
 int dml__sched_copy_after_all(dml_request *request, void *dst, const void *src,
                               size_t bytes);
 
+/* Steps written from now on that wait for no other wait for this one. */
+void dml__sched_gate(dml_request *request, int step);
+
 /* The whole call as one non-blocking MPI collective (native.c). It must be the first
- * step: then it starts within dml__sched_start, so MPI sees the collectives in the same
- * order on all ranks, and the call's counts are still there. */
+ * step, or the second after a local one: then it starts within dml__sched_start, so MPI
+ * sees the collectives in the same order on all ranks, and the call's counts are still
+ * there. */
 int dml__sched_native(dml_request *request, const struct dml__call *call);
 
 /*

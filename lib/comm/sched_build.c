@@ -26,6 +26,7 @@ dml_request *dml__sched_new(dml_comm *comm)
     r->nsteps = r->ndone = r->ntasks = r->tasks_left = 0;
     r->ninflight = r->scratch_used = 0;
     r->traced.algorithm = NULL;
+    r->gate = DML__NO_STEP;
     for (int k = 0; k < DML__NKINDS; k++) {
         r->first[k] = r->head[k] = r->tail[k] = DML__NO_STEP;
         r->lane_inflight[k] = 0;
@@ -106,6 +107,8 @@ static int add(dml_request *r, const struct dml__step *step)
     assert(step->after[0] < i && step->after[1] < i);
     steps[i] = *step;
     steps[i].next = DML__NO_STEP;
+    if (step->after[0] == DML__NO_STEP && step->after[1] == DML__NO_STEP)
+        steps[i].after[0] = r->gate;
     steps[i].done = false;
     steps[i].moved = 0;
     steps[i].inflight = 0;
@@ -197,6 +200,11 @@ int dml__sched_local(dml_request *r, dml__local_fn *fn, void *dst, const void *a
                           .arg = arg,
                           .after = {after0, after1}};
     return add(r, &s);
+}
+
+void dml__sched_gate(dml_request *r, int step)
+{
+    r->gate = step;
 }
 
 static void copy_bytes(void *dst, const void *a, const void *b, size_t n, double arg)

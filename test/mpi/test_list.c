@@ -189,6 +189,10 @@ static void test_misuse(struct dml_test *t)
                    DML_EINVAL);
     args.size = sizeof args;
     dml_test_error(t, "no request", dml_coll_init(&args, t->comm, NULL), DML_EINVAL);
+    dml_test_error(
+        t, "no pieces to plan",
+        dml_allreduce_list_init(NULL, 1, DML_F32, DML_SUM, t->comm, &request),
+        DML_EINVAL);
     dml_test_status(t, "dml_coll_init", dml_coll_init(&args, t->comm, &request),
                     DML_OK);
     dml_test_status(t, "dml_start", dml_start(request), DML_OK);
@@ -202,7 +206,24 @@ static void test_misuse(struct dml_test *t)
     dml_test_status(t, "dml_wait", dml_wait(&request), DML_OK);
 }
 
-/* Two requests started again and again with a blocking call between them. */
+/* A request for COUNT elements at x: in one piece, or in three. */
+static dml_status plan(struct dml_test *t, float *x, size_t count, bool in_pieces,
+                       dml_request **request)
+{
+    if (in_pieces) {
+        dml_piece pieces[] = {
+            {x + count / 3, count - count / 3}, {NULL, 0}, {x, count / 3}};
+        return dml_allreduce_list_init(pieces, 3, DML_F32, DML_SUM, t->comm, request);
+    }
+    dml_coll_args args = {.size = sizeof args, .coll = DML_COLL_ALLREDUCE};
+    args.send = DML_IN_PLACE;
+    args.recv = x;
+    args.count = count;
+    return dml_coll_init(&args, t->comm, request);
+}
+
+/* Two requests, of which one is a list, started again and again with a blocking call
+ * between them. */
 static void start_often(struct dml_test *t, const char *algorithm)
 {
     enum { COUNT = 50000, ROUNDS = 6 };
@@ -210,14 +231,10 @@ static void start_often(struct dml_test *t, const char *algorithm)
     dml_request *requests[2] = {NULL, NULL};
     dml_comm_set_algorithm(t->comm, DML_COLL_ALLREDUCE, algorithm);
     for (int i = 0; i < 2; i++) {
-        dml_coll_args args = {.size = sizeof args, .coll = DML_COLL_ALLREDUCE};
-        args.send = DML_IN_PLACE;
-        args.recv = x + i * COUNT;
-        args.count = COUNT;
-        dml_status status = dml_coll_init(&args, t->comm, &requests[i]);
+        dml_status status = plan(t, x + i * COUNT, COUNT, i == 1, &requests[i]);
         if (status == DML_EUNSUPPORTED)
             goto out;
-        dml_test_status(t, "dml_coll_init", status, DML_OK);
+        dml_test_status(t, "a plan", status, DML_OK);
     }
     unsigned long before = 0;
     for (int round = 0; round < ROUNDS; round++) {
