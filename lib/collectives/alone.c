@@ -50,8 +50,8 @@ void dml__run_alone(const struct dml__call *call)
     struct dml__range block = {0, call->count};
     if (call->counts != NULL)
         block = dml__block(call, 0);
-    bool gathers = call->coll == DML_COLL_ALLGATHER || call->coll == DML_COLL_GATHER;
     bool scatters = call->coll == DML_COLL_SCATTER;
+    bool gathers = dml__traits(call->coll)->gives_block;
     const char *from = dml__in(call, scatters ? block.offset : 0);
     char *to = dml__at(call, gathers ? block.offset : 0);
     if (dml__reduces(call->coll) && call->red.own_scale)

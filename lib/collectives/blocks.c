@@ -16,8 +16,7 @@ struct dml__range dml__block(const struct dml__call *call, int i)
 {
     if (call->counts != NULL)
         return (struct dml__range){call->offsets[i], call->counts[i]};
-    if (call->coll != DML_COLL_ALLREDUCE && call->coll != DML_COLL_REDUCE &&
-        call->coll != DML_COLL_BCAST)
+    if (dml__traits(call->coll)->blocks)
         return (struct dml__range){(size_t)i * call->count, call->count};
     return dml__balanced(call->count, i, dml_comm_size(call->comm));
 }

@@ -8,18 +8,6 @@
  */
 #include "collectives/user_call.h"
 
-static bool has_root(dml_coll coll)
-{
-    return coll == DML_COLL_BCAST || coll == DML_COLL_REDUCE ||
-           coll == DML_COLL_GATHER || coll == DML_COLL_SCATTER;
-}
-
-static bool whole_vector(dml_coll coll)
-{
-    return coll == DML_COLL_ALLREDUCE || coll == DML_COLL_BCAST ||
-           coll == DML_COLL_REDUCE;
-}
-
 static dml_status check_scalars(const struct dml__user_call *u)
 {
     dml_ctx *ctx = dml_comm_ctx(u->comm);
@@ -29,11 +17,11 @@ static dml_status check_scalars(const struct dml__user_call *u)
         return dml__fail_values(ctx, DML_EINVAL, u->where, rank, u->dtype, DML_NDTYPES,
                                 "unknown element type %d; use DML_F32 to DML_U64",
                                 (int)u->dtype);
-    if (has_root(u->coll) && (u->root < 0 || u->root >= nranks))
+    if (dml__traits(u->coll)->rooted && (u->root < 0 || u->root >= nranks))
         return dml__fail_values(ctx, DML_EINVAL, u->where, rank, u->root, nranks,
                                 "root is %d; it must be one of the %d ranks", u->root,
                                 nranks);
-    size_t vectors = whole_vector(u->coll) ? 1 : (size_t)nranks;
+    size_t vectors = dml__traits(u->coll)->blocks ? (size_t)nranks : 1;
     /* Two divisions are a tenth of a small call; only a huge count needs them. */
     if (u->count > UINT32_MAX && u->counts == NULL &&
         u->count > PTRDIFF_MAX / bytes / vectors)
@@ -64,9 +52,8 @@ static dml_status set_blocks(const struct dml__user_call *u, struct dml__call *c
 /* Elements of this rank's block, or of the whole vector where there are no blocks. */
 static size_t own_elems(const struct dml__call *call)
 {
-    if (whole_vector(call->coll))
-        return call->count;
-    return dml__block(call, dml_comm_rank(call->comm)).count;
+    bool blocks = dml__traits(call->coll)->blocks;
+    return blocks ? dml__block(call, dml_comm_rank(call->comm)).count : call->count;
 }
 
 /* Finds out where input and result lie, and refuses missing buffers. */
@@ -74,14 +61,13 @@ static dml_status resolve_buffers(const struct dml__user_call *u,
                                   struct dml__call *call)
 {
     int rank = dml_comm_rank(u->comm);
-    bool at_root = !has_root(u->coll) || rank == u->root;
-    size_t own = u->coll == DML_COLL_BARRIER ? 0 : own_elems(call);
+    bool at_root = !dml__traits(u->coll)->rooted || rank == u->root;
+    const struct dml__traits *traits = dml__traits(u->coll);
+    size_t own = own_elems(call);
     call->send = u->send;
     call->recv = u->recv;
-    bool gathers = u->coll == DML_COLL_ALLGATHER || u->coll == DML_COLL_GATHER;
-    bool exchanges = u->coll == DML_COLL_ALLTOALL;
-    size_t sent = exchanges || u->coll == DML_COLL_REDUCE_SCATTER ? call->total : own;
-    size_t received = gathers || exchanges ? call->total : own;
+    size_t sent = traits->blocks && !traits->gives_block ? call->total : own;
+    size_t received = traits->blocks && !traits->takes_block ? call->total : own;
     if (u->pieces != NULL) {
         call->in_place = true;
         call->pieces = u->pieces;
@@ -108,7 +94,7 @@ static dml_status resolve_buffers(const struct dml__user_call *u,
         call->in_place = at_root && u->send == DML_IN_PLACE;
         if (call->in_place) {
             call->send = u->recv;
-            if (gathers && u->recv != NULL)
+            if (traits->gives_block && u->recv != NULL)
                 call->send = dml__at(call, dml__block(call, rank).offset);
         }
         if (!at_root)
@@ -142,8 +128,9 @@ static dml_status describe(const struct dml__user_call *u, size_t *offsets,
     if (u->counts != NULL)
         DML_TRY(set_blocks(u, call, offsets));
     else
-        call->total = whole_vector(u->coll) ? u->count
-                                            : u->count * (size_t)dml_comm_size(u->comm);
+        call->total = dml__traits(u->coll)->blocks
+                          ? u->count * (size_t)dml_comm_size(u->comm)
+                          : u->count;
     if (dml__reduces(u->coll) && !dml__reduction_init(call))
         return dml__fail(dml_comm_ctx(u->comm), DML_EINVAL, u->where,
                          "operation %d is unknown; use DML_SUM to DML_AVG, or one made "

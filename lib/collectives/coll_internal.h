@@ -145,8 +145,6 @@ void dml__build_packed(const struct dml__call *call, const struct dml__alg *alg,
 /* Elements of the result on this rank. */
 size_t dml__result_elems(const struct dml__call *call);
 
-bool dml__reduces(dml_coll coll);
-
 /* An element's size as it travels when the receiver adds it: where each rank scales its
  * own terms they are loaded before they are sent. */
 static inline size_t dml__term_bytes(const struct dml__call *call)

@@ -13,17 +13,10 @@
 
 #include <string.h>
 
-static bool has_blocks(dml_coll coll)
-{
-    return coll != DML_COLL_ALLREDUCE && coll != DML_COLL_BCAST &&
-           coll != DML_COLL_REDUCE && coll != DML_COLL_BARRIER;
-}
-
 /* Does a contribution hold a block for every rank? */
 static bool to_every_rank(dml_coll coll)
 {
-    return coll == DML_COLL_REDUCE_SCATTER || coll == DML_COLL_SCATTER ||
-           coll == DML_COLL_ALLTOALL;
+    return dml__traits(coll)->blocks && !dml__traits(coll)->gives_block;
 }
 
 static char *slot_of(const struct dml__node_task *t, int rank)
@@ -178,7 +171,7 @@ static void take_result(struct dml__node_task *t)
     int rank = t->node->rank, nranks = t->node->size;
     size_t block_bytes = t->range.count * t->item, mine = (size_t)rank * block_bytes;
     struct dml__range part = {0, 0};
-    if (has_blocks(call->coll))
+    if (dml__traits(call->coll)->blocks)
         part = part_of(t, rank);
     switch (call->coll) {
     case DML_COLL_BARRIER:
@@ -316,7 +309,7 @@ static dml_status begin(struct dml__node_task *t)
     const struct dml__call *call = t->call;
     bool scaled = dml__reduces(call->coll) && call->red.own_scale;
     t->item = scaled ? call->red.acc_bytes : call->elem_bytes;
-    t->length = has_blocks(call->coll) ? dml__block_max(call) : call->count;
+    t->length = dml__traits(call->coll)->blocks ? dml__block_max(call) : call->count;
     size_t blocks = to_every_rank(call->coll) ? (size_t)t->node->size : 1;
     t->width = call->coll == DML_COLL_BARRIER ? 1 : DML__SLOT_BYTES / t->item / blocks;
     if (call->coll == DML_COLL_BARRIER)

@@ -34,15 +34,14 @@ static struct dml__call sample_call(const struct timing *t, double bytes)
 {
     size_t nranks = (size_t)dml_comm_size(t->comm);
     size_t total = (size_t)bytes / sizeof(float);
-    bool whole = t->coll == DML_COLL_ALLREDUCE || t->coll == DML_COLL_BCAST ||
-                 t->coll == DML_COLL_REDUCE;
-    size_t count = whole ? total : (total + nranks - 1) / nranks;
+    bool blocks = dml__traits(t->coll)->blocks;
+    size_t count = blocks ? (total + nranks - 1) / nranks : total;
     struct dml__call call = {
         .coll = t->coll,
         .send = t->send,
         .recv = t->recv,
         .count = count,
-        .total = whole ? count : count * nranks,
+        .total = blocks ? count * nranks : count,
         .dtype = DML_F32,
         .op = DML_SUM,
         .elem_bytes = sizeof(float),

@@ -16,10 +16,7 @@ dml_status dml_coll_init(const dml_coll_args *args, dml_comm *comm,
         return dml__fail(ctx, DML_EINVAL, __func__,
                          "args is NULL, its size is not sizeof(dml_coll_args), or its "
                          "collective is unknown");
-    bool has_variant = args->coll == DML_COLL_REDUCE_SCATTER ||
-                       args->coll == DML_COLL_ALLGATHER ||
-                       args->coll == DML_COLL_GATHER || args->coll == DML_COLL_SCATTER;
-    if (args->counts != NULL && !has_variant)
+    if (args->counts != NULL && !dml__traits(args->coll)->has_counts)
         return dml__fail(ctx, DML_EINVAL, __func__,
                          "%s has no variant with counts; leave counts NULL",
                          dml_coll_name(args->coll));

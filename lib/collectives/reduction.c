@@ -5,12 +5,6 @@
  */
 #include "collectives/coll_internal.h"
 
-bool dml__reduces(dml_coll coll)
-{
-    return coll == DML_COLL_ALLREDUCE || coll == DML_COLL_REDUCE_SCATTER ||
-           coll == DML_COLL_REDUCE;
-}
-
 bool dml__reduction_init(struct dml__call *call)
 {
     const struct dml__kernels *k = dml__ctx_kernels(dml_comm_ctx(call->comm));

@@ -296,8 +296,7 @@ static dml_status announce(struct dml__node_task *t)
         post->place[RESULT] = dml__place(call->comm, call->recv, received);
     }
     /* What peers fetch is sent by nobody; it is counted where it is offered. */
-    bool from_root = call->coll == DML_COLL_BCAST || call->coll == DML_COLL_SCATTER;
-    if (!from_root || t->node->rank == call->root)
+    if (!dml__traits(call->coll)->from_root || t->node->rank == call->root)
         t->sent = sent;
     dml__node_reach(t->node, t->n, DML__ENTERED);
     t->stage = work;
@@ -320,8 +319,8 @@ static dml_status begin(struct dml__node_task *t)
     const struct dml__call *call = t->call;
     if (needs_copies(call))
         return go_on_with_copies(t);
-    bool whole = call->coll == DML_COLL_ALLREDUCE || call->coll == DML_COLL_REDUCE ||
-                 call->coll == DML_COLL_BCAST;
+    const struct dml__traits *traits = dml__traits(call->coll);
+    bool whole = !traits->blocks;
     size_t own = whole ? call->count : dml__block(call, t->node->rank).count;
     size_t all = 0; /* where the last block ends: there may be gaps */
     for (int i = 0; !whole && i < t->node->size; i++) {
@@ -329,9 +328,8 @@ static dml_status begin(struct dml__node_task *t)
         size_t block_end = block.offset + block.count;
         all = block_end > all ? block_end : all;
     }
-    bool gathers = call->coll == DML_COLL_ALLGATHER || call->coll == DML_COLL_GATHER;
-    t->length = whole || gathers ? own : all;
-    t->width = gathers || call->coll == DML_COLL_ALLTOALL ? all : own;
+    t->length = whole || traits->gives_block ? own : all;
+    t->width = whole || traits->takes_block ? own : all;
     t->n = dml__node_begin(t->node);
     t->stage = announce;
     return DML_OK;

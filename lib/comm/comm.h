@@ -11,6 +11,7 @@
 #include "dml/comm.h"
 
 #include "comm/ledger.h"
+#include "comm/traits.h"
 #include "core/core.h"
 
 #include <stdbool.h>

@@ -50,12 +50,6 @@ static MPI_Op mpi_op(dml_op op)
     }
 }
 
-static bool reduces(dml_coll coll)
-{
-    return coll == DML_COLL_ALLREDUCE || coll == DML_COLL_REDUCE_SCATTER ||
-           coll == DML_COLL_REDUCE;
-}
-
 const char *dml__native_supports(const struct dml__call *call)
 {
     if (call->total > INT_MAX)
@@ -63,7 +57,7 @@ const char *dml__native_supports(const struct dml__call *call)
     for (int i = 0; call->offsets != NULL && i < call->comm->size; i++)
         if (call->offsets[i] > INT_MAX)
             return "MPI displacements are int";
-    if (!reduces(call->coll))
+    if (!dml__reduces(call->coll))
         return NULL;
     if (call->coll == DML_COLL_REDUCE_SCATTER && call->in_place)
         return "MPI may use the rest of the vector as scratch"; /* MPICH 4.0 does */
