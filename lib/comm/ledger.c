@@ -8,6 +8,7 @@
  * 1977).
  */
 #include "comm/ledger.h"
+#include "comm/traits.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -96,23 +97,14 @@ bool dml__ledger_read(const struct dml__ledger *ledger, unsigned i, struct dml__
     return true;
 }
 
-static bool has_root(int coll)
-{
-    return coll == DML_COLL_BCAST || coll == DML_COLL_REDUCE ||
-           coll == DML_COLL_GATHER || coll == DML_COLL_SCATTER;
-}
-
-static bool has_op(int coll)
-{
-    return coll == DML_COLL_ALLREDUCE || coll == DML_COLL_REDUCE_SCATTER ||
-           coll == DML_COLL_REDUCE;
-}
-
 void dml__op_describe(const struct dml__op *op, char *text, size_t room)
 {
     int coll = op->what & ~(DML__BLOCKS | DML__SAMPLE);
     bool blocks = op->what & DML__BLOCKS;
+    struct dml__traits traits = {.reduces = false};
     int used = 0;
+    if (coll >= 0 && coll < DML_NCOLLS)
+        traits = *dml__traits((dml_coll)coll);
     switch (coll) {
     case DML__AGREE:
         snprintf(text, room, "an agreement before it");
@@ -134,10 +126,10 @@ void dml__op_describe(const struct dml__op *op, char *text, size_t room)
     }
     used = snprintf(text, room, "%s%s of %" PRIu64 " %s", dml_coll_name((dml_coll)coll),
                     blocks ? "v" : "", op->count, dml_dtype_name((dml_dtype)op->dtype));
-    if (has_op(coll) && used >= 0 && (size_t)used < room)
+    if (traits.reduces && used >= 0 && (size_t)used < room)
         used += snprintf(text + used, room - (size_t)used, " (%s)",
                          dml_op_name((dml_op)op->op));
-    if (has_root(coll) && used >= 0 && (size_t)used < room)
+    if (traits.rooted && used >= 0 && (size_t)used < room)
         used += snprintf(text + used, room - (size_t)used, ", root %d", op->root);
     if (blocks && used >= 0 && (size_t)used < room)
         used += snprintf(text + used, room - (size_t)used, ", counts [%04x]",

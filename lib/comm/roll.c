@@ -109,18 +109,6 @@ static void enter(struct dml__roll *roll, struct dml__op *op, const size_t *coun
         dml__notes_receive(roll); /* a verdict among them is met by the next check */
 }
 
-static bool reduces(dml_coll coll)
-{
-    return coll == DML_COLL_ALLREDUCE || coll == DML_COLL_REDUCE_SCATTER ||
-           coll == DML_COLL_REDUCE;
-}
-
-static bool has_root(dml_coll coll)
-{
-    return coll == DML_COLL_BCAST || coll == DML_COLL_REDUCE ||
-           coll == DML_COLL_GATHER || coll == DML_COLL_SCATTER;
-}
-
 /* Enters a call as number "seq". */
 static void enter_call(struct dml__call *call, uint64_t seq, unsigned flags)
 {
@@ -133,8 +121,8 @@ static void enter_call(struct dml__call *call, uint64_t seq, unsigned flags)
         .count = call->counts != NULL ? call->total : call->count,
         .what = (unsigned char)((unsigned)call->coll | flags),
         .dtype = (unsigned char)(barrier ? 0 : call->dtype),
-        .op = (unsigned char)(reduces(call->coll) ? op : 0),
-        .root = has_root(call->coll) ? call->root : 0,
+        .op = (unsigned char)(dml__reduces(call->coll) ? op : 0),
+        .root = dml__traits(call->coll)->rooted ? call->root : 0,
         .state = DML__INSIDE,
     };
     enter(call->comm->roll, &record, call->counts);
