@@ -12,23 +12,13 @@
 
 static void build(const struct dml__call *call, dml_request *request)
 {
-    const struct dml__reduction *red = &call->red;
     struct dml__halves h;
-    bool in_recv = red->acc_bytes == call->elem_bytes;
+    bool in_recv = call->red.acc_bytes == call->elem_bytes;
     if (!dml__halves_init(&h, call, request, 0, false))
         return;
     struct dml__range own = dml__halves_span(&h, h.number, h.number + 1);
     const char *sum = dml__halves_reduce(&h, in_recv ? call->recv : NULL);
-    char *result = dml__at(call, own.offset);
-    int stored = DML__NO_STEP;
-    if (red->store != NULL)
-        stored = dml__sched_local(request, red->store, result, sum, NULL, own.count,
-                                  red->divisor, h.ready, DML__NO_STEP);
-    else
-        stored = dml__sched_copy(request, result, sum, own.count * call->elem_bytes,
-                                 h.ready, DML__NO_STEP);
-    if (stored != DML__NO_STEP)
-        h.ready = stored;
+    dml__halves_store(&h, dml__at(call, own.offset), sum);
     dml__halves_allgather(&h, call->recv, false);
 }
 

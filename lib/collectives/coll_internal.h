@@ -145,6 +145,10 @@ void dml__build_packed(const struct dml__call *call, const struct dml__alg *alg,
 /* Elements of the result on this rank. */
 size_t dml__result_elems(const struct dml__call *call);
 
+/* Where a reduce-scatter makes its result, before it is copied to recv: there, or where
+ * that still holds input for other ranks, in scratch. False when out of memory. */
+bool dml__own_place(const struct dml__call *call, dml_request *request, char **own);
+
 /* An element's size as it travels when the receiver adds it: where each rank scales its
  * own terms they are loaded before they are sent. */
 static inline size_t dml__term_bytes(const struct dml__call *call)

@@ -73,6 +73,15 @@ int dml__halves_end(const struct dml__halves *h)
     return end;
 }
 
+char *dml__halves_tree(struct dml__halves *h, const struct dml__call *call,
+                       dml_request *request)
+{
+    if (!dml__halves_init(h, call, request, call->root, true))
+        return NULL;
+    size_t held = dml__halves_span(h, h->number, dml__halves_end(h)).count;
+    return dml__sched_scratch(request, held * call->elem_bytes);
+}
+
 /* The halves of a level as elements. */
 static struct dml__range half(const struct dml__halves *h, const struct dml__level *l,
                               bool own)
@@ -122,6 +131,22 @@ const char *dml__halves_reduce(struct dml__halves *h, char *vector)
             from = sum;
     }
     return from + h->start[h->number] * acc;
+}
+
+void dml__halves_store(struct dml__halves *h, char *to, const char *sum)
+{
+    const struct dml__call *call = h->call;
+    const struct dml__reduction *red = &call->red;
+    size_t n = dml__halves_span(h, h->number, h->number + 1).count;
+    int stored = DML__NO_STEP;
+    if (red->store != NULL)
+        stored = dml__sched_local(h->request, red->store, to, sum, NULL, n,
+                                  red->divisor, h->ready, DML__NO_STEP);
+    else
+        stored = dml__sched_copy(h->request, to, sum, n * call->elem_bytes, h->ready,
+                                 DML__NO_STEP);
+    if (stored != DML__NO_STEP)
+        h->ready = stored;
 }
 
 /* ---- movement ----------------------------------------------------------------------

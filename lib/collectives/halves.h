@@ -58,10 +58,18 @@ int dml__halves_end(const struct dml__halves *h);
  * input; where it is NULL, or they are not, in scratch. Returns where the sum is. */
 const char *dml__halves_reduce(struct dml__halves *h, char *vector);
 
+/* That sum becomes the own block's result at "to". */
+void dml__halves_store(struct dml__halves *h, char *to, const char *sum);
+
 /* Recursive doubling: everybody's block to everybody's vector [whole], in which the own
  * block is. held: numbers at the lower end of a group have that group's blocks
  * already (after dml__halves_scatter). */
 void dml__halves_allgather(struct dml__halves *h, char *vector, bool held);
+
+/* For a gather or scatter of the call's blocks: packed, numbered from its root. Returns
+ * room for the blocks that pass through this rank, or NULL when out of memory. */
+char *dml__halves_tree(struct dml__halves *h, const struct dml__call *call,
+                       dml_request *request);
 
 /* Binomial gather to number 0: blocks [number, end) arrive in "vector", whose first
  * element is the first of the own block. */

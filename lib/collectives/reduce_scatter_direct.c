@@ -7,14 +7,10 @@
 static void build(const struct dml__call *call, dml_request *request)
 {
     struct dml__direct d;
-    struct dml__range block = dml__block(call, dml_comm_rank(call->comm));
-    size_t bytes = block.count * call->elem_bytes;
-    char *own = call->recv; /* NULL is possible on a rank without elements */
-    if (call->in_place) {   /* the result's place still holds other ranks' input */
-        own = dml__sched_scratch(request, bytes);
-        if (own == NULL)
-            return;
-    }
+    size_t bytes = dml__result_elems(call) * call->elem_bytes;
+    char *own;
+    if (!dml__own_place(call, request, &own))
+        return;
     if (!dml__direct_init(&d, call, request, own))
         return;
     for (size_t w = 0; w < d.nwindows; w++)

@@ -19,6 +19,15 @@ size_t dml__result_elems(const struct dml__call *call)
     }
 }
 
+bool dml__own_place(const struct dml__call *call, dml_request *request, char **own)
+{
+    *own = call->recv; /* NULL is possible on a rank without elements */
+    if (!call->in_place)
+        return true;
+    *own = dml__sched_scratch(request, dml__result_elems(call) * call->elem_bytes);
+    return *own != NULL;
+}
+
 static dml_status run_native(const struct dml__call *call)
 {
     DML_TRY(dml__native_run(call));

@@ -12,13 +12,10 @@ static void build(const struct dml__call *call, dml_request *request)
 {
     size_t bytes = call->elem_bytes;
     struct dml__halves h;
-    if (!dml__halves_init(&h, call, request, call->root, true))
-        return;
-    struct dml__range own = dml__halves_span(&h, h.number, h.number + 1),
-                      held = dml__halves_span(&h, h.number, dml__halves_end(&h));
-    char *vector = dml__sched_scratch(request, held.count * bytes);
+    char *vector = dml__halves_tree(&h, call, request);
     if (vector == NULL)
         return;
+    struct dml__range own = dml__halves_span(&h, h.number, h.number + 1);
     /* Local steps run in list order: the last copy stands for all. */
     for (int i = 0; h.number == 0 && i < h.nranks; i++) {
         struct dml__range block = dml__block(call, dml__halves_rank(&h, i));
