@@ -328,14 +328,11 @@ typedef struct dml_coll_args {
 DML_API dml_status dml_coll_init(const dml_coll_args *args, dml_comm *comm,
                                  dml_request **request);
 
-/**
- * The same for dml_allreduce_list(): each dml_start() reduces what the pieces' data
- * then hold.
- * @param[in]  pieces   [npieces] copied; their data are borrowed while the request
- *                      exists.
+/** The same for dml_allreduce_list(): each dml_start() reduces what the pieces then
+ * hold.
+ * @param[in]  pieces   [npieces] copied; data borrowed while the request exists.
  * @param[out] request  as of dml_coll_init().
- * @return see the top of this file.  @since 0.2
- */
+ * @return see the top of this file.  @since 0.2 */
 DML_API dml_status dml_allreduce_list_init(const dml_piece *pieces, size_t npieces,
                                            dml_dtype dtype, dml_op op, dml_comm *comm,
                                            dml_request **request);

@@ -8,6 +8,7 @@
  * 1977).
  */
 #include "comm/ledger.h"
+
 #include "comm/traits.h"
 
 #include <inttypes.h>
