@@ -66,12 +66,13 @@ def draw(folder):
         require(file.read(4) == b"\x89PNG", "map.png is no picture")
 
 
-def tensors(nranks):
+def tensors(nranks, *more):
     def case(folder):
-        mpirun(folder, nranks, "--tensors", "--budget", "0.1", "--json", "out.jsonl")
+        mpirun(folder, nranks, "--tensors", "--budget", "0.1", "--json", "out.jsonl", *more)
         row, = rows(folder)
         require(row["tensors"] == 1000 and row["wrong"] == 0, f"row {row}")
         require(row["time_us"] > 0 and row["peer_time_us"] > 0, f"row {row}")
+        require(row["memcpy_time_us"] > 0, f"row {row}")
     return case
 
 
@@ -90,6 +91,8 @@ def make_cases(_, nranks):
         ("averages", table(nranks, ["allreduce", "--op", "avg"], peer=False)),
         ("all to all, async", table(nranks, ["alltoall", "--async"])),
         ("tensors", tensors(nranks)),
+        ("small tensors, symmetric",
+         tensors(nranks, "--max", "4K", "--buffers", "symmetric")),
         ("the map", sweep(nranks)),
         ("no such collective", lambda folder: fails(folder, [*start, "allreduse"],
                                                     ["allreduse"])),
