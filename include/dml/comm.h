@@ -18,6 +18,8 @@
 #include "dml/status.h"
 #include "dml/types.h"
 
+#include <stdbool.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -151,6 +153,15 @@ DML_API dml_status dml_test(dml_request **request);
  * Call it from long computations, unless the context has a progress thread (ctx.h).
  * @return DML_OK | DML_ECOMM. @since 0.1 */
 DML_API dml_status dml_progress(dml_comm *comm);
+
+/**
+ * Do requests on this communicator move on whatever its callers do? Where not they need
+ * dml_progress() or another call. True where the context has a progress thread (ctx.h)
+ * that needs no calls of MPI, since all ranks share memory, or may make them. What the
+ * MPI library does by an algorithm of its own moves on in calls of MPI.
+ * Not collective; may differ between ranks.  @since 0.2
+ */
+DML_API bool dml_comm_progresses(const dml_comm *comm);
 
 /**
  * Start a request of dml_coll_init(); complete it with dml_wait() or dml_test(), which

@@ -93,6 +93,13 @@ bool dml__progress_others(dml_comm *comm)
     return !alone && dml__progress_all(comm->ctx);
 }
 
+bool dml_comm_progresses(const dml_comm *comm)
+{
+    const struct dml__watch *w = &comm->watch;
+    bool shared = comm->shm != NULL && comm->node_size == comm->size;
+    return w->progress != NULL && w->progress->threaded && (shared || w->mpi_allowed);
+}
+
 /* ---- the list ----------------------------------------------------------------------
  */
 
