@@ -11,6 +11,20 @@
 #include <limits.h>
 #include <stdlib.h>
 
+static int no_memory(enum dml__shim_fn fn, const struct dml__shim_comm *c)
+{
+    dml__shim_refuse(fn, c, "no memory for packed data");
+    PMPI_Comm_call_errhandler(c->user, MPI_ERR_NO_MEM);
+    return MPI_ERR_NO_MEM;
+}
+
+/* MPI_Pack failed, and has called the error handler. */
+static int no_pack(enum dml__shim_fn fn, const struct dml__shim_comm *c, int code)
+{
+    dml__shim_refuse(fn, c, "MPI_Pack refuses the data");
+    return code;
+}
+
 /* MPI_Pack and MPI_Unpack count in int; larger calls pass through on all ranks. */
 static bool fits(size_t count, size_t bytes)
 {
@@ -85,17 +99,18 @@ DML__SHIM_API int MPI_Bcast(void *buf, int count, MPI_Datatype type, int root,
     }
     size_t bytes = (size_t)count * layout.bytes;
     if (layout.plain || bytes == 0)
-        return dml__shim_result(DML__SHIM_BCAST, comm,
+        return dml__shim_result(DML__SHIM_BCAST, c,
                                 dml_bcast(buf, bytes, DML_U8, root, c->dml));
     char *packed = staging(c, bytes);
     if (packed == NULL)
-        return dml__shim_result(DML__SHIM_BCAST, comm, DML_ENOMEM);
+        return no_memory(DML__SHIM_BCAST, c);
     int code = MPI_SUCCESS;
     if (c->rank == root)
         code = pack(buf, count, type, packed, bytes, comm);
-    if (code == MPI_SUCCESS)
-        code = dml__shim_result(DML__SHIM_BCAST, comm,
-                                dml_bcast(packed, bytes, DML_U8, root, c->dml));
+    if (code != MPI_SUCCESS)
+        return no_pack(DML__SHIM_BCAST, c, code);
+    code = dml__shim_result(DML__SHIM_BCAST, c,
+                            dml_bcast(packed, bytes, DML_U8, root, c->dml));
     if (code == MPI_SUCCESS && c->rank != root)
         code = unpack(packed, bytes, buf, count, type, comm);
     return code;
@@ -175,7 +190,7 @@ static int gather(const struct gather *g, struct dml__shim_comm *c, size_t total
     char *memory = packs || !direct ? staging(c, result + own + 1) : NULL;
     int code = MPI_SUCCESS;
     if (memory == NULL && (packs || !direct))
-        return dml__shim_result(g->fn, g->comm, DML_ENOMEM);
+        return no_memory(g->fn, c);
     char *to = direct ? g->recv : memory;
     const void *from = in_place ? DML_IN_PLACE : g->send;
     if (packs && in_place) {
@@ -189,11 +204,11 @@ static int gather(const struct gather *g, struct dml__shim_comm *c, size_t total
             pack(g->send, g->send_count, g->send_type, memory + result, own, g->comm);
     }
     if (code != MPI_SUCCESS)
-        return code;
+        return no_pack(g->fn, c, code);
     dml_status status = g->counts != NULL
                             ? dml_allgatherv(from, to, c->counts, NULL, DML_U8, c->dml)
                             : dml_allgather(from, to, own, DML_U8, c->dml);
-    code = dml__shim_result(g->fn, g->comm, status);
+    code = dml__shim_result(g->fn, c, status);
     return code == MPI_SUCCESS && !direct ? unpack_blocks(g, c, to) : code;
 }
 

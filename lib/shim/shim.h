@@ -45,9 +45,12 @@ enum dml__shim_fn {
 /* ---- communicators (attach.c) ------------------------------------------------------
  */
 
+struct dml__shim_started; /* async.c */
+
 /* What hangs on an MPI communicator as an attribute. */
 struct dml__shim_comm {
     dml_comm *dml;    /* NULL: everything on this communicator passes through */
+    dml_comm *async;  /* for MPI_Iallreduce: a thread progresses it. NULL: passes */
     unsigned enabled; /* bit fn: this function runs on libdml; equal on all ranks */
     int rank, size;
     size_t *counts; /* [size] for the calls with blocks of different sizes */
@@ -55,19 +58,44 @@ struct dml__shim_comm {
     size_t staging_bytes;
     MPI_Comm user; /* the communicator this hangs on */
     struct dml__shim_comm *prev, *next;
+    struct dml__shim_started *first, *last; /* under way on async, oldest first */
+    struct dml__shim_comm *next_busy;       /* among those on which any is */
 };
 
 /*
  * The libdml side of a communicator if this call runs on libdml, else NULL: then the
  * caller must make MPI's own call. possible: the arguments allow it. Collective over
- * comm at the first call with "possible" on it.
+ * comm at the first call with "possible" on it, except for MPI_Iallreduce, which must
+ * not wait: that one passes through on communicators without an earlier call.
  */
 struct dml__shim_comm *dml__shim_use(enum dml__shim_fn fn, MPI_Comm comm,
                                      bool possible);
 
-/* What a function that ran on libdml returns: a failure goes to comm's error handler.
- * Counts the call. */
-int dml__shim_result(enum dml__shim_fn fn, MPI_Comm comm, dml_status status);
+/* What a function that ran on libdml returns: a failure goes to the communicator's
+ * error handler. Counts the call. */
+int dml__shim_result(enum dml__shim_fn fn, const struct dml__shim_comm *c,
+                     dml_status status);
+
+/* For a blocking call that this rank cannot take part in: ends it on all ranks, which
+ * would wait for this one, and with it the use of the communicator. Counts the call. */
+void dml__shim_refuse(enum dml__shim_fn fn, const struct dml__shim_comm *c,
+                      const char *why);
+
+/* MPI's code for a failure of libdml, which is reported on stderr; 0 for none. */
+int dml__shim_code(enum dml__shim_fn fn, const dml_comm *dml, dml_status status);
+
+/* ---- what was started (async.c) ----------------------------------------------------
+ */
+
+/* Completes MPI's requests of what libdml has completed; false when nothing was under
+ * way. Any thread that may call MPI. */
+bool dml__shim_complete(void);
+
+/* Waits until nothing is under way on a communicator that is about to end. */
+void dml__shim_finish(const struct dml__shim_comm *c);
+
+/* What a thread does between two looks at what it waits for; *looks begins with 0. */
+void dml__shim_rest(unsigned *looks);
 
 /* ---- types and operations (table.c) ------------------------------------------------
  */
@@ -75,6 +103,13 @@ int dml__shim_result(enum dml__shim_fn fn, MPI_Comm comm, dml_status status);
 /* How libdml reduces a pair of MPI's type and operation; false: it does not. */
 bool dml__shim_reduction(MPI_Datatype type, MPI_Op op, dml_dtype *dtype,
                          dml_op *dml_op_out);
+
+/* Where libdml finds the input. Programs that pass one buffer as input and output,
+ * which MPI forbids and some MPI libraries accept, are understood as MPI_IN_PLACE. */
+const void *dml__shim_input(const void *send, const void *recv);
+
+/* False for buffers that MPI would refuse, as far as one rank can see. */
+bool dml__shim_buffers_ok(const void *send, const void *recv, bool empty);
 
 /* Where the elements of a type lie. */
 struct dml__shim_layout {
@@ -95,6 +130,9 @@ unsigned dml__shim_parse(const char *list);
 
 /* Counts one call of a function, run on libdml or passed through. */
 void dml__shim_count(enum dml__shim_fn fn, bool on_libdml);
+
+/* The MPI function's name. */
+const char *dml__shim_name(enum dml__shim_fn fn);
 
 /* Prints the sums over all ranks on rank 0's stderr if a rank has DML_MPI_STATS=1.
  * Collective over MPI_COMM_WORLD. */

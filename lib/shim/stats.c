@@ -18,13 +18,18 @@ void dml__shim_count(enum dml__shim_fn fn, bool on_libdml)
     atomic_fetch_add_explicit(&counters[fn][on_libdml], 1, memory_order_relaxed);
 }
 
-void dml__shim_print(void)
+const char *dml__shim_name(enum dml__shim_fn fn)
 {
     static const char *const names[] = {
 #define NAME(NAME_, name, function) function,
         DML__SHIM_MAP(NAME)
 #undef NAME
     };
+    return names[fn];
+}
+
+void dml__shim_print(void)
+{
     const char *wish = getenv("DML_MPI_STATS");
     int wanted = wish != NULL && strcmp(wish, "1") == 0, any = 0, rank = 0;
     if (PMPI_Allreduce(&wanted, &any, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD) !=
@@ -44,6 +49,6 @@ void dml__shim_print(void)
             "on libdml", "passed to MPI");
     for (int fn = 0; fn < DML__SHIM_NFNS; fn++)
         if (sum[fn][0] + sum[fn][1] > 0)
-            fprintf(stderr, "dml-mpi: %-26s %12" PRIu64 " %14" PRIu64 "\n", names[fn],
-                    sum[fn][1], sum[fn][0]);
+            fprintf(stderr, "dml-mpi: %-26s %12" PRIu64 " %14" PRIu64 "\n",
+                    dml__shim_name((enum dml__shim_fn)fn), sum[fn][1], sum[fn][0]);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The tables: MPI's types and operations as libdml has them, and the functions' names.
+ * The tables: MPI's types and operations as libdml has them, and the functions' names;
+ * and how MPI's buffers are understood.
  *
  * A type is known by its kind; its size, which may depend on the machine (MPI_LONG) or
  * on how a Fortran compiler was called (MPI_INTEGER), is asked of MPI.
@@ -95,6 +96,17 @@ bool dml__shim_reduction(MPI_Datatype type, MPI_Op op, dml_dtype *dtype,
         return dtypes[d].ordered || !ops[o].orders;
     }
     return false;
+}
+
+const void *dml__shim_input(const void *send, const void *recv)
+{
+    bool same = send == recv && send != NULL; /* NULL is legal where nothing is sent */
+    return send == MPI_IN_PLACE || same ? DML_IN_PLACE : send;
+}
+
+bool dml__shim_buffers_ok(const void *send, const void *recv, bool empty)
+{
+    return empty || (send != NULL && recv != NULL && recv != MPI_IN_PLACE);
 }
 
 bool dml__shim_layout(MPI_Datatype type, struct dml__shim_layout *layout)
