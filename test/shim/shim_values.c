@@ -149,6 +149,16 @@ static void allreduce(MPI_Comm comm, const struct type *type, const struct op *o
     memcpy(got, in, bytes);
     code = MPI_Allreduce(MPI_IN_PLACE, got, count, type->mpi, op->mpi, comm);
     compare("allreduce in place", type, op, count, code, got, want, bytes);
+    MPI_Request requests[2];
+    void *place = shim_alloc(bytes);
+    memcpy(place, in, bytes);
+    memset(got, 0, bytes);
+    code = MPI_Iallreduce(in, got, count, type->mpi, op->mpi, comm, &requests[0]);
+    MPI_Iallreduce(MPI_IN_PLACE, place, count, type->mpi, op->mpi, comm, &requests[1]);
+    MPI_Waitall(2, requests, MPI_STATUSES_IGNORE);
+    compare("iallreduce", type, op, count, code, got, want, bytes);
+    compare("iallreduce in place", type, op, count, code, place, want, bytes);
+    free(place);
     free(in);
     free(want);
     free(got);

@@ -3,6 +3,7 @@
  * MPI's collectives on world, halves of it in reversed order, a torus and this rank
  * alone, compared with the same calls made as PMPI_*.
  * Usage: test_shim [CASE]   runs the cases whose names contain CASE
+ * SHIM_TEST_LEVEL=single initialises MPI for one thread.
  */
 #include "shim_test.h"
 
@@ -32,6 +33,12 @@ static const struct {
     {"barrier", test_barrier},
     {"nonblocking", test_nonblocking},
     {"many", test_many},
+    {"outstanding", test_outstanding},
+    {"freed", test_freed},
+    {"mixed", test_mixed},
+    {"elsewhere", test_elsewhere},
+    {"siblings", test_siblings},
+    {"async_threads", test_async_threads},
 };
 
 /* The case that runs, for messages. */
@@ -90,7 +97,11 @@ int main(int argc, char **argv)
 {
     int level = 0, size = 0, passed = 0, failed = 0, dims[2] = {0, 0};
     int periods[2] = {1, 0};
-    MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &level);
+    const char *wish = getenv("SHIM_TEST_LEVEL");
+    if (wish != NULL && strcmp(wish, "single") == 0)
+        MPI_Init(&argc, &argv);
+    else
+        MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &level);
     PMPI_Comm_rank(MPI_COMM_WORLD, &now.rank);
     PMPI_Comm_size(MPI_COMM_WORLD, &size);
     const char *wanted = argc > 1 ? argv[1] : "";
