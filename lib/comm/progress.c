@@ -47,10 +47,10 @@ void dml__thread_ring(struct dml__progress *p)
 
 bool dml__thread_may_poll(dml_comm *comm, bool *mpi)
 {
-    bool uses_mpi = false;
+    bool uses_mpi = false, allowed = comm->watch.mpi_allowed;
     for (const dml_request *r = comm->active; r != NULL; r = r->next)
-        uses_mpi = uses_mpi || r->uses_mpi;
-    if (uses_mpi && !comm->watch.mpi_allowed) {
+        uses_mpi = uses_mpi || (r->uses_mpi && (allowed || !dml__request_native(r)));
+    if (uses_mpi && !allowed) {
         if (!comm->watch.warned)
             dml__log(comm->ctx, DML_LOG_WARN,
                      "the progress thread cannot progress messages of MPI: initialise "
@@ -100,7 +100,9 @@ static struct found go_round(struct dml__progress *p, bool before_sleep)
         if (comm->active != NULL && dml__thread_may_poll(comm, &found.mpi)) {
             if (before_sleep)
                 arm(comm);
+            w->no_mpi = !w->mpi_allowed;
             found.moved = dml__comm_poll(comm) || found.moved;
+            w->no_mpi = false;
             found.pending = found.pending || comm->active != NULL;
         }
         dml__watch_free(w);

@@ -46,6 +46,7 @@ struct dml__watch {
     atomic_int wanted;              /* calls that wait for it: the thread steps back */
     bool mpi_allowed;               /* the thread may call MPI */
     bool warned;                    /* ... and it was said that it may not */
+    bool no_mpi;                    /* it polls, and may not */
     atomic_bool watched;            /* the thread will look here again by itself */
     unsigned heard;                 /* the desk's bell before the thread's last look */
     bool armed;                     /* the thread counts as asleep at the desk */
@@ -74,7 +75,8 @@ bool dml__watch_try(struct dml__watch *watch);
 void dml__watch_free(struct dml__watch *watch);
 
 /* May the thread poll it? Requests that use MPI need a level that not all programs ask
- * for; order forbids to poll the others alone. *mpi: some use it. */
+ * for; order forbids to poll the others alone, unless they are MPI's own algorithms:
+ * those share nothing with the others, and MPI moves them on. *mpi: some use it. */
 bool dml__thread_may_poll(dml_comm *comm, bool *mpi);
 
 /* Tell the thread that there is something to do. */

@@ -12,8 +12,7 @@
 static dml_status take(dml_request *r)
 {
     dml_status status = r->status;
-    bool native = r->nsteps > 0 && r->steps[0].native;
-    if (status == DML_OK && r->record.seq > 0 && native)
+    if (status == DML_OK && r->record.seq > 0 && dml__request_native(r))
         status = dml__roll_verify(r->comm->roll, r->record.seq);
     r->started = false;
     if (!r->persistent)

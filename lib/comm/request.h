@@ -75,4 +75,11 @@ struct dml_request {
     int *native_counts;
 };
 
+/* Is it an algorithm of the MPI library's? That is one step, which moves on in any call
+ * of MPI. */
+static inline bool dml__request_native(const dml_request *r)
+{
+    return r->nsteps > 0 && r->steps[0].native;
+}
+
 #endif

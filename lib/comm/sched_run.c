@@ -305,6 +305,10 @@ bool dml__comm_poll(dml_comm *comm)
     for (dml_request **link = &comm->active; *link != NULL;) {
         dml_request *r = *link;
         bool collective = r->channel == comm->coll;
+        if (comm->watch.no_mpi && r->uses_mpi) {
+            link = &r->next; /* MPI's own algorithm: MPI moves it on */
+            continue;
+        }
         moved = progress(r, collective ? lanes : ALL_LANES) || moved;
         if (collective && r->head[DML__SEND] != DML__NO_STEP)
             lanes &= ~(1 << DML__SEND);
