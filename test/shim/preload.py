@@ -14,7 +14,6 @@ import tempfile
 
 FUNCTIONS = ("Allreduce", "Iallreduce", "Reduce_scatter", "Reduce_scatter_block",
              "Allgather", "Allgatherv", "Bcast", "Reduce", "Barrier")
-NEVER = {"Iallreduce"}  # passed through whatever the arguments
 RANK_1 = 'if [ "${OMPI_COMM_WORLD_RANK-$PMI_RANK}" = 1 ]; then export %s; fi; exec "$@"'
 
 
@@ -74,8 +73,7 @@ def everything(p):
     for name in FUNCTIONS:
         require(name in counts, f"MPI_{name} was not intercepted")
         ours = counts[name][0]
-        expected = p.nranks > 1 and name not in NEVER
-        require((ours > 0) == expected, f"MPI_{name}: {ours} calls on libdml")
+        require((ours > 0) == (p.nranks > 1), f"MPI_{name}: {ours} calls on libdml")
 
 
 def measured(p):
@@ -111,6 +109,46 @@ def message_under_way(p):
           DML_BARRIER="dissemination", DML_MEASURE="0")
 
 
+# The cases of MPI_Iallreduce.
+ASYNC = ("outstanding", "freed", "mixed", "elsewhere")
+
+
+def iallreduce(p, on_libdml, **variables):
+    """Its cases, with MPI initialised for one thread unless said otherwise."""
+    for case in ASYNC:
+        _, counts = p.run(case, DML_MEASURE="0", **{"SHIM_TEST_LEVEL": "single", **variables})
+        require((counts["Iallreduce"][0] > 0) == (on_libdml and p.nranks > 1),
+                f"{case}: {counts['Iallreduce']} with {variables}")
+
+
+def one_thread(p):
+    """Within a node MPI need not allow threads, whoever does the work."""
+    iallreduce(p, True)
+    iallreduce(p, True, DML_ALLREDUCE="ring")
+    iallreduce(p, True, DML_ALLREDUCE="mpi")
+    with tempfile.NamedTemporaryFile("w", suffix=".tuning") as table:
+        table.write("allreduce * * 0-1K mpi\nallreduce * * 1K-16K ring\n"
+                    "allreduce * * * staged\n")
+        table.flush()
+        iallreduce(p, True, DML_TUNING=table.name)
+
+
+def through_mpi(p):
+    """Where the ranks share no memory MPI must allow threads; it can be asked to."""
+    iallreduce(p, p.nranks == 1, DML_SHM="0")
+    if p.nranks > 1:
+        iallreduce(p, True, DML_SHM="0", DML_MPI_MULTIPLE="1")
+        iallreduce(p, True, DML_NODES="2", SHIM_TEST_LEVEL="multiple")
+
+
+def one_rank_skips(p):
+    if p.nranks > 1:
+        _, counts = p.run("nonblocking", rank_1="DML_MPI_SKIP=iallreduce",
+                          DML_MEASURE="0")
+        even = (p.nranks + 1) // 2  # ranks that have a communicator without rank 1
+        require(counts["Iallreduce"][0] == (3 * even if even > 1 else 0), f"{counts}")
+
+
 def beside_libdml(p, perf):
     """A program that uses libdml itself: MPI's side of dml-perf runs on libdml too."""
     if perf == "none" or p.nranks == 1:
@@ -135,7 +173,7 @@ def main():
     passed = failed = 0
     steps = [(step.__name__, lambda step=step: step(p)) for step in
              (without, everything, measured, skipped, one_rank_decides,
-              message_under_way)]
+              message_under_way, one_thread, through_mpi, one_rank_skips)]
     steps += [("names", lambda: names_of(p.library)),
               ("beside_libdml", lambda: beside_libdml(p, perf))]
     for name, step in steps:

@@ -212,8 +212,8 @@ void test_mixed(MPI_Comm comm)
     end(&b);
 }
 
-/* Rank 0 starts a long sum and waits for messages, which the others send only when they
- * have it. */
+/* Rank 0 starts a short sum and a long one and waits for messages, which the others
+ * send only when they have the long one. */
 void test_elsewhere(MPI_Comm comm)
 {
     int rank = 0, size = 0, word = 0, wrong = 0;
@@ -224,13 +224,17 @@ void test_elsewhere(MPI_Comm comm)
         in[i] = (float)(rank + i % 7);
     MPI_Barrier(comm);
     for (int round = 0; round < 3; round++) {
-        MPI_Request request = MPI_REQUEST_NULL;
-        MPI_Iallreduce(in, out, LONG, MPI_FLOAT, MPI_SUM, comm, &request);
+        MPI_Request requests[2];
+        int sum = 0;
+        MPI_Iallreduce(&rank, &sum, 1, MPI_INT, MPI_SUM, comm, &requests[0]);
+        MPI_Iallreduce(in, out, LONG, MPI_FLOAT, MPI_SUM, comm, &requests[1]);
         for (int r = 1; rank == 0 && r < size; r++)
             MPI_Recv(&word, 1, MPI_INT, r, round, comm, MPI_STATUS_IGNORE);
-        MPI_Wait(&request, MPI_STATUS_IGNORE);
+        MPI_Wait(&requests[1], MPI_STATUS_IGNORE);
         if (rank > 0)
             MPI_Send(&rank, 1, MPI_INT, 0, round, comm);
+        MPI_Wait(&requests[0], MPI_STATUS_IGNORE);
+        wrong += sum != size * (size - 1) / 2;
         for (int i = 0; i < LONG; i++)
             wrong += out[i] != (float)(size * (size - 1) / 2 + size * (i % 7));
         memset(out, 0, LONG * sizeof *out);
