@@ -33,6 +33,8 @@ shim_case_fn test_bcast, test_allgather, test_allgatherv, test_bottom;
 /* shim_rules.c */
 shim_case_fn test_errors, test_attributes, test_inter, test_threads, test_progress,
     test_barrier, test_nonblocking, test_many;
+/* shim_faults.c */
+shim_case_fn test_faults;
 /* shim_async.c */
 shim_case_fn test_outstanding, test_freed, test_mixed, test_elsewhere, test_siblings,
     test_async_threads;

@@ -39,6 +39,7 @@ static const struct {
     {"elsewhere", test_elsewhere},
     {"siblings", test_siblings},
     {"async_threads", test_async_threads},
+    {"faults", test_faults},
 };
 
 /* The case that runs, for messages. */
