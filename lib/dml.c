@@ -25,14 +25,14 @@ const char *dml_ctx_isa(const dml_ctx *ctx)
     return dml__ctx_kernels(ctx)->name;
 }
 
-static bool wants_thread(const dml_ctx_opts *opts)
+static dml_progress_mode progress_mode(const dml_ctx_opts *opts)
 {
     dml_ctx_opts defaults;
     if (opts == NULL) {
         dml_ctx_opts_init(&defaults);
         opts = &defaults;
     }
-    return opts->progress == DML_PROGRESS_THREAD;
+    return opts->progress;
 }
 
 dml_status dml_ctx_create(const dml_ctx_opts *opts, dml_ctx **out)
@@ -53,7 +53,7 @@ dml_status dml_ctx_create(const dml_ctx_opts *opts, dml_ctx **out)
         return DML_EINVAL;
     }
     dml__ctx_set_kernels(ctx, kernels);
-    dml_status status = dml__progress_open(ctx, wants_thread(opts));
+    dml_status status = dml__progress_open(ctx, progress_mode(opts));
     if (status != DML_OK) {
         dml_ctx_destroy(ctx);
         return status;

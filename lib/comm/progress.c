@@ -35,6 +35,10 @@ static const double sleep_part = 1.0 / 8, sleep_min_s = 1e-4, sleep_max_s = 1e-3
 /* The timer that ends a sleep may be late by this. */
 enum { TIMER_SLACK_NS = 1000 };
 
+/* A patient thread's time between two looks, and how many it takes in vain before it
+ * sleeps until it is told: looking costs a computing thread 1 % of its time. */
+enum { PATIENCE_NS = 200000, LOOKS_IN_VAIN = 100 };
+
 void dml__thread_ring(struct dml__progress *p)
 {
     atomic_fetch_add(&p->bell, 1);
@@ -163,6 +167,50 @@ static double sleep_s(const struct dml__progress *p, struct found found, double 
                                   : sleep_max_s;
 }
 
+/* Is anything pending, or in use; and does anything wait since the look before? */
+static void look(struct dml__progress *p, bool *pending, bool *old)
+{
+    for (dml_comm *comm = p->comms; comm != NULL; comm = comm->watch.next) {
+        struct dml__watch *w = &comm->watch;
+        if (atomic_load(&w->wanted) > 0 || !dml__watch_try(w)) {
+            *pending = true;
+            continue;
+        }
+        const dml_request *oldest = comm->active;
+        *pending = *pending || oldest != NULL;
+        uint64_t seq = oldest != NULL ? oldest->record.seq : 0;
+        *old = *old || (oldest != NULL && (seq == 0 || seq == w->noted));
+        w->noted = seq;
+        dml__watch_free(w);
+    }
+}
+
+/* A patient thread: false when there is work for it, else time has passed. */
+static bool rest(struct dml__progress *p)
+{
+    const struct timespec patience = {.tv_nsec = PATIENCE_NS};
+    bool pending = false, old = false, deep = p->vain >= LOOKS_IN_VAIN;
+    if (p->at_work)
+        return false;
+    atomic_store(&p->drowsy, deep);
+    unsigned heard = atomic_load(&p->bell);
+    look(p, &pending, &old);
+    p->vain = pending || heard != p->heard ? 0 : p->vain + 1;
+    p->heard = heard;
+    p->at_work = old;
+    if (old)
+        return false;
+    if (deep && p->vain > 0) {
+        sleep_at_bells(p, heard, 0);
+        return true;
+    }
+    atomic_store(&p->drowsy, false);
+    pthread_mutex_unlock(&p->lock);
+    nanosleep(&patience, NULL);
+    pthread_mutex_lock(&p->lock);
+    return true;
+}
+
 static void *run(void *arg)
 {
     struct dml__progress *p = arg;
@@ -175,6 +223,8 @@ static void *run(void *arg)
             pthread_cond_wait(&p->turn, &p->lock);
             continue;
         }
+        if (p->patient && rest(p))
+            continue;
         bool before_sleep = rounds >= (p->own_core ? SPIN_ROUNDS : 1);
         atomic_store(&p->drowsy, before_sleep);
         unsigned heard = atomic_load(&p->bell);
@@ -182,7 +232,8 @@ static void *run(void *arg)
         if (found.moved || rounds == 0)
             still_s = dml__now_s();
         rounds = found.moved ? 0 : before_sleep ? rounds : rounds + 1;
-        if (before_sleep && !found.moved)
+        p->at_work = found.pending || found.moved;
+        if (before_sleep && !found.moved && (found.pending || !p->patient))
             sleep_at_bells(p, heard, sleep_s(p, found, still_s));
         if (before_sleep)
             disarm_all(p);
@@ -221,12 +272,14 @@ static void close_progress(struct dml__progress *p)
     dml__free(p);
 }
 
-dml_status dml__progress_open(dml_ctx *ctx, bool threaded)
+dml_status dml__progress_open(dml_ctx *ctx, dml_progress_mode mode)
 {
+    bool threaded = mode != DML_PROGRESS_POLL;
     struct dml__progress *p = dml__alloc(ctx, sizeof *p);
     if (p == NULL)
         return dml__fail(ctx, DML_ENOMEM, "dml_ctx_create", "no memory");
     p->ctx = ctx;
+    p->patient = mode == DML_PROGRESS_PATIENT;
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->turn, NULL);
     p->threaded = threaded && pthread_create(&p->thread, NULL, run, p) == 0;

@@ -12,6 +12,8 @@
 #ifndef DML__PROGRESS_H
 #define DML__PROGRESS_H
 
+#include "dml/ctx.h"
+
 #include "comm/comm.h"
 
 #include <pthread.h>
@@ -35,6 +37,11 @@ struct dml__progress {
     bool one_bell;      /* the kernel cannot wait for several */
     atomic_uint bell;   /* of the thread itself: a futex */
     atomic_bool drowsy; /* it sleeps at it, or is about to */
+
+    bool patient;   /* leaves requests to their callers at first: */
+    bool at_work;   /* some are left to it now */
+    int vain;       /* looks in which there was nothing at all */
+    unsigned heard; /* the bell at the last look */
 };
 
 /* A communicator's part, within dml_comm. */
@@ -50,11 +57,12 @@ struct dml__watch {
     atomic_bool watched;            /* the thread will look here again by itself */
     unsigned heard;                 /* the desk's bell before the thread's last look */
     bool armed;                     /* the thread counts as asleep at the desk */
+    uint64_t noted;                 /* the oldest request at a patient thread's look */
 };
 
 /* Give a context its list, and a thread where that is wanted: a warning, and none, if
  * it cannot be made. The context closes it at its end. */
-dml_status dml__progress_open(dml_ctx *ctx, bool threaded);
+dml_status dml__progress_open(dml_ctx *ctx, dml_progress_mode mode);
 
 /* A new communicator comes into the list; an old one goes: then nobody else uses it nor
  * will. */

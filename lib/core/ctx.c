@@ -64,6 +64,8 @@ void dml_ctx_opts_init(dml_ctx_opts *opts)
     const char *progress = getenv("DML_PROGRESS");
     if (progress != NULL && strcmp(progress, "thread") == 0)
         opts->progress = DML_PROGRESS_THREAD;
+    if (progress != NULL && strcmp(progress, "patient") == 0)
+        opts->progress = DML_PROGRESS_PATIENT;
 }
 
 /* Copies every DML_* variable; false when memory ran out. */

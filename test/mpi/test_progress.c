@@ -137,10 +137,10 @@ static bool arrives_alone(struct dml_test *t, dml_comm *comm, const char *algori
 static const char *const algorithms[] = {
     "ring", "recursive_doubling", "direct", "staged", "flat", "shared"};
 
-static void test_alone(struct dml_test *t)
+static void run_alone(struct dml_test *t, dml_progress_mode mode)
 {
     int warnings = 0;
-    dml_ctx *ctx = open_ctx(t, DML_PROGRESS_THREAD, &warnings);
+    dml_ctx *ctx = open_ctx(t, mode, &warnings);
     dml_comm *comm = open_comm(t, ctx);
     for (size_t i = 0; i < DML_TEST_COUNT(algorithms); i++) {
         bool small = arrives_alone(t, comm, algorithms[i], 1, 10);
@@ -150,6 +150,12 @@ static void test_alone(struct dml_test *t)
     dml_comm_destroy(comm);
     dml_ctx_destroy(ctx);
     DML_CHECK(t, warnings == 0, "%d warnings", warnings);
+}
+
+static void test_alone(struct dml_test *t)
+{
+    run_alone(t, DML_PROGRESS_THREAD);
+    run_alone(t, DML_PROGRESS_PATIENT);
 }
 
 /* The test above can fail: without the thread it does. */
