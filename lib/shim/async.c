@@ -149,12 +149,12 @@ static struct dml__shim_started **take(struct dml__shim_comm *c,
     return end;
 }
 
-bool dml__shim_complete(void)
+int dml__shim_complete(void)
 {
     if (atomic_load(&async.count) == 0)
-        return false;
+        return -1;
     if (pthread_mutex_trylock(&async.lock) != 0)
-        return true; /* another thread looks */
+        return 0; /* another thread looks */
     struct dml__shim_started *done = NULL, **end = &done;
     for (struct dml__shim_comm **link = &async.busy; *link != NULL;) {
         struct dml__shim_comm *c = *link;
@@ -165,13 +165,14 @@ bool dml__shim_complete(void)
             link = &c->next_busy;
     }
     pthread_mutex_unlock(&async.lock);
-    while (done != NULL) {
-        struct dml__shim_started *s = done;
-        done = s->next; /* s may be gone with the request */
-        PMPI_Grequest_complete(s->mpi);
+    int n = 0;
+    for (struct dml__shim_started *next; done != NULL; done = next) {
+        next = done->next; /* it may be gone with the request */
+        PMPI_Grequest_complete(done->mpi);
         atomic_fetch_sub(&async.count, 1);
+        n++;
     }
-    return true;
+    return n;
 }
 
 static bool is_busy(const struct dml__shim_comm *c)

@@ -97,7 +97,7 @@ static void make_contexts(void)
     shim.wanted = ~dml__shim_parse(getenv("DML_MPI_SKIP")) & all;
     dml_ctx_opts opts;
     dml_ctx_opts_init(&opts);
-    opts.progress = DML_PROGRESS_THREAD;
+    opts.progress = DML_PROGRESS_PATIENT;
     if (opts.log_level == DML_LOG_WARN)
         opts.log_level = DML_LOG_ERROR; /* the other context has warned */
     if ((shim.wanted & 1u << DML__SHIM_IALLREDUCE) != 0 &&

@@ -87,9 +87,9 @@ int dml__shim_code(enum dml__shim_fn fn, const dml_comm *dml, dml_status status)
 /* ---- what was started (async.c) ----------------------------------------------------
  */
 
-/* Completes MPI's requests of what libdml has completed; false when nothing was under
- * way. Any thread that may call MPI. */
-bool dml__shim_complete(void);
+/* Completes MPI's requests of what libdml has completed: how many, or -1 when nothing
+ * was under way. Any thread that may call MPI. */
+int dml__shim_complete(void);
 
 /* Waits until nothing is under way on a communicator that is about to end. */
 void dml__shim_finish(const struct dml__shim_comm *c);
