@@ -11,11 +11,11 @@
 
 /* Without the prefix DML_. Those that start with TEST_ are the tests' own. */
 static const char *const names[] = {
-    "ALLGATHER", "ALLREDUCE", "ALLTOALL", "BARRIER",   "BCAST",          "CMA",
-    "DATA",      "GATHER",    "ISA",      "LOG",       "MEASURE",        "MPI_SKIP",
-    "MPI_STATS", "NODES",     "PROGRESS", "REDUCE",    "REDUCE_SCATTER", "REPRODUCIBLE",
-    "ROLL_CALL", "SCATTER",   "SHM",      "SINGLETON", "SUMMARY",        "TIMEOUT_S",
-    "TRACE",     "TUNING",    "WAIT",
+    "ALLGATHER",    "ALLREDUCE", "ALLTOALL", "BARRIER",  "BCAST",     "CMA",
+    "DATA",         "GATHER",    "ISA",      "LOG",      "MEASURE",   "MPI_MULTIPLE",
+    "MPI_SKIP",     "MPI_STATS", "NODES",    "PROGRESS", "REDUCE",    "REDUCE_SCATTER",
+    "REPRODUCIBLE", "ROLL_CALL", "SCATTER",  "SHM",      "SINGLETON", "SUMMARY",
+    "TIMEOUT_S",    "TRACE",     "TUNING",   "WAIT",
 };
 
 enum { NNAMES = sizeof names / sizeof names[0], LONGEST = 32 };
