@@ -246,7 +246,8 @@ const struct dml__alg *dml__select(const struct dml__call *call, bool may_measur
         return dml__algs(call->coll)[0];
     }
     bool cacheable = why == NULL && call->counts == NULL && call->total < INT32_MAX;
-    uint64_t key = cache_key(call, state->nrules > 0);
+    /* Calls that may not measure keep what they chose apart: others measure first. */
+    uint64_t key = cache_key(call, state->nrules > 0) | (uint64_t)!may_measure << 59;
     struct dml__cached *entry = &state->cache[key * 0x9e3779b97f4a7c15u >> 56];
     if (cacheable && entry->key == key)
         return entry->alg;
@@ -262,7 +263,7 @@ const struct dml__alg *dml__select(const struct dml__call *call, bool may_measur
     }
     if (alg == NULL)
         alg = cheapest(state, call, reason);
-    if (cacheable && settled) {
+    if (cacheable && (settled || !may_measure)) {
         *entry = (struct dml__cached){key, alg};
         if (dml_comm_rank(call->comm) == 0)
             dml__log(dml_comm_ctx(call->comm), DML_LOG_INFO, "%s of %zu %s by %s: %s",
