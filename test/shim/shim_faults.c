@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What one rank alone cannot do is an error on all, and nobody waits: a rank whose type
- * MPI refuses to pack, a rank without memory.
+ * What one rank alone cannot do, or does otherwise, is an error on all, and nobody
+ * waits: a rank whose type MPI refuses to pack, a rank without memory, a rank with
+ * another count.
  */
 #include "shim_test.h"
 
@@ -102,6 +103,27 @@ static void poor(MPI_Comm comm)
     free(data);
 }
 
+/* MPI_Wait says what was found after the start, by the handler that MPI takes for
+ * requests of this kind. */
+static void disagree(MPI_Comm comm)
+{
+    int rank = 0, in[2] = {0}, out[2] = {0};
+    MPI_Errhandler before = MPI_ERRHANDLER_NULL;
+    MPI_Request request = MPI_REQUEST_NULL;
+    MPI_Comm mine = prepared(comm);
+    PMPI_Comm_rank(comm, &rank);
+    MPI_Comm_get_errhandler(MPI_COMM_WORLD, &before);
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    int code =
+        MPI_Iallreduce(in, out, rank == 0 ? 1 : 2, MPI_INT, MPI_SUM, mine, &request);
+    if (code == MPI_SUCCESS)
+        code = MPI_Wait(&request, MPI_STATUS_IGNORE);
+    shim_check(code != MPI_SUCCESS, "a sum of different counts succeeds");
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, before);
+    MPI_Errhandler_free(&before);
+    MPI_Comm_free(&mine);
+}
+
 /* MPI's own calls would hang: only where libdml is known to run. */
 void test_faults(MPI_Comm comm)
 {
@@ -113,4 +135,5 @@ void test_faults(MPI_Comm comm)
     unpackable(comm, false);
     unpackable(comm, true);
     poor(comm);
+    disagree(comm);
 }
