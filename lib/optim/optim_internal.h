@@ -17,7 +17,7 @@
 #include "kernels/kernels.h"
 
 #define DML__OPTIM_SLOTS 2 /* most vectors of state per tensor but the master copy */
-#define DML__OPTIM_RUN   (4 * DML_OPTIM_BLOCK) /* most elements of a run */
+#define DML__OPTIM_RUN   (2 * DML_OPTIM_BLOCK) /* most elements of a run */
 
 struct dml__optim_tensor {
     dml_param param; /* name never NULL; whole never 0 but for empty tensors */
