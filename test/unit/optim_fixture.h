@@ -14,6 +14,10 @@
 
 enum { FIVE = 5, FIVE_MOST = 33, ZERO_WEIGHT = 0, ZERO_GRADIENT = 1, EXEMPT = 2 };
 
+static const dml_optim_rule rules[] = {DML_OPTIM_SGD, DML_OPTIM_ADAM, DML_OPTIM_ADAMW,
+                                       DML_OPTIM_LARS, DML_OPTIM_LAMB};
+enum { NRULES = sizeof rules / sizeof *rules };
+
 struct five {
     float w[FIVE][FIVE_MOST], g[FIVE][FIVE_MOST];
     dml_param params[FIVE];
