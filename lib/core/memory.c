@@ -35,11 +35,11 @@ void *dml__alloc(dml_ctx *ctx, size_t bytes)
         return NULL;
     if (bytes > SIZE_MAX - DML__ALIGN)
         return NULL;
-    bool huge = bytes >= 4 * HUGE_PAGE && bytes < SIZE_MAX - HUGE_PAGE;
+    bool huge = bytes >= 4 * HUGE_PAGE;
     size_t align = huge ? HUGE_PAGE : DML__ALIGN;
     size_t rounded = (bytes + DML__ALIGN) / DML__ALIGN * DML__ALIGN;
-    void *memory = aligned_alloc(align, rounded);
-    if (memory == NULL)
+    void *memory = NULL;
+    if (posix_memalign(&memory, align, rounded) != 0)
         return NULL;
 #ifdef MADV_HUGEPAGE
     if (huge)

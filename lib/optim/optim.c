@@ -128,15 +128,16 @@ static size_t padded(size_t count)
     return count > SIZE_MAX - STEP ? SIZE_MAX : (count + STEP - 1) / STEP * STEP;
 }
 
-/* Adds up what the tensors need, with SIZE_MAX for too much. */
+/* What all tensors need together. */
 struct need {
     size_t floats, names;
 };
 
+/* *sum += times * count; false when that is more than any memory. */
 static bool add(size_t *sum, size_t times, size_t count)
 {
     size_t product = dml__mul(count, times);
-    if (product > SIZE_MAX - *sum)
+    if (product >= SIZE_MAX - *sum)
         return false;
     *sum += product;
     return true;
