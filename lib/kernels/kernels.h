@@ -65,6 +65,8 @@ struct dml__kernels {
     void (*axpy_f32)(size_t n, float a, const float *x, float *y);
     void (*scale_f32)(size_t n, float a, float *x);
     double (*sumsq_f32)(size_t n, const float *x);
+    /* sumsq_f32 of both in one go. */
+    void (*two_sumsq_f32)(size_t n, const float *x, const float *y, double sums[2]);
     bool (*finite_f32)(size_t n, const float *x); /* no NaN, no infinity */
     /* Cut to [-limit, limit]; NaN and infinity stay as they are. */
     void (*clip_f32)(size_t n, float limit, float *x);
@@ -74,9 +76,10 @@ struct dml__kernels {
     /* m, v and w in one go. */
     void (*adam_f32)(size_t n, float *w, const float *g, float *m, float *v,
                      const struct dml__adam_args *args);
-    /* m and v; the step that w would take at rate 1 goes to step. */
+    /* m and v; sums: of the squares of the step that w would take at rate 1, and of w.
+     * The same bits as sumsq_f32 of each. */
     void (*moments_f32)(size_t n, const float *w, const float *g, float *m, float *v,
-                        float *step, const struct dml__adam_args *args);
+                        double sums[2], const struct dml__adam_args *args);
     /* w moves by rate times that step, computed anew from m and v. */
     void (*move_f32)(size_t n, float *w, const float *m, const float *v,
                      const struct dml__adam_args *args);

@@ -31,6 +31,20 @@ static void clip_f32(size_t n, float limit, float *x)
     }
 }
 
+static void two_sumsq_f32(size_t n, const float *x, const float *y, double sums[2])
+{
+    double xs[LANES] = {0}, ys[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        add_squares(xs, x + i, LANES);
+        add_squares(ys, y + i, LANES);
+    }
+    add_squares(xs, x + i, n - i);
+    add_squares(ys, y + i, n - i);
+    sums[0] = fold_lanes(xs);
+    sums[1] = fold_lanes(ys);
+}
+
 static void sgd_plain(size_t n, float *w, const float *g,
                       const struct dml__sgd_args *args)
 {
@@ -107,8 +121,10 @@ static void adam_f32(size_t n, float *w, const float *g, float *m, float *v,
     }
 }
 
-static void moments_f32(size_t n, const float *w, const float *g, float *m, float *v,
-                        float *step, const struct dml__adam_args *args)
+/* n <= LANES. */
+static inline void moments_part(size_t n, const float *w, const float *g, float *m,
+                                float *v, float step[LANES],
+                                const struct dml__adam_args *args)
 {
     const struct dml__adam_args a = *args;
     INDEPENDENT
@@ -118,8 +134,26 @@ static void moments_f32(size_t n, const float *w, const float *g, float *m, floa
         float second = a.keep2 * get_F32(v, i) + a.add2 * (gradient * gradient);
         put_F32(m, i, first);
         put_F32(v, i, second);
-        put_F32(step, i, adam_step(get_F32(w, i), first, second, &a));
+        step[i] = adam_step(get_F32(w, i), first, second, &a);
     }
+}
+
+static void moments_f32(size_t n, const float *w, const float *g, float *m, float *v,
+                        double sums[2], const struct dml__adam_args *args)
+{
+    double steps[LANES] = {0}, weights[LANES] = {0};
+    float step[LANES];
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        moments_part(LANES, w + i, g + i, m + i, v + i, step, args);
+        add_squares(steps, step, LANES);
+        add_squares(weights, w + i, LANES);
+    }
+    moments_part(n - i, w + i, g + i, m + i, v + i, step, args);
+    add_squares(steps, step, n - i);
+    add_squares(weights, w + i, n - i);
+    sums[0] = fold_lanes(steps);
+    sums[1] = fold_lanes(weights);
 }
 
 static void move_f32(size_t n, float *w, const float *m, const float *v,

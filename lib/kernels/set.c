@@ -164,6 +164,7 @@ const struct dml__kernels TABLE(DML__SET) = {
     .axpy_f32 = axpy_f32,
     .scale_f32 = scale_f32,
     .sumsq_f32 = sumsq_f32,
+    .two_sumsq_f32 = two_sumsq_f32,
     .finite_f32 = finite_f32,
     .clip_f32 = clip_f32,
     .sgd_f32 = sgd_f32,

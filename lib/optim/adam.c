@@ -57,20 +57,20 @@ struct dml__adam_args dml__optim_adam_args(const dml_optim_opts *opts,
 
 static void update_adam(const struct dml__kernels *kernels, const dml_optim_opts *opts,
                         const struct dml__optim_now *now,
-                        const struct dml__optim_run *run)
+                        const struct dml__optim_part *part)
 {
     struct dml__adam_args args = dml__optim_adam_args(opts, now);
-    args.grad_decay = (float)dml__optim_decay(opts, &run->tensor->param);
-    kernels->adam_f32(run->n, run->w, run->g, run->slot[0], run->slot[1], &args);
+    args.grad_decay = (float)dml__optim_decay(opts, &part->tensor->param);
+    kernels->adam_f32(part->n, part->w, part->g, part->slot[0], part->slot[1], &args);
 }
 
 static void update_adamw(const struct dml__kernels *kernels, const dml_optim_opts *opts,
                          const struct dml__optim_now *now,
-                         const struct dml__optim_run *run)
+                         const struct dml__optim_part *part)
 {
     struct dml__adam_args args = dml__optim_adam_args(opts, now);
-    args.step_decay = (float)dml__optim_decay(opts, &run->tensor->param);
-    kernels->adam_f32(run->n, run->w, run->g, run->slot[0], run->slot[1], &args);
+    args.step_decay = (float)dml__optim_decay(opts, &part->tensor->param);
+    kernels->adam_f32(part->n, part->w, part->g, part->slot[0], part->slot[1], &args);
 }
 
 const struct dml__optim_rule dml__optim_adam = {

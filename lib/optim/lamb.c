@@ -41,19 +41,19 @@ static struct dml__adam_args factors(const dml_optim_opts *opts,
 }
 
 static void moments(const struct dml__kernels *kernels, const dml_optim_opts *opts,
-                    const struct dml__optim_now *now, const struct dml__optim_run *run,
-                    float *step)
+                    const struct dml__optim_now *now,
+                    const struct dml__optim_part *part, double sums[2])
 {
-    struct dml__adam_args args = factors(opts, now, run->tensor);
-    kernels->moments_f32(run->n, run->w, run->g, run->slot[0], run->slot[1], step,
+    struct dml__adam_args args = factors(opts, now, part->tensor);
+    kernels->moments_f32(part->n, part->w, part->g, part->slot[0], part->slot[1], sums,
                          &args);
 }
 
 static void update(const struct dml__kernels *kernels, const dml_optim_opts *opts,
-                   const struct dml__optim_now *now, const struct dml__optim_run *run)
+                   const struct dml__optim_now *now, const struct dml__optim_part *part)
 {
-    struct dml__adam_args args = factors(opts, now, run->tensor);
-    kernels->move_f32(run->n, run->w, run->slot[0], run->slot[1], &args);
+    struct dml__adam_args args = factors(opts, now, part->tensor);
+    kernels->move_f32(part->n, part->w, part->slot[0], part->slot[1], &args);
 }
 
 const struct dml__optim_rule dml__optim_lamb = {

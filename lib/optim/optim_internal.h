@@ -4,10 +4,10 @@
  * an update rule is: one table entry, one file.
  *
  * A step is at most three sweeps over all tensors: gradients (sums of squares, where
- * something needs them), moments (LAMB's), update. A sweep cuts tensors into runs of a
- * few blocks, which stay in the first-level cache, and hands a rule one run at a time,
- * as f32 whatever the tensors' types are. Rules know neither threads, nor shards, nor
- * types, nor clipping.
+ * something needs them), moments (LAMB's), update. A sweep hands a rule one block of a
+ * tensor at a time, as f32 whatever the tensors' types are; a block's vectors fit in
+ * the first-level cache. Rules know neither threads, nor shards, nor types, nor
+ * clipping.
  */
 #ifndef DML__OPTIM_INTERNAL_H
 #define DML__OPTIM_INTERNAL_H
@@ -17,7 +17,6 @@
 #include "kernels/kernels.h"
 
 #define DML__OPTIM_SLOTS 2 /* most vectors of state per tensor but the master copy */
-#define DML__OPTIM_RUN   (2 * DML_OPTIM_BLOCK) /* most elements of a run */
 
 struct dml__optim_tensor {
     dml_param param; /* name never NULL; whole never 0 but for empty tensors */
@@ -28,11 +27,10 @@ struct dml__optim_tensor {
     double ratio;                  /* of this step: layer-wise adaptation */
 };
 
-/* Part of one tensor. */
-struct dml__optim_run {
+/* A block of one tensor, or what is here of it. */
+struct dml__optim_part {
     const struct dml__optim_tensor *tensor;
     size_t n;       /* elements */
-    size_t at;      /* where they begin in the whole tensor */
     float *w;       /* [n] the parameter, or its master copy */
     const float *g; /* [n] unscaled and clipped; NULL in a sweep without gradients */
     float *slot[DML__OPTIM_SLOTS]; /* [n] each, or NULL */
@@ -63,12 +61,14 @@ struct dml__optim_rule {
     /* The tensor's ratio from |w| and the other norm, both above 0. */
     double (*ratio)(const dml_optim_opts *opts, const dml_param *param, double w_norm,
                     double other_norm);
-    /* With DML__NORMS_STEP: new moments; the step at rate 1 goes to step [n]. */
+    /* With DML__NORMS_STEP: new moments; sums: of squares of the step that w would take
+     * at rate 1, and of w. */
     void (*moments)(const struct dml__kernels *kernels, const dml_optim_opts *opts,
-                    const struct dml__optim_now *now, const struct dml__optim_run *run,
-                    float *step);
+                    const struct dml__optim_now *now,
+                    const struct dml__optim_part *part, double sums[2]);
     void (*update)(const struct dml__kernels *kernels, const dml_optim_opts *opts,
-                   const struct dml__optim_now *now, const struct dml__optim_run *run);
+                   const struct dml__optim_now *now,
+                   const struct dml__optim_part *part);
 };
 
 extern const struct dml__optim_rule dml__optim_sgd, dml__optim_adam, dml__optim_adamw,
@@ -130,7 +130,7 @@ float dml__optim_f32(double x);
 /* SGD's update with steps of "ratio" times the gradient: LARS's, too. */
 void dml__optim_sgd_update(const struct dml__kernels *kernels,
                            const dml_optim_opts *opts, const struct dml__optim_now *now,
-                           const struct dml__optim_run *run);
+                           const struct dml__optim_part *part);
 
 /* Factors of Adam's family; the decays are left 0. */
 struct dml__adam_args dml__optim_adam_args(const dml_optim_opts *opts,

@@ -41,10 +41,10 @@ static size_t nslots(const dml_optim_opts *opts)
 
 void dml__optim_sgd_update(const struct dml__kernels *kernels,
                            const dml_optim_opts *opts, const struct dml__optim_now *now,
-                           const struct dml__optim_run *run)
+                           const struct dml__optim_part *part)
 {
     bool inside = opts->velocity == DML_RATE_INSIDE;
-    double ratio = run->tensor->ratio;
+    double ratio = part->tensor->ratio;
     /* At rate 0 corrected velocities are 0: then nothing is left to correct. */
     bool corrects = opts->momentum_correction && now->last_lr > 0;
     double change = corrects ? now->lr / now->last_lr : 1;
@@ -53,10 +53,10 @@ void dml__optim_sgd_update(const struct dml__kernels *kernels,
         .out = inside ? 1 : (float)now->lr,
         .carry = dml__optim_f32(opts->momentum * change),
         .momentum = (float)opts->momentum,
-        .weight_decay = (float)dml__optim_decay(opts, &run->tensor->param),
+        .weight_decay = (float)dml__optim_decay(opts, &part->tensor->param),
         .nesterov = opts->nesterov != 0,
     };
-    kernels->sgd_f32(run->n, run->w, run->g, run->slot[0], &args);
+    kernels->sgd_f32(part->n, part->w, part->g, part->slot[0], &args);
 }
 
 const struct dml__optim_rule dml__optim_sgd = {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Sweeps over all tensors: which thread works on which blocks, and how a run of a
- * tensor comes before a rule.
+ * Sweeps over all tensors: which thread works on which blocks, and how a block
+ * comes before a rule.
  *
  * Blocks are counted from the start of a tensor as a whole, and each has its own sum of
  * squares: no result depends on who added what up. A thread takes the blocks that are
@@ -12,9 +12,10 @@
 /* Blocks that are worth waking a thread for. */
 enum { BLOCKS_PER_THREAD = 64 };
 
-/* False if something in it is not finite. first_sum: number of the run's first block.
- */
-typedef bool sweep_fn(dml_optim *optim, struct dml__optim_run *run, size_t first_sum);
+/* What a sweep does to a block; number: of the block's sums. False if something in it
+ * is not finite. */
+typedef bool sweep_fn(dml_optim *optim, const struct dml__optim_part *part,
+                      size_t number);
 
 struct sweep {
     dml_optim *optim;
@@ -56,21 +57,21 @@ static const float *gradient(const dml_optim *optim, const dml_param *p, size_t 
 }
 
 static bool visit(const struct sweep *sweep, const struct dml__optim_tensor *tensor,
-                  size_t begin, size_t n, size_t first_sum)
+                  size_t begin, size_t n, size_t number)
 {
     dml_optim *optim = sweep->optim;
     const dml_param *p = &tensor->param;
-    float scratch[DML__OPTIM_RUN];
-    struct dml__optim_run run = {.tensor = tensor, .n = n, .at = p->first + begin};
-    run.w = (tensor->master != NULL ? tensor->master : (float *)p->param) + begin;
+    float scratch[DML_OPTIM_BLOCK];
+    struct dml__optim_part part = {.tensor = tensor, .n = n};
+    part.w = (tensor->master != NULL ? tensor->master : (float *)p->param) + begin;
     for (size_t k = 0; k < optim->nslots; k++)
-        run.slot[k] = tensor->slot[k] + begin;
+        part.slot[k] = tensor->slot[k] + begin;
     if (sweep->reads_grads)
-        run.g = gradient(optim, p, begin, n, scratch);
-    bool finite = sweep->work(optim, &run, first_sum);
+        part.g = gradient(optim, p, begin, n, scratch);
+    bool finite = sweep->work(optim, &part, number);
     if (sweep->writes_params && tensor->master != NULL) {
         char *to = (char *)p->param + begin * dml_dtype_bytes(p->dtype);
-        optim->kernels->store_div[p->dtype](to, run.w, NULL, n, 1);
+        optim->kernels->store_div[p->dtype](to, part.w, NULL, n, 1);
     }
     return finite;
 }
@@ -89,38 +90,43 @@ static size_t tensor_of(const dml_optim *optim, size_t block)
     return low;
 }
 
-static void sweep_part(void *user, int index)
+/* The blocks of tensor t from the one that is number "block" of the shards on, but not
+ * beyond "end"; returns the number after the last. */
+static size_t sweep_tensor(const struct sweep *sweep, size_t t, size_t block,
+                           size_t end, size_t *faulty)
 {
-    enum { B = DML_OPTIM_BLOCK, RUN_BLOCKS = DML__OPTIM_RUN / B };
+    enum { B = DML_OPTIM_BLOCK };
+    const struct dml__optim_tensor *tensor = &sweep->optim->tensors[t];
+    const dml_param *p = &tensor->param;
+    const size_t last = p->first + p->count; /* in the whole tensor, as at and stop */
+    size_t number = p->first / B + (block - tensor->first_work);
+    for (; block < end && p->count > 0 && number * B < last; block++, number++) {
+        size_t at = number * B > p->first ? number * B : p->first;
+        size_t stop = last - number * B > B ? (number + 1) * B : last;
+        if (!visit(sweep, tensor, at - p->first, stop - at,
+                   tensor->first_sum + number) &&
+            *faulty > t)
+            *faulty = t;
+    }
+    return block;
+}
+
+/* Part "index" of the blocks of all shards. */
+static void sweep_share(void *user, int index)
+{
     const struct sweep *sweep = user;
     dml_optim *optim = sweep->optim;
-    size_t i = (size_t)index;
+    size_t i = (size_t)index, nparts = sweep->nparts;
     optim->faulty[i] = optim->nparams;
-    if (i >= sweep->nparts)
+    if (i >= nparts)
         return;
-    size_t share = optim->nwork / sweep->nparts, more = optim->nwork % sweep->nparts;
+    size_t share = optim->nwork / nparts, more = optim->nwork % nparts;
     size_t block = share * i + (i < more ? i : more);
     size_t end = block + share + (i < more);
     if (block == end)
         return;
-    for (size_t t = tensor_of(optim, block); block < end; t++) {
-        const struct dml__optim_tensor *tensor = &optim->tensors[t];
-        const dml_param *p = &tensor->param;
-        size_t last = p->first + p->count; /* in the whole tensor, as at and stop */
-        size_t number = p->first / B + (block - tensor->first_work);
-        while (block < end && p->count > 0 && number * B < last) {
-            size_t blocks = end - block < RUN_BLOCKS ? end - block : RUN_BLOCKS;
-            size_t at = number * B > p->first ? number * B : p->first;
-            size_t stop = (number + blocks) * B < last ? (number + blocks) * B : last;
-            if (!visit(sweep, tensor, at - p->first, stop - at,
-                       tensor->first_sum + number) &&
-                optim->faulty[i] > t)
-                optim->faulty[i] = t;
-            blocks = (stop - 1) / B + 1 - number;
-            block += blocks;
-            number += blocks;
-        }
-    }
+    for (size_t t = tensor_of(optim, block); block < end; t++)
+        block = sweep_tensor(sweep, t, block, end, &optim->faulty[i]);
 }
 
 static size_t run_sweep(struct sweep *sweep)
@@ -130,56 +136,46 @@ static size_t run_sweep(struct sweep *sweep)
     size_t threads = (size_t)optim->opts.threads;
     sweep->nparts = worth < 1 ? 1 : worth < threads ? worth : threads;
     if (sweep->nparts > 1)
-        dml__team_run(optim->team, sweep_part, sweep);
+        dml__team_run(optim->team, sweep_share, sweep);
     else
-        sweep_part(sweep, 0);
+        sweep_share(sweep, 0);
     for (size_t i = 0; i < sweep->nparts; i++)
         if (optim->faulty[i] < first)
             first = optim->faulty[i];
     return first;
 }
 
-/* Sums of squares of x block by block, into each width-th place of sums. */
-static void sum_blocks(const dml_optim *optim, const struct dml__optim_run *run,
-                       const float *x, double *sums, size_t width)
+static bool sum_grads(dml_optim *optim, const struct dml__optim_part *part,
+                      size_t number)
 {
-    size_t at = 0, n = DML_OPTIM_BLOCK - run->at % DML_OPTIM_BLOCK;
-    for (; at < run->n; at += n, n = DML_OPTIM_BLOCK, sums += width)
-        *sums = optim->kernels->sumsq_f32(n < run->n - at ? n : run->n - at, x + at);
-}
-
-static bool sum_grads(dml_optim *optim, struct dml__optim_run *run, size_t first_sum)
-{
-    size_t width = dml__optim_grad_width(optim);
-    double *sums = optim->sums + first_sum * width;
-    sum_blocks(optim, run, run->g, sums, width);
-    if (width == 2)
-        sum_blocks(optim, run, run->w, sums + 1, width);
+    double *sums = optim->sums + number * dml__optim_grad_width(optim);
+    if (dml__optim_grad_width(optim) == 2)
+        optim->kernels->two_sumsq_f32(part->n, part->g, part->w, sums);
+    else
+        *sums = optim->kernels->sumsq_f32(part->n, part->g);
     return true; /* the sums tell */
 }
 
-static bool make_moments(dml_optim *optim, struct dml__optim_run *run, size_t first_sum)
+static bool make_moments(dml_optim *optim, const struct dml__optim_part *part,
+                         size_t number)
 {
-    float step[DML__OPTIM_RUN];
-    double *sums = optim->sums + first_sum * 2;
-    optim->rule->moments(optim->kernels, &optim->opts, &optim->now, run, step);
-    sum_blocks(optim, run, step, sums, 2);
-    sum_blocks(optim, run, run->w, sums + 1, 2);
+    double *sums = optim->sums + number * 2;
+    optim->rule->moments(optim->kernels, &optim->opts, &optim->now, part, sums);
     return true;
 }
 
-static bool update(dml_optim *optim, struct dml__optim_run *run, size_t first_sum)
+static bool update(dml_optim *optim, const struct dml__optim_part *part, size_t number)
 {
-    (void)first_sum;
-    optim->rule->update(optim->kernels, &optim->opts, &optim->now, run);
+    (void)number;
+    optim->rule->update(optim->kernels, &optim->opts, &optim->now, part);
     return true;
 }
 
-/* For rules that have no sums to tell: a run that is not finite is left as it was. */
-static bool check_and_update(dml_optim *optim, struct dml__optim_run *run,
-                             size_t first_sum)
+/* For rules that have no sums to tell: a block that is not finite is left as it was. */
+static bool check_and_update(dml_optim *optim, const struct dml__optim_part *part,
+                             size_t number)
 {
-    return optim->kernels->finite_f32(run->n, run->g) && update(optim, run, first_sum);
+    return optim->kernels->finite_f32(part->n, part->g) && update(optim, part, number);
 }
 
 void dml__optim_sweep_grads(dml_optim *optim)

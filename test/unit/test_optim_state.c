@@ -208,6 +208,25 @@ static void any_number_of_threads_gives_the_same_bits(void **state)
     dml_ctx_destroy(ctx);
 }
 
+static void every_kernel_set_gives_the_same_bits(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < NRULES; k++) {
+        struct large reference;
+        dml_ctx *ctx = context_of_set(0);
+        run_whole(&reference, ctx, rules[k], 1);
+        dml_ctx_destroy(ctx);
+        for (size_t set = 1; (ctx = context_of_set(set)) != NULL; set++) {
+            struct large other;
+            run_whole(&other, ctx, rules[k], 1);
+            expect_same(&reference, &other);
+            close_large(&other);
+            dml_ctx_destroy(ctx);
+        }
+        close_large(&reference);
+    }
+}
+
 /* Part "rank" of the tensors' memory as if they lay one after another, cut at multiples
  * of "grain" of each tensor. */
 static void shard_params(const struct large *l, size_t rank, size_t grain,
@@ -300,6 +319,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(restored_in_mid_schedule_it_goes_on_alike),
         cmocka_unit_test(any_number_of_threads_gives_the_same_bits),
+        cmocka_unit_test(every_kernel_set_gives_the_same_bits),
         cmocka_unit_test(shards_make_the_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
