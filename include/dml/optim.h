@@ -98,7 +98,8 @@ typedef struct dml_optim_opts {
     dml_velocity velocity;   /**< SGD: rate outside, LARS: inside */
     int momentum_correction; /**< non-zero, rate inside: the velocity is scaled by new
                                   rate / old rate when the rate changes (Goyal et al.
-                                  2017, section 3); default 0 */
+                                  2017, section 3), unless the old one is 0; default 0
+                                */
     double beta1, beta2;     /**< Adam, AdamW, LAMB: 0.9 and 0.999 */
     double eps;              /**< Adam, AdamW: 1e-8, LAMB: 1e-6, LARS: 0 */
     int no_bias_correction;  /**< non-zero: moments are used as they are; default 0 */
@@ -112,8 +113,9 @@ typedef struct dml_optim_opts {
                             kind of clipping at a time */
     double loss_scale; /**< S: gradients are those of S times the loss; 0 (default):
                           off. 65536 is a usual start */
-    uint64_t loss_scale_window; /**< S is doubled after so many good steps; default
-                                     2000; 0: S is fixed */
+    uint64_t loss_scale_window; /**< S is doubled after so many good steps, up to 2^24,
+                                     and halved, down to 2^-24, where one is skipped;
+                                     default 2000; 0: S is fixed */
     dml_finite finite;          /**< default DML_FINITE_RIDE */
     int threads; /**< threads that work on a step, the caller's among them; default 1 */
     int rank;    /**< named in messages; default -1: not */
