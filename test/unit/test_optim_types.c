@@ -182,6 +182,23 @@ static void calls_out_of_order_are_refused(void **state)
     dml_ctx_destroy(ctx);
 }
 
+static void there_may_be_no_tensor(void **state)
+{
+    (void)state;
+    dml_ctx *ctx = context();
+    for (size_t k = 0; k < NRULES; k++) {
+        dml_optim_opts opts;
+        dml_optim_opts_init(&opts, rules[k]);
+        opts.clip_norm = 1;
+        opts.threads = 2;
+        dml_optim *optim = make_optim(ctx, rules[k], NULL, 0, &opts);
+        assert_int_equal(dml_optim_step(optim, 0.1), DML_OK);
+        assert_int_equal(dml_optim_state_bytes(optim), 0);
+        dml_optim_destroy(optim);
+    }
+    dml_ctx_destroy(ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +206,7 @@ int main(void)
         cmocka_unit_test(the_loss_scale_falls_and_grows),
         cmocka_unit_test(masters_follow_an_f32_run),
         cmocka_unit_test(calls_out_of_order_are_refused),
+        cmocka_unit_test(there_may_be_no_tensor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
