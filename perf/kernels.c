@@ -272,7 +272,8 @@ static int run_set(const struct options *o, const char *isa)
             continue;
         for (int level = 0; level < 4; level++) {
             size_t bytes = vector_bytes(o, level);
-            dml_param param = {b.x, b.y, bytes / sizeof(float), 0};
+            dml_param param = {
+                .param = b.x, .grad = b.y, .count = bytes / sizeof(float)};
             if (dml_optim_create(b.ctx, DML_OPTIM_SGD, &param, 1, NULL, &b.sgd) != 0)
                 goto out;
             struct result r = measure(&b, &kernels[i], bytes, o->blocks);

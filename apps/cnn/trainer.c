@@ -226,9 +226,11 @@ static dml_status make_optimizer(struct trainer *trainer)
     dml_param params[NET_MAX_PARAMS];
     dml_optim_opts opts;
     for (int i = 0; i < net->nparams; i++)
-        params[i] = (dml_param){net->param_data + net->params[i].offset,
-                                net->param_grad + net->params[i].offset,
-                                net->params[i].stored, net->params[i].flags};
+        params[i] = (dml_param){.param = net->param_data + net->params[i].offset,
+                                .grad = net->param_grad + net->params[i].offset,
+                                .count = net->params[i].stored,
+                                .flags = net->params[i].flags,
+                                .name = net->params[i].name};
     dml_optim_opts_init(&opts, DML_OPTIM_SGD);
     opts.momentum = options->momentum;
     opts.nesterov = options->nesterov;

@@ -109,7 +109,8 @@ int main(int argc, char **argv)
     for (int k = 0; k < NPARAMS; k++) {
         params[k] = (dml_tensor){m.param[k], counts[k], DML_F32, NULL};
         grads[k] = (dml_tensor){m.grad[k], counts[k], DML_F32, NULL};
-        pairs[k] = (dml_param){m.param[k], m.grad[k], counts[k], 0};
+        pairs[k] =
+            (dml_param){.param = m.param[k], .grad = m.grad[k], .count = counts[k]};
     }
     dml_reducer *reducer;
     dml_optim *sgd;

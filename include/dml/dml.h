@@ -10,6 +10,7 @@
 #include "dml/comm.h"
 #include "dml/ctx.h"
 #include "dml/data.h"
+#include "dml/lr.h"
 #include "dml/optim.h"
 #include "dml/rng.h"
 #include "dml/status.h"

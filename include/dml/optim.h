@@ -1,24 +1,37 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /**
  * @file optim.h
- * Optimizers and learning-rate schedules: pure mathematics on flat tensors. No
- * communication; replicas that see equal gradients stay equal bit for bit.
+ * Optimizers: pure mathematics on flat tensors. No communication; replicas that see
+ * equal gradients stay equal bit for bit.
  *
- * Parameters are f32 tensors with flags. Statistics that a rule needs (LARS's and
- * LAMB's norms) are per tensor, never per bucket. Thread rule: one thread at a time per
- * optimizer; schedules are pure.
+ * A result depends on the values alone: neither on the kernel set of the processor, nor
+ * on the number of threads, nor on where tensors lie in memory. Statistics that a rule
+ * needs (LARS's and LAMB's norms) are per tensor, never per bucket, and summed in f64
+ * over blocks of DML_OPTIM_BLOCK elements, so that an optimizer that holds a shard of
+ * the tensors can get the bits of one that holds them all: see dml_optim_norms().
+ *
+ * 16-bit parameters have an f32 master copy in the optimizer, which is what a rule
+ * updates; the parameter is that copy, rounded.
+ *
+ * Thread rule: one thread at a time per optimizer.
  */
 #ifndef DML_OPTIM_H
 #define DML_OPTIM_H
 
 #include "dml/ctx.h"
+#include "dml/lr.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/** X(NAME, number, "name"): the update rules. */
-#define DML_OPTIM_MAP(X) X(SGD, 0, "sgd")
+/** X(NAME, number, "name"): the update rules; see dml_optim_step(). */
+#define DML_OPTIM_MAP(X) \
+    X(SGD, 0, "sgd")     \
+    X(ADAM, 1, "adam")   \
+    X(ADAMW, 2, "adamw") \
+    X(LARS, 3, "lars")   \
+    X(LAMB, 4, "lamb")
 
 typedef enum dml_optim_rule {
 #define DML_OPTIM_ENUM(NAME, number, name) DML_OPTIM_##NAME = (number),
@@ -32,20 +45,80 @@ enum {
     DML_PARAM_NO_ADAPT = 2  /**< no layer-wise adaptation (LARS, LAMB): biases, norms */
 };
 
-/** One parameter tensor and its gradient. */
+/** The usual flags of a tensor with @p ndims dimensions: both for 0 and 1 (biases, and
+ * scales and shifts of norms), none above. Pure; any thread. @since 0.2 */
+DML_API unsigned dml_param_flags(int ndims);
+
+/** Elements over which squares are summed at a time; see dml_optim_norms(). */
+#define DML_OPTIM_BLOCK 1024
+
+/**
+ * One parameter tensor and its gradient. What is left out of an initialiser is zero:
+ * {.param = w, .grad = g, .count = n} is a whole f32 tensor.
+ */
 typedef struct dml_param {
-    float *param;      /**< [count] borrowed until the optimizer is destroyed */
-    const float *grad; /**< [count] borrowed likewise */
-    size_t count;      /**< elements; may be 0 */
-    unsigned flags;    /**< DML_PARAM_* */
+    void *param;          /**< [count] borrowed until the optimizer is destroyed */
+    const void *grad;     /**< [count] borrowed likewise */
+    size_t count;         /**< elements here; may be 0 */
+    unsigned flags;       /**< DML_PARAM_* */
+    dml_dtype dtype;      /**< of param: f32 (0), f16 or bf16 */
+    dml_dtype grad_dtype; /**< of grad, likewise */
+    const char *name;     /**< for messages; copied; may be NULL */
+    size_t first;         /**< a shard: index in the whole tensor of its element 0 */
+    size_t whole;         /**< a shard: elements of the whole tensor; 0: it is whole */
 } dml_param;
 
-/** Options of an optimizer. Fill with dml_optim_opts_init(). */
+/** Where the learning rate stands in a rule with momentum: see dml_optim_step(). The
+ * two differ as soon as the rate changes. */
+typedef enum dml_velocity {
+    DML_RATE_OUTSIDE = 0, /**< the velocity holds gradients (Sutskever et al. 2013) */
+    DML_RATE_INSIDE = 1   /**< the velocity holds steps, the rate in them */
+} dml_velocity;
+
+/** When gradients are looked at for NaN and infinity. */
+typedef enum dml_finite {
+    DML_FINITE_RIDE = 0,  /**< during the sweep that reads them anyway: costs nothing.
+                              Clipping by norm, loss scaling and LARS read them before
+                              anything is changed; the others may leave parameters or
+                              state half updated when they find a fault */
+    DML_FINITE_FIRST = 1, /**< always before anything is changed: one more sweep over
+                              the gradients where there is none yet. Shards of one
+                              tensor need it, to fail together */
+    DML_FINITE_OFF = 2    /**< not at all */
+} dml_finite;
+
+/** Options of an optimizer. Fill with dml_optim_opts_init(), which knows the rule's
+ * defaults; a rule ignores what it has no use for. */
 typedef struct dml_optim_opts {
     size_t size;         /**< sizeof(dml_optim_opts), set by the initialiser */
-    double momentum;     /**< mu; default 0.9 for SGD */
+    double momentum;     /**< mu; SGD, LARS: 0.9 */
     int nesterov;        /**< non-zero: Nesterov's look-ahead; needs momentum > 0 */
-    double weight_decay; /**< lambda, added to the gradient as lambda * w; default 0 */
+    double weight_decay; /**< lambda; SGD, Adam: 0, LARS: 1e-4, AdamW, LAMB: 0.01 */
+
+    dml_velocity velocity;   /**< SGD: rate outside, LARS: inside */
+    int momentum_correction; /**< non-zero, rate inside: the velocity is scaled by new
+                                  rate / old rate when the rate changes (Goyal et al.
+                                  2017, section 3), unless the old one is 0; default 0
+                                */
+    double beta1, beta2;     /**< Adam, AdamW, LAMB: 0.9 and 0.999 */
+    double eps;              /**< Adam, AdamW: 1e-8, LAMB: 1e-6, LARS: 0 */
+    int no_bias_correction;  /**< non-zero: moments are used as they are; default 0 */
+    double trust;            /**< LARS's trust coefficient; default 0.001 */
+    double trust_max;        /**< LARS, LAMB: bound on a tensor's ratio; 0 (default):
+                                  none */
+
+    double clip_norm;  /**< gradients are scaled down so that the norm of all of them
+                            together is at most this; 0 (default): off */
+    double clip_value; /**< each gradient element is cut to [-this, this]; 0: off. One
+                            kind of clipping at a time */
+    double loss_scale; /**< S: gradients are those of S times the loss; 0 (default):
+                          off. 65536 is a usual start */
+    uint64_t loss_scale_window; /**< S is doubled after so many good steps, up to 2^24,
+                                     and halved, down to 2^-24, where one is skipped;
+                                     default 2000; 0: S is fixed */
+    dml_finite finite;          /**< default DML_FINITE_RIDE */
+    int threads; /**< threads that work on a step, the caller's among them; default 1 */
+    int rank;    /**< named in messages; default -1: not */
 } dml_optim_opts;
 
 typedef struct dml_optim dml_optim;
@@ -54,13 +127,14 @@ typedef struct dml_optim dml_optim;
 DML_API void dml_optim_opts_init(dml_optim_opts *opts, dml_optim_rule rule);
 
 /**
- * Create an optimizer; its state starts at zero.
+ * Create an optimizer; its state starts at zero, master copies at the parameters.
  * Not collective.
  * @param[in]  params  [nparams] copied; the tensors borrowed.
  * @param[in]  opts    NULL for the rule's defaults; copied.
  * @param[out] optim   returned; free with dml_optim_destroy().
- * @return DML_OK | DML_EINVAL (rule unknown; an option out of range, named) |
- * DML_ENOMEM.
+ * @return DML_OK | DML_EINVAL (rule unknown; an option out of range, named; a tensor
+ * without memory, of another type, or outside its whole) | DML_ENOMEM (no memory, or no
+ * thread).
  * @since 0.1
  */
 DML_API dml_status dml_optim_create(dml_ctx *ctx, dml_optim_rule rule,
@@ -72,70 +146,135 @@ DML_API void dml_optim_destroy(dml_optim *optim);
 
 /**
  * One update of all parameters from their gradients, with the learning rate @p lr
- * (eta).
+ * (eta). lambda is weight_decay, 0 for tensors with DML_PARAM_NO_DECAY; t is the number
+ * of the step, 1 at first.
  *
- * SGD ("rate outside the velocity"): g += lambda w; v = mu v + g; w -= eta v, or with
- * Nesterov w -= eta (g + mu v).
- * Source: Sutskever, Martens, Dahl and Hinton 2013, equations 1-4, in the form used by
- * Goyal et al. 2017 (arXiv 1706.02677), equation 9.
- * @return DML_OK | DML_EINVAL (lr not finite, or negative).  @since 0.1
+ * - SGD: g += lambda w. Rate outside the velocity: v = mu v + g; w -= eta v, or with
+ *   Nesterov w -= eta (g + mu v). Rate inside: v = mu v + eta g; w -= v, or with
+ *   Nesterov w -= eta g + mu v. With momentum correction mu v is mu (eta / the step
+ *   before's eta) v. Source: Sutskever, Martens, Dahl and Hinton 2013, equations 1-4;
+ *   Goyal et al. 2017 (arXiv 1706.02677), equations 9 and 10.
+ * - LARS: SGD, with g + lambda w multiplied by the tensor's ratio, trust |w| /
+ *   (|g| + lambda |w| + eps); 1 where either norm is 0, or with DML_PARAM_NO_ADAPT.
+ *   Source: You, Gitman and Ginsburg 2017 (arXiv 1708.03888), algorithm 1.
+ * - Adam: g += lambda w; m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
+ *   u = (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps); w -= eta u.
+ *   Source: Kingma and Ba 2015, algorithm 1.
+ * - AdamW: m, v, u as in Adam without lambda; w -= eta (u + lambda w).
+ *   Source: Loshchilov and Hutter 2019, algorithm 2.
+ * - LAMB: u as in Adam without lambda, eps 1e-6; r = u + lambda w; w -= eta (|w| / |r|)
+ * r, the ratio 1 where either norm is 0, or with DML_PARAM_NO_ADAPT. Source: You et al.
+ * 2019 (arXiv 1904.00962), algorithm 2.
+ *
+ * g is the gradient divided by the loss scale, then clipped. Bytes moved for an f32
+ * parameter: SGD with momentum 20, LARS 28, Adam and AdamW 28, LAMB 40; 4 more for
+ * clip_norm, loss_scale or DML_FINITE_FIRST with a rule other than LARS.
+ *
+ * With a loss scale, a gradient that is not finite is no error: the step is skipped and
+ * the scale halved (unless it is fixed); see dml_optim_info_get().
+ * @return DML_OK | DML_EINVAL (lr not finite, or negative; the optimizer has shards:
+ * use dml_optim_norms()) | DML_ENUMERIC (a gradient, or the weights or state, not
+ * finite: tensor, step and opts.rank are named; see dml_finite).  @since 0.1
  */
 DML_API dml_status dml_optim_step(dml_optim *optim, double lr);
 
-/* ---- schedules ---------------------------------------------------------------------
+/**
+ * The first part of a step, for optimizers that each hold a shard of the tensors: sums
+ * of squares, to be added up over the optimizers. One step is
+ *
+ *     double *sums;
+ *     size_t nsums;
+ *     while ((status = dml_optim_norms(optim, &sums, &nsums)) == DML_PENDING)
+ *         dml_allreduce(DML_IN_PLACE, sums, nsums, DML_F64, DML_SUM, comm);
+ *     if (status == DML_OK)
+ *         status = dml_optim_apply(optim, lr);
+ *
+ * which dml_optim_step() is without the all-reduce. A rule may ask for none, one or two
+ * vectors of sums, the same and as long on all ranks whose params agree in number,
+ * order, whole sizes and flags. There is one sum for each DML_OPTIM_BLOCK elements
+ * of a whole tensor, counted from its start (two for LARS's and LAMB's pairs of norms),
+ * 0 where the block lies elsewhere. So when shards begin and end at multiples of
+ * DML_OPTIM_BLOCK of their tensors, the step has the bits of the unsharded one;
+ * elsewhere a block's sum is rounded once more.
+ * Not collective: it communicates nothing itself.
+ * @param[out] sums   the optimizer's own memory; to be changed in place.
+ * @param[out] nsums  its length; may be 0.
+ * @return DML_PENDING (add up and call again) | DML_OK (ready for dml_optim_apply()) |
+ * DML_ENUMERIC (as dml_optim_step(), equal on all ranks but for DML_FINITE_RIDE with
+ * rules other than LARS and LAMB).  @since 0.2
  */
-
-/** X(NAME, number, "name"): the shapes of a schedule after its warm-up. */
-#define DML_LR_MAP(X)          \
-    X(CONSTANT, 0, "constant") \
-    X(STEP, 1, "step")         \
-    X(COSINE, 2, "cosine")     \
-    X(POLY, 3, "poly")
-
-typedef enum dml_lr_shape {
-#define DML_LR_ENUM(NAME, number, name) DML_LR_##NAME = (number),
-    DML_LR_MAP(DML_LR_ENUM)
-#undef DML_LR_ENUM
-} dml_lr_shape;
-
-/** A schedule: a pure function of the step. Fill with dml_lr_init(). */
-typedef struct dml_lr {
-    size_t size;           /**< sizeof(dml_lr), set by the initialiser */
-    dml_lr_shape shape;    /**< default constant */
-    double base;           /**< eta_0, reached at the end of the warm-up; default 0.1 */
-    double end;            /**< rate at total_steps (cosine, poly); default 0 */
-    double warmup_start;   /**< rate at step 0 when there is a warm-up; default 0 */
-    uint64_t warmup_steps; /**< steps of linear warm-up; default 0 */
-    uint64_t total_steps;  /**< T: cosine and poly end here; default 1 */
-    double power;          /**< poly: p; default 1 */
-    double gamma;          /**< step: factor at each milestone; default 0.1 */
-    const uint64_t *milestones; /**< step: increasing steps; borrowed; may be NULL */
-    size_t nmilestones;         /**< length of milestones */
-} dml_lr;
-
-/** Set the defaults. Any thread. @since 0.1 */
-DML_API void dml_lr_init(dml_lr *lr);
-
-/** Check a schedule before it is used.
- * @return DML_OK | DML_EINVAL, the fault named in the context's last error: base, end
- * or gamma or warmup_start not finite, power not above 0, warm-up longer than the
- * whole, milestones not increasing.
- * @since 0.1 */
-DML_API dml_status dml_lr_check(dml_ctx *ctx, const dml_lr *lr);
+DML_API dml_status dml_optim_norms(dml_optim *optim, double **sums, size_t *nsums);
 
 /**
- * Rate at @p step (0-based). With s = step, W = warmup_steps, T = total_steps:
- * s < W: warmup_start + (base - warmup_start) s/W; after that, with t = (s-W)/(T-W)
- * clamped to [0, 1]: constant: base; step: base gamma^k, k milestones <= s; cosine:
- * end + (base - end)(1 + cos(pi t))/2; poly: end + (base - end)(1 - t)^p.
- * Pure; any thread. Source: Loshchilov and Hutter 2017 (cosine); You et al. 2017
- * (poly); Goyal et al. 2017, section 2.2 (warm-up).  @since 0.1
+ * The second part of a step: see dml_optim_norms() and dml_optim_step().
+ * @return as dml_optim_step() | DML_EINVAL (dml_optim_norms() did not return DML_OK
+ * before).  @since 0.2
  */
-DML_API double dml_lr_at(const dml_lr *lr, uint64_t step);
+DML_API dml_status dml_optim_apply(dml_optim *optim, double lr);
 
-/** Linear scaling rule: rate for a batch @p factor times as large, base * factor.
- * Source: Goyal et al. 2017, section 2.1. @since 0.1 */
-DML_API double dml_lr_scale_linear(double base, double factor);
+/** What happened so far. */
+typedef struct dml_optim_info {
+    uint64_t steps;   /**< t: updates made */
+    uint64_t skipped; /**< steps skipped because a gradient was not finite */
+    int last_skipped; /**< whether the last step was */
+    double
+        loss_scale;   /**< by which to multiply the loss of the next step; 1 when off */
+    double grad_norm; /**< of all gradients together at the last step, before clipping;
+                           NaN where no sum was needed */
+} dml_optim_info;
+
+/** @param[out] info  copied out. Not collective. @since 0.2 */
+DML_API void dml_optim_info_get(const dml_optim *optim, dml_optim_info *info);
+
+/* ---- state -------------------------------------------------------------------------
+ */
+
+/** All of the state that is not in slots. Plain data: write it to a file as it is, or
+ * field by field. */
+typedef struct dml_optim_counters {
+    uint64_t steps;      /**< t: updates made */
+    uint64_t skipped;    /**< steps skipped */
+    uint64_t good_steps; /**< since the loss scale last changed */
+    double loss_scale;   /**< S, or 0 */
+    double last_lr;      /**< eta of the last update, for momentum correction */
+} dml_optim_counters;
+
+/** One vector of state of one tensor. */
+typedef struct dml_optim_slot {
+    const char *name; /**< "velocity", "m", "v" or "master"; static */
+    float *data;      /**< [count] lives as long as the optimizer; may be written to */
+    size_t count;     /**< elements of the tensor here; 0 for a master copy that an f32
+                           tensor does not need */
+} dml_optim_slot;
+
+/** Vectors of state per tensor. Not collective. @since 0.2 */
+DML_API size_t dml_optim_nslots(const dml_optim *optim);
+
+/** Bytes of all slots together. Not collective. @since 0.2 */
+DML_API size_t dml_optim_state_bytes(const dml_optim *optim);
+
+/**
+ * A vector of state. An optimizer made with the same rule, params and options, whose
+ * slots and counters are then set to the saved ones, goes on with the same bits.
+ * Not collective.
+ * @return DML_OK | DML_EINVAL (no such tensor or slot).  @since 0.2
+ */
+DML_API dml_status dml_optim_slot_get(dml_optim *optim, size_t param, size_t slot,
+                                      dml_optim_slot *out);
+
+/** Copy the counters out. Not collective. @since 0.2 */
+DML_API void dml_optim_counters_get(const dml_optim *optim, dml_optim_counters *out);
+
+/** Set the counters, between two steps. Not collective.
+ * @return DML_OK | DML_EINVAL (a loss scale without opts.loss_scale or the other way
+ * round; a number that is not finite; in mid-step).  @since 0.2 */
+DML_API dml_status dml_optim_counters_set(dml_optim *optim,
+                                          const dml_optim_counters *counters);
+
+/** Take the master copies from the 16-bit parameters anew: after somebody else, such as
+ * a broadcast, wrote those. Without 16-bit parameters nothing is done. Not collective.
+ * @since 0.2 */
+DML_API void dml_optim_reload(dml_optim *optim);
 
 #ifdef __cplusplus
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Loops on f32 vectors that are no reductions: axpy, scale, sum of squares and the SGD
- * update. Included once by set.c.
+ * Loops on f32 vectors that are no reductions: axpy, scale and sum of squares. Included
+ * once by set.c.
  */
 #ifndef DML__F32_LOOPS_H
 #define DML__F32_LOOPS_H
@@ -21,81 +21,38 @@ static void scale_f32(size_t n, float a, float *x)
 }
 
 /*
- * Element i is added to partial sum i mod LANES, and the partial sums are added
- * pairwise, the upper half to the lower: an order that every instruction set can keep.
- * The square of an f32 is exact in f64, so a fused multiply-add would change nothing.
+ * Squares are summed in one order in all sets: element i is added to partial sum i mod
+ * LANES, and the partial sums are added pairwise, the upper half to the lower. The
+ * square of an f32 is exact in f64, so a fused multiply-add would change nothing.
  */
-static double sumsq_f32(size_t n, const float *x)
+enum { LANES = 32 };
+
+/* n <= LANES. */
+static inline void add_squares(double sum[LANES], const float *x, size_t n)
 {
-    enum { LANES = 32 };
-    double sum[LANES] = {0};
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        INDEPENDENT
-        for (size_t j = 0; j < LANES; j++) {
-            double value = get_F32(x, i + j);
-            sum[j] += value * value;
-        }
-    }
-    for (size_t j = 0; i < n; i++, j++) {
-        double value = get_F32(x, i);
+    INDEPENDENT
+    for (size_t j = 0; j < n; j++) {
+        double value = get_F32(x, j);
         sum[j] += value * value;
     }
+}
+
+static inline double fold_lanes(double sum[LANES])
+{
     for (size_t half = LANES / 2; half > 0; half /= 2)
         for (size_t j = 0; j < half; j++)
             sum[j] += sum[j + half];
     return sum[0];
 }
 
-static void sgd_plain(size_t n, float *w, const float *g,
-                      const struct dml__sgd_args *args)
+static double sumsq_f32(size_t n, const float *x)
 {
-    const float lr = args->lr, decay = args->weight_decay;
-    INDEPENDENT
-    for (size_t i = 0; i < n; i++) {
-        float weight = get_F32(w, i);
-        float gradient = get_F32(g, i) + decay * weight;
-        put_F32(w, i, weight - lr * gradient);
-    }
-}
-
-static void sgd_momentum(size_t n, float *w, const float *g, float *v,
-                         const struct dml__sgd_args *args)
-{
-    const float lr = args->lr, decay = args->weight_decay, mu = args->momentum;
-    INDEPENDENT
-    for (size_t i = 0; i < n; i++) {
-        float weight = get_F32(w, i);
-        float gradient = get_F32(g, i) + decay * weight;
-        float velocity = mu * get_F32(v, i) + gradient;
-        put_F32(v, i, velocity);
-        put_F32(w, i, weight - lr * velocity);
-    }
-}
-
-static void sgd_nesterov(size_t n, float *w, const float *g, float *v,
-                         const struct dml__sgd_args *args)
-{
-    const float lr = args->lr, decay = args->weight_decay, mu = args->momentum;
-    INDEPENDENT
-    for (size_t i = 0; i < n; i++) {
-        float weight = get_F32(w, i);
-        float gradient = get_F32(g, i) + decay * weight;
-        float velocity = mu * get_F32(v, i) + gradient;
-        put_F32(v, i, velocity);
-        put_F32(w, i, weight - lr * (gradient + mu * velocity));
-    }
-}
-
-static void sgd_f32(size_t n, float *w, const float *g, float *velocity,
-                    const struct dml__sgd_args *args)
-{
-    if (velocity == NULL)
-        sgd_plain(n, w, g, args);
-    else if (args->nesterov)
-        sgd_nesterov(n, w, g, velocity, args);
-    else
-        sgd_momentum(n, w, g, velocity, args);
+    double sum[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        add_squares(sum, x + i, LANES);
+    add_squares(sum, x + i, n - i);
+    return fold_lanes(sum);
 }
 
 #endif

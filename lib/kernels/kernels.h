@@ -29,10 +29,27 @@ typedef void dml__vec_fn(void *dst, const void *a, const void *b, size_t n, doub
 
 #define DML__NREDUCE 4 /* sum prod min max: the operations with a loop of their own */
 
-/* Hyper-parameters of one SGD update; see dml_optim_step() for the equations. */
+/*
+ * Factors of one update of SGD or LARS; see dml_optim_step() for the equations. One
+ * loop serves both places of the rate: "in" goes into the velocity, "out" stands
+ * outside.
+ */
 struct dml__sgd_args {
-    float lr, momentum, weight_decay;
+    float in, out;
+    float carry;    /* what is kept of the velocity: mu, with momentum correction */
+    float momentum; /* mu, for Nesterov's look-ahead */
+    float weight_decay;
     bool nesterov;
+};
+
+/* Factors of one update of Adam, AdamW or LAMB. */
+struct dml__adam_args {
+    float keep1, add1, keep2, add2; /* beta1, 1 - beta1, beta2, 1 - beta2 */
+    float unbias1, unbias2;         /* 1 / (1 - beta^t) */
+    float eps;
+    float grad_decay; /* lambda, added to the gradient: Adam */
+    float step_decay; /* lambda, added to the step: AdamW, LAMB */
+    float rate;       /* eta; LAMB: times the tensor's ratio */
 };
 
 struct dml__kernels {
@@ -48,9 +65,24 @@ struct dml__kernels {
     void (*axpy_f32)(size_t n, float a, const float *x, float *y);
     void (*scale_f32)(size_t n, float a, float *x);
     double (*sumsq_f32)(size_t n, const float *x);
-    /* velocity may be NULL when momentum is 0. */
+    /* sumsq_f32 of both in one go. */
+    void (*two_sumsq_f32)(size_t n, const float *x, const float *y, double sums[2]);
+    bool (*finite_f32)(size_t n, const float *x); /* no NaN, no infinity */
+    /* Cut to [-limit, limit]; NaN and infinity stay as they are. */
+    void (*clip_f32)(size_t n, float limit, float *x);
+    /* velocity may be NULL when nothing is carried. */
     void (*sgd_f32)(size_t n, float *w, const float *g, float *velocity,
                     const struct dml__sgd_args *args);
+    /* m, v and w in one go. */
+    void (*adam_f32)(size_t n, float *w, const float *g, float *m, float *v,
+                     const struct dml__adam_args *args);
+    /* m and v; sums: of the squares of the step that w would take at rate 1, and of w.
+     * The same bits as sumsq_f32 of each. */
+    void (*moments_f32)(size_t n, const float *w, const float *g, float *m, float *v,
+                        double sums[2], const struct dml__adam_args *args);
+    /* w moves by rate times that step, computed anew from m and v. */
+    void (*move_f32)(size_t n, float *w, const float *m, const float *v,
+                     const struct dml__adam_args *args);
 };
 
 /* The accumulator type of an element type: f32 for f16 and bf16, else the type itself.

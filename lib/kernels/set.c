@@ -119,6 +119,7 @@ static inline bool inverse_is_exact(double divisor)
  */
 
 #include "kernels/f32_loops.h"
+#include "kernels/optim_loops.h"
 
 #define TABLE_(set) dml__kernels_##set
 #define TABLE(set)  TABLE_(set)
@@ -163,5 +164,11 @@ const struct dml__kernels TABLE(DML__SET) = {
     .axpy_f32 = axpy_f32,
     .scale_f32 = scale_f32,
     .sumsq_f32 = sumsq_f32,
+    .two_sumsq_f32 = two_sumsq_f32,
+    .finite_f32 = finite_f32,
+    .clip_f32 = clip_f32,
     .sgd_f32 = sgd_f32,
+    .adam_f32 = adam_f32,
+    .moments_f32 = moments_f32,
+    .move_f32 = move_f32,
 };

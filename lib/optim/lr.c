@@ -3,9 +3,9 @@
  * Learning-rate schedules: pure functions of the step. The rates at the ends of each
  * part are returned as given, never as the sum and difference that would round.
  * Sources: Goyal et al. 2017 (warm-up, steps, linear scaling); Loshchilov and Hutter
- * 2017 (cosine); You et al. 2017 (polynomial).
+ * 2017 (cosine); You et al. 2017 (polynomial); Smith and Topin 2018 (one-cycle).
  */
-#include "dml/optim.h"
+#include "dml/lr.h"
 
 #include "core/core.h"
 
@@ -15,7 +15,8 @@ static const double pi = 3.14159265358979323846;
 
 static bool ends_at_total(const dml_lr *lr)
 {
-    return lr->shape == DML_LR_COSINE || lr->shape == DML_LR_POLY;
+    return lr->shape == DML_LR_COSINE || lr->shape == DML_LR_POLY ||
+           lr->shape == DML_LR_ONECYCLE;
 }
 
 void dml_lr_init(dml_lr *lr)
@@ -81,6 +82,13 @@ dml_status dml_lr_check(dml_ctx *ctx, const dml_lr *lr)
                          "warmup_steps is %llu, longer than total_steps, %llu",
                          (unsigned long long)lr->warmup_steps,
                          (unsigned long long)lr->total_steps);
+    if (lr->shape == DML_LR_ONECYCLE &&
+        lr->warmup_steps > lr->total_steps - lr->warmup_steps)
+        return dml__fail(ctx, DML_EINVAL, __func__,
+                         "warmup_steps is %llu: up and down are longer than "
+                         "total_steps, %llu",
+                         (unsigned long long)lr->warmup_steps,
+                         (unsigned long long)lr->total_steps);
     return check_milestones(ctx, __func__, lr);
 }
 
@@ -92,25 +100,50 @@ static double step_rate(const dml_lr *lr, uint64_t step)
     return lr->base * pow(lr->gamma, (double)passed);
 }
 
-/* cosine and poly: the part of the way from end to base that is left. */
+/* From "from" at step 0 of "length" towards "to". */
+static double on_line(double from, double to, uint64_t step, uint64_t length)
+{
+    return from + (to - from) * (double)step / (double)length;
+}
+
+/* The power of the two usual exponents does without pow(), which may round. */
+static double polynomial(double x, double power)
+{
+    return power == 1 ? x : power == 2 ? x * x : pow(x, power);
+}
+
+/* After the warm-up, which leads up. */
+static double cycle_rate(const dml_lr *lr, uint64_t step)
+{
+    uint64_t length = lr->warmup_steps, turn = 2 * length;
+    if (step < turn)
+        return on_line(lr->base, lr->warmup_start, step - length, length);
+    double from = length > 0 ? lr->warmup_start : lr->base;
+    return step == turn ? from
+                        : on_line(from, lr->end, step - turn, lr->total_steps - turn);
+}
+
+/* Shapes with an end. For cosine and poly "left" is the part of the way from end to
+ * base that is left. */
 static double falling_rate(const dml_lr *lr, uint64_t step)
 {
     if (step >= lr->total_steps)
         return lr->end;
     if (step == lr->warmup_steps)
         return lr->base;
+    if (lr->shape == DML_LR_ONECYCLE)
+        return cycle_rate(lr, step);
     double t = (double)(step - lr->warmup_steps) /
                (double)(lr->total_steps - lr->warmup_steps);
-    double left =
-        lr->shape == DML_LR_COSINE ? (1 + cos(pi * t)) / 2 : pow(1 - t, lr->power);
+    double left = lr->shape == DML_LR_COSINE ? (1 + cos(pi * t)) / 2
+                                             : polynomial(1 - t, lr->power);
     return lr->end + (lr->base - lr->end) * left;
 }
 
 double dml_lr_at(const dml_lr *lr, uint64_t step)
 {
     if (step < lr->warmup_steps)
-        return lr->warmup_start +
-               (lr->base - lr->warmup_start) * (double)step / (double)lr->warmup_steps;
+        return on_line(lr->warmup_start, lr->base, step, lr->warmup_steps);
     if (ends_at_total(lr))
         return falling_rate(lr, step);
     return lr->shape == DML_LR_STEP ? step_rate(lr, step) : lr->base;
@@ -119,4 +152,9 @@ double dml_lr_at(const dml_lr *lr, uint64_t step)
 double dml_lr_scale_linear(double base, double factor)
 {
     return base * factor;
+}
+
+double dml_lr_scale_sqrt(double base, double factor)
+{
+    return base * sqrt(factor);
 }

@@ -1,24 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Optimizers: the tensors, their state, and the table of rules that update them. A new
- * rule is a file with a struct dml__optim_rule and a line in the table.
+ * Optimizers: the table of rules, the checks of what a caller passes, and the memory. A
+ * new rule is a file with a struct dml__optim_rule and a line in the table.
  */
-#include "optim/rule.h"
+#include "optim/optim_internal.h"
 
+#include <float.h>
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 
 static const struct dml__optim_rule *const rules[] = {
-    [DML_OPTIM_SGD] = &dml__optim_sgd,
+    [DML_OPTIM_SGD] = &dml__optim_sgd,     [DML_OPTIM_ADAM] = &dml__optim_adam,
+    [DML_OPTIM_ADAMW] = &dml__optim_adamw, [DML_OPTIM_LARS] = &dml__optim_lars,
+    [DML_OPTIM_LAMB] = &dml__optim_lamb,
 };
 
-struct dml_optim {
-    dml_ctx *ctx;
-    const struct dml__optim_rule *rule;
-    dml_optim_opts opts;
-    size_t nparams;
-    struct dml__optim_tensor *tensors; /* [nparams] */
-    float *state;                      /* all slots of all tensors, one after another */
-};
+enum { MAX_THREADS = 256 };
 
 /* NULL when unknown. */
 static const struct dml__optim_rule *find_rule(dml_optim_rule rule)
@@ -27,44 +25,206 @@ static const struct dml__optim_rule *find_rule(dml_optim_rule rule)
     return index < sizeof rules / sizeof *rules ? rules[index] : NULL;
 }
 
+unsigned dml_param_flags(int ndims)
+{
+    return ndims > 1 ? 0 : DML_PARAM_NO_DECAY | DML_PARAM_NO_ADAPT;
+}
+
 void dml_optim_opts_init(dml_optim_opts *opts, dml_optim_rule rule)
 {
-    *opts = (dml_optim_opts){.size = sizeof *opts};
+    *opts = (dml_optim_opts){
+        .size = sizeof *opts, .loss_scale_window = 2000, .threads = 1, .rank = -1};
     const struct dml__optim_rule *found = find_rule(rule);
     if (found != NULL)
         found->defaults(opts);
 }
 
-/* Every tensor has its memory; *count is their elements together. */
-static dml_status check_params(dml_ctx *ctx, const char *where, const dml_param *params,
-                               size_t nparams, size_t *count)
+/* ---- what rules share --------------------------------------------------------------
+ */
+
+dml_status dml__optim_refuse(dml_ctx *ctx, const char *where, const char *option,
+                             double value, const char *range)
 {
-    *count = 0;
-    if (nparams > 0 && params == NULL)
-        return dml__fail(ctx, DML_EINVAL, where, "params is NULL, nparams is %zu",
-                         nparams);
-    for (size_t i = 0; i < nparams; i++) {
-        if (params[i].count > SIZE_MAX - *count)
-            return dml__fail(ctx, DML_ENOMEM, where,
-                             "params[%zu]: more elements than memory can hold", i);
-        *count += params[i].count;
-        if (params[i].count > 0 && (params[i].param == NULL || params[i].grad == NULL))
-            return dml__fail(ctx, DML_EINVAL, where,
-                             "params[%zu] has %zu elements but no %s; pass its memory",
-                             i, params[i].count,
-                             params[i].param == NULL ? "param" : "grad");
-    }
+    return dml__fail(ctx, DML_EINVAL, where, "%s is %g; use %s", option, value, range);
+}
+
+double dml__optim_decay(const dml_optim_opts *opts, const dml_param *param)
+{
+    return (param->flags & DML_PARAM_NO_DECAY) != 0 ? 0 : opts->weight_decay;
+}
+
+float dml__optim_f32(double x)
+{
+    return x > FLT_MAX ? FLT_MAX : (float)x;
+}
+
+/* ---- checks ------------------------------------------------------------------------
+ */
+
+/* Options of all rules. */
+static dml_status check_opts(dml_ctx *ctx, const char *where,
+                             const dml_optim_opts *opts)
+{
+    const struct {
+        const char *name;
+        double value;
+    } numbers[] = {
+        {"weight_decay", opts->weight_decay}, {"trust_max", opts->trust_max},
+        {"clip_norm", opts->clip_norm},       {"clip_value", opts->clip_value},
+        {"loss_scale", opts->loss_scale},
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (!(numbers[i].value >= 0 && isfinite((float)numbers[i].value)))
+            return dml__optim_refuse(ctx, where, numbers[i].name, numbers[i].value,
+                                     "0 or more, within the range of f32");
+    if (opts->clip_norm > 0 && opts->clip_value > 0)
+        return dml__fail(ctx, DML_EINVAL, where,
+                         "clip_norm is %g and clip_value %g; use one of them",
+                         opts->clip_norm, opts->clip_value);
+    if (opts->finite != DML_FINITE_RIDE && opts->finite != DML_FINITE_FIRST &&
+        opts->finite != DML_FINITE_OFF)
+        return dml__fail(ctx, DML_EINVAL, where,
+                         "finite %d is unknown; use one of dml_finite",
+                         (int)opts->finite);
+    if (opts->threads < 1 || opts->threads > MAX_THREADS)
+        return dml__fail(ctx, DML_EINVAL, where, "threads is %d; use 1 to %d",
+                         opts->threads, MAX_THREADS);
     return DML_OK;
 }
 
-static void place_slots(dml_optim *optim, size_t nslots)
+static bool is_float(dml_dtype dtype)
+{
+    return dtype == DML_F32 || dtype == DML_F16 || dtype == DML_BF16;
+}
+
+static dml_status check_param(dml_ctx *ctx, const char *where, const dml_param *p,
+                              size_t i)
+{
+    if (p->count > 0 && (p->param == NULL || p->grad == NULL))
+        return dml__fail(ctx, DML_EINVAL, where,
+                         "params[%zu] has %zu elements but no %s; pass its memory", i,
+                         p->count, p->param == NULL ? "param" : "grad");
+    if (!is_float(p->dtype) || !is_float(p->grad_dtype))
+        return dml__fail(ctx, DML_EINVAL, where,
+                         "params[%zu]: %s is %s; use f32, f16 or bf16", i,
+                         is_float(p->dtype) ? "grad_dtype" : "dtype",
+                         dml_dtype_name(is_float(p->dtype) ? p->grad_dtype : p->dtype));
+    size_t whole = p->whole > 0 ? p->whole : p->count;
+    if (p->first > whole || p->count > whole - p->first)
+        return dml__fail(ctx, DML_EINVAL, where,
+                         "params[%zu]: %zu elements from %zu on do not lie in a whole "
+                         "of %zu; set first and whole",
+                         i, p->count, p->first, whole);
+    return DML_OK;
+}
+
+/* ---- memory ------------------------------------------------------------------------
+ */
+
+/* Vectors begin at a multiple of DML__ALIGN bytes. */
+static size_t padded(size_t count)
+{
+    enum { STEP = DML__ALIGN / sizeof(float) };
+    return count > SIZE_MAX - STEP ? SIZE_MAX : (count + STEP - 1) / STEP * STEP;
+}
+
+/* What all tensors need together. */
+struct need {
+    size_t floats, names;
+};
+
+/* *sum += times * count; false when that is more than any memory. */
+static bool add(size_t *sum, size_t times, size_t count)
+{
+    size_t product = dml__mul(count, times);
+    if (product >= SIZE_MAX - *sum)
+        return false;
+    *sum += product;
+    return true;
+}
+
+/* Fills the tensors but for their pointers to state. False: larger than memory. */
+static bool describe(dml_optim *optim, const dml_param *params, struct need *need)
+{
+    enum { B = DML_OPTIM_BLOCK };
+    *need = (struct need){0};
+    for (size_t i = 0; i < optim->nparams; i++) {
+        struct dml__optim_tensor *tensor = &optim->tensors[i];
+        dml_param *p = &tensor->param;
+        *p = params[i];
+        if (p->whole == 0)
+            p->whole = p->count;
+        size_t vectors = optim->nslots + (p->dtype != DML_F32);
+        if (!add(&need->floats, vectors, padded(p->count)))
+            return false;
+        optim->state_count += vectors * p->count;
+        optim->has_masters |= p->dtype != DML_F32;
+        optim->sharded |= p->count < p->whole;
+        need->names += p->name != NULL ? strlen(p->name) + 1 : sizeof "params[]" + 20;
+        tensor->ratio = 1;
+        tensor->first_sum = optim->nsums;
+        tensor->first_work = optim->nwork;
+        optim->nsums += p->whole / B + (p->whole % B != 0);
+        if (p->count > 0)
+            optim->nwork += (p->first + p->count - 1) / B - p->first / B + 1;
+    }
+    return true;
+}
+
+static void place_state(dml_optim *optim)
 {
     float *next = optim->state;
-    for (size_t i = 0; i < optim->nparams; i++)
-        for (size_t k = 0; k < nslots; k++) {
-            optim->tensors[i].slot[k] = next;
-            next += optim->tensors[i].param.count;
+    for (size_t i = 0; i < optim->nparams; i++) {
+        struct dml__optim_tensor *tensor = &optim->tensors[i];
+        for (size_t k = 0; k < optim->nslots; k++) {
+            tensor->slot[k] = next;
+            next += padded(tensor->param.count);
         }
+        if (tensor->param.dtype != DML_F32) {
+            tensor->master = next;
+            next += padded(tensor->param.count);
+        }
+    }
+}
+
+static void place_names(dml_optim *optim, size_t bytes)
+{
+    char *next = optim->names, *end = next + bytes;
+    for (size_t i = 0; i < optim->nparams; i++) {
+        dml_param *p = &optim->tensors[i].param;
+        size_t left = (size_t)(end - next);
+        int length = p->name != NULL ? snprintf(next, left, "%s", p->name)
+                                     : snprintf(next, left, "params[%zu]", i);
+        p->name = next;
+        next += length + 1;
+    }
+}
+
+/* False when memory or threads are lacking. */
+static bool get_memory(dml_optim *optim, const dml_param *params)
+{
+    dml_ctx *ctx = optim->ctx;
+    struct need need;
+    optim->tensors = dml__alloc(ctx, dml__mul(optim->nparams, sizeof *optim->tensors));
+    if (optim->tensors == NULL || !describe(optim, params, &need))
+        return false;
+    size_t width = optim->rule->norms == DML__NORMS_NONE ? 1 : 2;
+    bool sums = dml__optim_sums_grads(optim) || width == 2;
+    size_t sum_bytes =
+        sums ? dml__mul(dml__mul(optim->nsums, width), sizeof(double)) : 0;
+    size_t threads = (size_t)optim->opts.threads;
+    optim->names = dml__alloc(ctx, need.names);
+    optim->state = dml__alloc(ctx, dml__mul(need.floats, sizeof *optim->state));
+    optim->sums = dml__alloc(ctx, sum_bytes);
+    optim->faulty = dml__alloc(ctx, threads * sizeof *optim->faulty);
+    if (optim->names == NULL || optim->state == NULL || optim->sums == NULL ||
+        optim->faulty == NULL)
+        return false;
+    if (threads > 1 && (optim->team = dml__team_create(ctx, (int)threads)) == NULL)
+        return false;
+    place_state(optim);
+    place_names(optim, need.names);
+    return true;
 }
 
 dml_status dml_optim_create(dml_ctx *ctx, dml_optim_rule rule, const dml_param *params,
@@ -85,47 +245,48 @@ dml_status dml_optim_create(dml_ctx *ctx, dml_optim_rule rule, const dml_param *
                          "opts.size is %zu, not %zu; call dml_optim_opts_init() first",
                          opts->size, sizeof *opts);
     DML_TRY(found->check(ctx, __func__, opts));
-    size_t count;
-    DML_TRY(check_params(ctx, __func__, params, nparams, &count));
+    DML_TRY(check_opts(ctx, __func__, opts));
+    if (nparams > 0 && params == NULL)
+        return dml__fail(ctx, DML_EINVAL, __func__, "params is NULL, nparams is %zu",
+                         nparams);
+    for (size_t i = 0; i < nparams; i++)
+        DML_TRY(check_param(ctx, __func__, &params[i], i));
 
-    size_t nslots = found->nslots(opts);
     dml_optim *optim = dml__alloc(ctx, sizeof *optim);
     if (optim == NULL)
         goto fail;
-    *optim = (dml_optim){.ctx = ctx, .rule = found, .opts = *opts, .nparams = nparams};
-    optim->tensors = dml__alloc(ctx, dml__mul(nparams, sizeof *optim->tensors));
-    optim->state = dml__alloc(ctx, dml__mul(dml__mul(count, nslots), sizeof(float)));
-    if (optim->tensors == NULL || optim->state == NULL)
+    *optim = (dml_optim){
+        .ctx = ctx,
+        .kernels = dml__ctx_kernels(ctx),
+        .rule = found,
+        .opts = *opts,
+        .nparams = nparams,
+        .nslots = found->nslots(opts),
+        .grad_norm = NAN,
+        .counters = {.loss_scale = opts->loss_scale},
+    };
+    if (!get_memory(optim, params))
         goto fail;
-    for (size_t i = 0; i < nparams; i++)
-        optim->tensors[i].param = params[i];
-    place_slots(optim, nslots);
+    dml_optim_reload(optim);
     *out = optim;
     return DML_OK;
 
 fail:
     dml_optim_destroy(optim);
     return dml__fail(ctx, DML_ENOMEM, __func__,
-                     "no memory for the state of %zu tensors with %zu elements",
-                     nparams, count);
+                     "no memory for the state of %zu tensors, or no more threads",
+                     nparams);
 }
 
 void dml_optim_destroy(dml_optim *optim)
 {
     if (optim == NULL)
         return;
+    dml__team_destroy(optim->team);
+    dml__free(optim->faulty);
+    dml__free(optim->sums);
     dml__free(optim->state);
+    dml__free(optim->names);
     dml__free(optim->tensors);
     dml__free(optim);
-}
-
-dml_status dml_optim_step(dml_optim *optim, double lr)
-{
-    if (!(lr >= 0 && isfinite((float)lr)))
-        return dml__fail(optim->ctx, DML_EINVAL, __func__,
-                         "lr is %g; use 0 or more, within the range of f32", lr);
-    const struct dml__kernels *kernels = dml__ctx_kernels(optim->ctx);
-    for (size_t i = 0; i < optim->nparams; i++)
-        optim->rule->apply(kernels, &optim->opts, lr, &optim->tensors[i]);
-    return DML_OK;
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Stochastic gradient descent with momentum, Nesterov's look-ahead and weight decay.
- * Sutskever, Martens, Dahl and Hinton 2013; the velocity does not hold the rate (Goyal
- * et al. 2017, equation 9), so that a schedule changes no momentum correction.
+ * Sutskever, Martens, Dahl and Hinton 2013. The velocity holds gradients, so that a
+ * schedule needs no momentum correction, or steps (Goyal et al. 2017, equations 9, 10).
  */
-#include "optim/rule.h"
+#include "optim/optim_internal.h"
 
 #include <math.h>
 
@@ -13,18 +13,23 @@ static void defaults(dml_optim_opts *opts)
     opts->momentum = 0.9;
 }
 
-static dml_status check(dml_ctx *ctx, const char *where, const dml_optim_opts *opts)
+dml_status dml__optim_check_momentum(dml_ctx *ctx, const char *where,
+                                     const dml_optim_opts *opts)
 {
     if (!(opts->momentum >= 0 && opts->momentum < 1))
-        return dml__fail(ctx, DML_EINVAL, where,
-                         "momentum is %g; use 0 <= momentum < 1", opts->momentum);
-    if (!(opts->weight_decay >= 0 && isfinite((float)opts->weight_decay)))
-        return dml__fail(ctx, DML_EINVAL, where,
-                         "weight_decay is %g; use 0 or more, within the range of f32",
-                         opts->weight_decay);
+        return dml__optim_refuse(ctx, where, "momentum", opts->momentum,
+                                 "0 <= momentum < 1");
     if (opts->nesterov && opts->momentum == 0)
         return dml__fail(ctx, DML_EINVAL, where,
                          "nesterov needs momentum > 0, and momentum is 0");
+    if (opts->velocity != DML_RATE_OUTSIDE && opts->velocity != DML_RATE_INSIDE)
+        return dml__fail(ctx, DML_EINVAL, where,
+                         "velocity %d is unknown; use one of dml_velocity",
+                         (int)opts->velocity);
+    if (opts->momentum_correction && opts->velocity != DML_RATE_INSIDE)
+        return dml__fail(ctx, DML_EINVAL, where,
+                         "momentum_correction needs velocity DML_RATE_INSIDE: outside "
+                         "the velocity a rate changes nothing that must be corrected");
     return DML_OK;
 }
 
@@ -34,24 +39,32 @@ static size_t nslots(const dml_optim_opts *opts)
     return opts->momentum > 0 ? 1 : 0;
 }
 
-static void apply(const struct dml__kernels *kernels, const dml_optim_opts *opts,
-                  double lr, const struct dml__optim_tensor *tensor)
+void dml__optim_sgd_update(const struct dml__kernels *kernels,
+                           const dml_optim_opts *opts, const struct dml__optim_now *now,
+                           const struct dml__optim_part *part)
 {
-    const dml_param *p = &tensor->param;
-    bool decays = (p->flags & DML_PARAM_NO_DECAY) == 0;
+    bool inside = opts->velocity == DML_RATE_INSIDE;
+    double ratio = part->tensor->ratio;
+    /* At rate 0 corrected velocities are 0: then nothing is left to correct. */
+    bool corrects = opts->momentum_correction && now->last_lr > 0;
+    double change = corrects ? now->lr / now->last_lr : 1;
     struct dml__sgd_args args = {
-        .lr = (float)lr,
+        .in = dml__optim_f32(inside ? now->lr * ratio : ratio),
+        .out = inside ? 1 : (float)now->lr,
+        .carry = dml__optim_f32(opts->momentum * change),
         .momentum = (float)opts->momentum,
-        .weight_decay = decays ? (float)opts->weight_decay : 0,
+        .weight_decay = (float)dml__optim_decay(opts, &part->tensor->param),
         .nesterov = opts->nesterov != 0,
     };
-    kernels->sgd_f32(p->count, p->param, p->grad, tensor->slot[0], &args);
+    kernels->sgd_f32(part->n, part->w, part->g, part->slot[0], &args);
 }
 
 const struct dml__optim_rule dml__optim_sgd = {
     .name = "sgd",
+    .slot_names = {"velocity"},
+    .norms = DML__NORMS_NONE,
     .defaults = defaults,
-    .check = check,
+    .check = dml__optim_check_momentum,
     .nslots = nslots,
-    .apply = apply,
+    .update = dml__optim_sgd_update,
 };

@@ -37,6 +37,7 @@ PUBLIC = {
     "comm.h": "comm",
     "mpi.h": "comm",
     "coll.h": "collectives",
+    "lr.h": "optim",
     "optim.h": "optim",
     "data.h": "data",
     "sync.h": "sync",

@@ -119,7 +119,8 @@ static void train_f32(struct dml_test *t, dml_comm *comm, int n, double *w)
     for (int i = 0; i < NPARAMS; i++)
         weights[i] = rank == 0 ? (float)w[i] : 0; /* the others get them below */
     for (size_t i = 0, at = 0; i < NTENSORS; at += tensor_counts[i++]) {
-        params[i] = (dml_param){weights + at, grads + at, tensor_counts[i], 0};
+        params[i] = (dml_param){
+            .param = weights + at, .grad = grads + at, .count = tensor_counts[i]};
         tensors[i] = (dml_tensor){grads + at, tensor_counts[i], DML_F32, NULL};
         copies[i] = (dml_tensor){weights + at, tensor_counts[i], DML_F32, NULL};
     }

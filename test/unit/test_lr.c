@@ -30,7 +30,7 @@ static dml_lr falling(dml_lr_shape shape)
 static void warmup_is_linear_and_ends_at_base(void **state)
 {
     (void)state;
-    for (int shape = 0; shape < 4; shape++) {
+    for (int shape = 0; shape < 5; shape++) {
         dml_lr lr = falling((dml_lr_shape)shape);
         assert_true(dml_lr_at(&lr, 0) == 0.01);
         for (uint64_t s = 0; s < W; s++) {
@@ -94,6 +94,47 @@ static void cosine_and_poly_end_at_end(void **state)
     }
 }
 
+static void poly_is_exact_for_powers_1_and_2(void **state)
+{
+    (void)state;
+    for (int power = 1; power <= 2; power++) {
+        dml_lr lr = falling(DML_LR_POLY);
+        lr.power = power;
+        lr.base = 1024;
+        lr.end = 0;
+        lr.warmup_steps = 36;
+        for (uint64_t s = 36; s <= T; s++) { /* 64 steps: every value is a fraction */
+            double left = (double)(T - s) / 64;
+            double want = 1024 * (power == 1 ? left : left * left);
+            assert_true(dml_lr_at(&lr, s) == want);
+        }
+    }
+}
+
+static void onecycle_goes_up_down_and_out(void **state)
+{
+    (void)state;
+    dml_lr lr = falling(DML_LR_ONECYCLE);
+    lr.end = 0.001;
+    assert_true(dml_lr_at(&lr, 0) == 0.01);
+    assert_true(dml_lr_at(&lr, W) == 0.3);
+    assert_true(dml_lr_at(&lr, 2 * W) == 0.01);
+    assert_true(dml_lr_at(&lr, T) == 0.001);
+    assert_true(dml_lr_at(&lr, UINT64_MAX) == 0.001);
+    for (uint64_t s = 0; s < W; s++) { /* the way down is the way up */
+        assert_true(dml_lr_at(&lr, s) < dml_lr_at(&lr, s + 1));
+        assert_true(fabs(dml_lr_at(&lr, 2 * W - s) - dml_lr_at(&lr, s)) < 1e-15);
+    }
+    for (uint64_t s = 2 * W; s < T; s++) {
+        double way = (double)(s - 2 * W) / (T - 2 * W);
+        assert_true(fabs(dml_lr_at(&lr, s) - (0.01 - 0.009 * way)) < 1e-15);
+        assert_true(dml_lr_at(&lr, s + 1) < dml_lr_at(&lr, s));
+    }
+    lr.total_steps = 2 * W; /* nothing is left for the way out */
+    assert_true(dml_lr_at(&lr, 2 * W - 1) < 0.3);
+    assert_true(dml_lr_at(&lr, 2 * W) == 0.001);
+}
+
 static void expect_refused(dml_ctx *ctx, const dml_lr *lr, const char *word)
 {
     dml_error error;
@@ -116,6 +157,11 @@ static void bad_schedules_are_refused(void **state)
     assert_int_equal(dml_lr_check(ctx, &lr), DML_OK);
     lr.shape = DML_LR_COSINE;
     expect_refused(ctx, &lr, "warmup_steps");
+    lr = falling(DML_LR_ONECYCLE);
+    lr.total_steps = 2 * W;
+    assert_int_equal(dml_lr_check(ctx, &lr), DML_OK);
+    lr.total_steps = 2 * W - 1;
+    expect_refused(ctx, &lr, "up and down");
 
 #define REFUSE(field, value)              \
     do {                                  \
@@ -142,6 +188,7 @@ static void bad_schedules_are_refused(void **state)
     lr.nmilestones = 1;
     assert_int_equal(dml_lr_check(ctx, &lr), DML_OK);
     assert_true(dml_lr_scale_linear(0.1, 8) == 0.8);
+    assert_true(dml_lr_scale_sqrt(0.1, 64) == 0.8);
     dml_ctx_destroy(ctx);
 }
 
@@ -152,6 +199,8 @@ int main(void)
         cmocka_unit_test(constant_stays),
         cmocka_unit_test(steps_fall_at_their_milestones),
         cmocka_unit_test(cosine_and_poly_end_at_end),
+        cmocka_unit_test(poly_is_exact_for_powers_1_and_2),
+        cmocka_unit_test(onecycle_goes_up_down_and_out),
         cmocka_unit_test(bad_schedules_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
