@@ -4,7 +4,8 @@
  * Collective operations, blocking and non-blocking, and the choice of their algorithms.
  *
  * Common rules, not repeated below. Every call is collective over @p comm. count,
- * dtype, op and root are equal on all ranks unless said otherwise; counts are in
+ * dtype, op and root are equal on all ranks unless said otherwise, and so is whether
+ * DML_IN_PLACE is passed, where it is not the root's alone to decide; counts are in
  * elements, may be 0 and may exceed 2^31. Buffers are host memory, aligned to their
  * element or not, borrowed until the call returns (i-variants: until the request
  * completes), and do not overlap unless DML_IN_PLACE is passed. P is the number of
@@ -383,7 +384,8 @@ typedef struct dml_choice {
 
 /**
  * Which algorithm a collective would use now, and why.
- * Collective (the first automatic choice measures the transport).
+ * Collective (the first automatic choice measures the transport); the arguments are the
+ * same on all ranks.
  * @param count  elements of the whole vector: count for allreduce, reduce and bcast,
  * the sum over blocks for the others.
  * @param op     ignored by collectives that do not reduce.

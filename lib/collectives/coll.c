@@ -207,7 +207,7 @@ static dml_status carry_out(const struct dml__user_call *u, struct dml__call *ca
         return refuse(u, call->record.seq, dml__last_status(u->comm));
     DML_TRY(dml__comm_check(u->comm, u->where)); /* measuring may have failed */
     if (!alone)
-        dml__roll_enter_again(call);
+        dml__roll_chosen(call, dml__alg_number(u->coll, alg));
     if (mode == DML__BLOCKING)
         return run_traced(call, alg);
     if (mode == DML__STARTED)
@@ -242,37 +242,65 @@ dml_status dml__perform_checked(const struct dml__user_call *u, enum dml__mode m
     return status;
 }
 
+/* The call that a query is about, of which only the size is known. */
+static dml_status describe_query(const struct dml__user_call *u, bool wanted,
+                                 struct dml__call *call)
+{
+    dml_ctx *ctx = dml_comm_ctx(u->comm);
+    if (!wanted)
+        return dml__fail(ctx, DML_EINVAL, u->where, "choice is NULL");
+    if ((int)u->coll < 0 || (int)u->coll >= DML_NCOLLS)
+        return dml__fail(ctx, DML_EINVAL, u->where, "unknown collective %d",
+                         (int)u->coll);
+    DML_TRY(check_scalars(u));
+    *call = (struct dml__call){.coll = u->coll,
+                               .count = u->count,
+                               .total = u->count,
+                               .dtype = u->dtype,
+                               .op = u->op,
+                               .elem_bytes = dml_dtype_bytes(u->dtype),
+                               .comm = u->comm,
+                               .where = u->where};
+    if (dml__reduces(u->coll) && !dml__reduction_init(call))
+        return dml__fail(ctx, DML_EINVAL, u->where, "operation %d is unknown",
+                         (int)u->op);
+    return DML_OK;
+}
+
+static dml_status query(const struct dml__user_call *u, dml_choice *choice)
+{
+    struct dml__call call;
+    dml_choice found = {0};
+    bool alone = dml_comm_size(u->comm) == 1;
+    DML_TRY(dml__comm_check(u->comm, u->where));
+    dml_status status = describe_query(u, choice != NULL, &call);
+    if (status < 0) {
+        dml__roll_refuse(u->comm, DML__QUERY, 0);
+        return status;
+    }
+    uint64_t seq = alone ? 0 : dml__roll_enter_query(u->comm, u->count);
+    bool chosen = dml__select(&call, true, &found) != NULL;
+    if (!alone)
+        dml__roll_leave_query(u->comm, seq);
+    if (!chosen)
+        return dml__last_status(u->comm);
+    *choice = found;
+    return DML_OK;
+}
+
 dml_status dml_algorithm_query(dml_coll coll, size_t count, dml_dtype dtype, dml_op op,
                                dml_comm *comm, dml_choice *choice)
 {
+    struct dml__user_call u = {.coll = coll,
+                               .count = count,
+                               .dtype = dtype,
+                               .op = op,
+                               .comm = comm,
+                               .where = __func__};
     if (comm == NULL)
         return DML_EINVAL;
-    if (choice == NULL)
-        return dml__fail(dml_comm_ctx(comm), DML_EINVAL, __func__, "choice is NULL");
-    if ((int)coll < 0 || (int)coll >= DML_NCOLLS)
-        return dml__fail(dml_comm_ctx(comm), DML_EINVAL, __func__,
-                         "unknown collective %d", (int)coll);
-    struct dml__user_call u = {
-        .coll = coll, .count = count, .dtype = dtype, .op = op, .comm = comm};
-    u.where = __func__;
-    DML_TRY(check_scalars(&u));
-    struct dml__call call = {.coll = coll,
-                             .count = count,
-                             .total = count,
-                             .dtype = dtype,
-                             .op = op,
-                             .elem_bytes = dml_dtype_bytes(dtype),
-                             .comm = comm,
-                             .where = __func__};
-    if (dml__reduces(coll) && !dml__reduction_init(&call))
-        return dml__fail(dml_comm_ctx(comm), DML_EINVAL, __func__,
-                         "operation %d is unknown", (int)op);
-    dml_choice found = {0};
     dml__comm_enter(comm);
-    bool chosen = dml__select(&call, true, &found) != NULL;
+    dml_status status = query(&u, choice);
     dml__comm_leave(comm);
-    if (!chosen)
-        return dml__last_status(comm);
-    *choice = found;
-    return DML_OK;
+    return status;
 }

@@ -71,6 +71,8 @@ struct dml__alg {
  * the last of each. */
 const struct dml__alg *const *dml__algs(dml_coll coll);
 const struct dml__alg *dml__alg_find(dml_coll coll, const char *name);
+/* 1 for the first, and so on. */
+int dml__alg_number(dml_coll coll, const struct dml__alg *alg);
 extern const struct dml__alg dml__alg_mpi, dml__alg_flat, dml__alg_shared, dml__alg_cma;
 
 extern const struct dml__alg dml__allreduce_ring, dml__allreduce_bidirectional_ring,

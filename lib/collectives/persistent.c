@@ -12,14 +12,20 @@ dml_status dml_coll_init(const dml_coll_args *args, dml_comm *comm,
         return DML_EINVAL;
     dml_ctx *ctx = dml_comm_ctx(comm);
     if (args == NULL || args->size != sizeof *args || (int)args->coll < 0 ||
-        (int)args->coll >= DML_NCOLLS)
-        return dml__fail(ctx, DML_EINVAL, __func__,
-                         "args is NULL, its size is not sizeof(dml_coll_args), or its "
-                         "collective is unknown");
-    if (args->counts != NULL && !dml__traits(args->coll)->has_counts)
-        return dml__fail(ctx, DML_EINVAL, __func__,
-                         "%s has no variant with counts; leave counts NULL",
-                         dml_coll_name(args->coll));
+        (int)args->coll >= DML_NCOLLS) {
+        dml__fail(ctx, DML_EINVAL, __func__,
+                  "args is NULL, its size is not sizeof(dml_coll_args), or its "
+                  "collective is unknown");
+        dml__roll_refuse(comm, DML__PLAN, 0); /* the others may wait */
+        return DML_EINVAL;
+    }
+    if (args->counts != NULL && !dml__traits(args->coll)->has_counts) {
+        dml__fail(ctx, DML_EINVAL, __func__,
+                  "%s has no variant with counts; leave counts NULL",
+                  dml_coll_name(args->coll));
+        dml__roll_refuse(comm, (int)args->coll, 0);
+        return DML_EINVAL;
+    }
     bool barrier = args->coll == DML_COLL_BARRIER;
     bool reduce_scatter = args->coll == DML_COLL_REDUCE_SCATTER;
     struct dml__user_call u = {

@@ -125,6 +125,14 @@ const struct dml__alg *const *dml__algs(dml_coll coll)
     return table[coll];
 }
 
+int dml__alg_number(dml_coll coll, const struct dml__alg *alg)
+{
+    int i = 0;
+    while (table[coll][i] != alg)
+        i++;
+    return i + 1;
+}
+
 const struct dml__alg *dml__alg_find(dml_coll coll, const char *name)
 {
     for (const struct dml__alg *const *a = table[coll]; *a != NULL; a++)

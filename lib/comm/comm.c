@@ -133,12 +133,15 @@ dml_status dml_comm_from_mpi(dml_ctx *ctx, MPI_Comm mpi_comm, dml_comm **out)
 
 /* Splits the MPI communicator, when all ranks are here: that call would wait for ever.
  */
-static dml_status split(dml_comm *comm, int color, int key, MPI_Comm *owned)
+static dml_status split(dml_comm *comm, int color, int key, bool has_out,
+                        MPI_Comm *owned)
 {
     static const char where[] = "dml_comm_split";
-    if (color < -1) {
+    if (color < -1 || !has_out) {
         dml__fail_values(comm->ctx, DML_EINVAL, where, comm->rank, color, -1,
-                         "color is %d; use 0 or more, or -1 for none", color);
+                         has_out ? "color is %d; use 0 or more, or -1 for none"
+                                 : "out is NULL; color is %d",
+                         color);
         dml__roll_refuse(comm, DML__SPLIT, 0);
         return DML_EINVAL;
     }
@@ -154,11 +157,9 @@ dml_status dml_comm_split(dml_comm *comm, int color, int key, dml_comm **out)
 {
     if (comm == NULL)
         return DML_EINVAL;
-    if (out == NULL)
-        return dml__fail(comm->ctx, DML_EINVAL, __func__, "out is NULL");
     MPI_Comm owned = MPI_COMM_NULL;
     dml__comm_enter(comm);
-    dml_status status = split(comm, color, key, &owned);
+    dml_status status = split(comm, color, key, out != NULL, &owned);
     dml__comm_leave(comm);
     DML_TRY(status);
     if (owned == MPI_COMM_NULL) {

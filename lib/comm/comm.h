@@ -115,11 +115,16 @@ void dml__roll_leave(const dml_comm *comm, uint64_t seq);
 /* The same for a call that libdml makes to measure. */
 void dml__roll_enter_sample(struct dml__call *call);
 
+/* Around dml_algorithm_query, which may measure too. */
+uint64_t dml__roll_enter_query(dml_comm *comm, uint64_t count);
+void dml__roll_leave_query(dml_comm *comm, uint64_t seq);
+
 /* The same call once more. */
 void dml__roll_enter_next(dml_comm *comm, struct dml__op *record);
 
-/* Numbers a call anew if there were others since: measurements, before it began. */
-void dml__roll_enter_again(struct dml__call *call);
+/* The call's algorithm is chosen: number "alg" of its collective, from 1. Numbers the
+ * call anew if there were others since: measurements. */
+void dml__roll_chosen(struct dml__call *call, int alg);
 
 /* This rank refuses a call, with the context's last error. what: a dml_coll, or one of
  * enum dml__what (ledger.h); seq: its number, or 0 where it has none yet. */

@@ -10,8 +10,10 @@
 #include "comm/ledger.h"
 
 #include "comm/traits.h"
+#include "core/core.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,12 +27,19 @@ static uint64_t mix(uint64_t hash, uint64_t value)
 static uint64_t pack(const struct dml__op *op)
 {
     return op->what | (uint64_t)op->dtype << 8 | (uint64_t)op->op << 16 |
-           (uint64_t)op->state << 24 | (uint64_t)(unsigned)op->root << 32;
+           (uint64_t)op->state << 24 | (uint64_t)op->alg << 32 |
+           (uint64_t)(unsigned)op->root << 40;
+}
+
+/* What the algorithm changes in a signature: even, and undone by the same change. */
+static uint64_t mark(const struct dml__op *op)
+{
+    return op->alg * 0x9e3779b97f4a7c16u;
 }
 
 void dml__op_sign(struct dml__op *op, const size_t *counts, int ncounts)
 {
-    uint64_t stateless = pack(op) & ~((uint64_t)0xff << 24);
+    uint64_t stateless = pack(op) & ~((uint64_t)0xffff << 24);
     op->base = mix(mix(0, op->count), stateless);
     for (int i = 0; i < ncounts; i++)
         op->base = mix(op->base, counts[i]);
@@ -39,7 +48,15 @@ void dml__op_sign(struct dml__op *op, const size_t *counts, int ncounts)
 
 void dml__op_sign_again(struct dml__op *op)
 {
-    op->signature = mix(op->base, op->seq) | 1; /* 0 is what a fresh channel has */
+    /* 0 is what a fresh channel has */
+    op->signature = (mix(op->base, op->seq) | 1) ^ mark(op);
+}
+
+bool dml__op_same(const struct dml__op *a, const struct dml__op *b)
+{
+    if (a->alg == 0 || b->alg == 0)
+        return (a->signature ^ mark(a)) == (b->signature ^ mark(b));
+    return a->signature == b->signature;
 }
 
 /* Where the record of an operation is: a call takes the place after the one before. */
@@ -94,61 +111,87 @@ bool dml__ledger_read(const struct dml__ledger *ledger, unsigned i, struct dml__
     op->dtype = (unsigned char)(packed >> 8);
     op->op = (unsigned char)(packed >> 16);
     op->state = (unsigned char)(packed >> 24);
-    op->root = (int)(packed >> 32);
+    op->alg = (unsigned char)(packed >> 32);
+    op->root = (int)(packed >> 40);
     return true;
+}
+
+/* Appends to a text, as far as there is room. */
+static void DML__PRINTF(3, 4) add(char *text, size_t room, const char *format, ...)
+{
+    size_t used = strlen(text);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text + used, room - used, format, args);
+    va_end(args);
+}
+
+enum { BITS = DML__BLOCKS | DML__SAMPLE | DML__IN_PLACE };
+
+/* What lib/comm itself does, or NULL. */
+static const char *own_name(int what)
+{
+    switch (what) {
+    case DML__AGREE:
+        return "an agreement before it";
+    case DML__PROBE:
+        return "measurements before it";
+    case DML__SPLIT:
+        return "split";
+    case DML__ALLOCATE:
+        return "alloc";
+    case DML__QUERY:
+        return "algorithm_query";
+    case DML__PLAN:
+        return "coll_init";
+    default:
+        return NULL;
+    }
 }
 
 void dml__op_describe(const struct dml__op *op, char *text, size_t room)
 {
-    int coll = op->what & ~(DML__BLOCKS | DML__SAMPLE);
-    bool blocks = op->what & DML__BLOCKS;
+    int coll = op->what & ~BITS;
+    const char *own = own_name(coll), *algorithm = NULL, *idea = NULL;
     struct dml__traits traits = {.reduces = false};
-    int used = 0;
-    if (coll >= 0 && coll < DML_NCOLLS)
+    if (coll < DML_NCOLLS)
         traits = *dml__traits((dml_coll)coll);
-    switch (coll) {
-    case DML__AGREE:
-        snprintf(text, room, "an agreement before it");
+    text[0] = '\0';
+    if (own != NULL) {
+        add(text, room, "%s", own);
         return;
-    case DML__PROBE:
-        snprintf(text, room, "measurements before it");
-        return;
-    case DML__SPLIT:
-        snprintf(text, room, "split");
-        return;
-    case DML__ALLOCATE:
-        snprintf(text, room, "alloc");
-        return;
-    case DML_COLL_BARRIER:
-        snprintf(text, room, "barrier");
-        return;
-    default:
-        break;
     }
-    used = snprintf(text, room, "%s%s of %" PRIu64 " %s", dml_coll_name((dml_coll)coll),
-                    blocks ? "v" : "", op->count, dml_dtype_name((dml_dtype)op->dtype));
-    if (traits.reduces && used >= 0 && (size_t)used < room)
-        used += snprintf(text + used, room - (size_t)used, " (%s)",
-                         dml_op_name((dml_op)op->op));
-    if (traits.rooted && used >= 0 && (size_t)used < room)
-        used += snprintf(text + used, room - (size_t)used, ", root %d", op->root);
-    if (blocks && used >= 0 && (size_t)used < room)
-        used += snprintf(text + used, room - (size_t)used, ", counts [%04x]",
-                         (unsigned)(op->signature >> 8 & 0xffff));
-    if (op->what & DML__SAMPLE && used >= 0 && (size_t)used < room)
-        snprintf(text + used, room - (size_t)used, " as a measurement");
+    add(text, room, "%s%s", dml_coll_name((dml_coll)coll),
+        op->what & DML__BLOCKS ? "v" : "");
+    if (coll != DML_COLL_BARRIER)
+        add(text, room, " of %" PRIu64 " %s", op->count,
+            dml_dtype_name((dml_dtype)op->dtype));
+    if (traits.reduces)
+        add(text, room, " (%s)", dml_op_name((dml_op)op->op));
+    if (traits.rooted)
+        add(text, room, ", root %d", op->root);
+    if (op->what & DML__BLOCKS)
+        add(text, room, ", counts [%04x]",
+            (unsigned)((op->signature ^ mark(op)) >> 8 & 0xffff));
+    if (op->what & DML__IN_PLACE)
+        add(text, room, ", in place");
+    if (op->alg > 0 &&
+        dml_algorithm_list((dml_coll)coll, op->alg - 1u, &algorithm, &idea) == DML_OK)
+        add(text, room, ", by %s", algorithm);
+    if (op->what & DML__SAMPLE)
+        add(text, room, " as a measurement");
 }
 
 void dml__op_where(const struct dml__op *op, char *text, size_t room)
 {
-    int coll = op->what & ~(DML__BLOCKS | DML__SAMPLE);
-    if (op->what == DML__SPLIT)
-        snprintf(text, room, "dml_comm_split");
-    else if (op->what == DML__ALLOCATE)
-        snprintf(text, room, "dml_alloc");
-    else if (coll < DML_NCOLLS)
+    int coll = op->what & ~BITS;
+    if (coll < DML_NCOLLS)
         snprintf(text, room, "dml_%s%s", dml_coll_name((dml_coll)coll),
                  op->what & DML__BLOCKS ? "v" : "");
-    else
+    else if (coll == DML__SPLIT)
+        snprintf(text, room, "dml_comm_split");
+    else if (coll == DML__AGREE || coll == DML__PROBE || own_name(coll) == NULL)
         snprintf(text, room, "dml_comm");
+    else
+        snprintf(text, room, "dml_%s", own_name(coll));
 }

@@ -20,8 +20,11 @@ enum dml__what {
     DML__SPLIT = 17,    /* dml_comm_split */
     DML__ALLOCATE = 18, /* dml_alloc */
     DML__PROBE = 19,    /* messages that measure the links */
+    DML__QUERY = 20,    /* dml_algorithm_query */
+    DML__PLAN = 21,     /* dml_coll_init, refused before its collective was known */
     DML__BLOCKS = 32,   /* a bit: blocks have different sizes (the v-variants) */
-    DML__SAMPLE = 64    /* a bit: libdml calls it itself, to measure */
+    DML__SAMPLE = 64,   /* a bit: libdml calls it itself, to measure */
+    DML__IN_PLACE = 128 /* a bit: all ranks passed DML_IN_PLACE, or must have */
 };
 
 enum dml__op_state { DML__INSIDE = 1, DML__FINISHED = 2, DML__REFUSED = 3 };
@@ -35,6 +38,11 @@ static inline uint64_t dml__op_number(uint64_t seq)
     return seq >> DML__PART_BITS;
 }
 
+static inline uint64_t dml__op_first(uint64_t seq)
+{
+    return dml__op_number(seq) << DML__PART_BITS;
+}
+
 /* An operation as one rank called it. */
 struct dml__op {
     uint64_t seq;       /* which one on the communicator; 0: none */
@@ -43,7 +51,8 @@ struct dml__op {
                            in ledgers */
     uint64_t count;
     unsigned char what, dtype, op, state;
-    int root;
+    unsigned char alg; /* 1 + its index in dml_algorithm_list; 0: not chosen yet */
+    int root;          /* below 2^23 */
 };
 
 /* What a rank does that has waited for a while. */
@@ -82,9 +91,13 @@ struct dml__ledger {
 };
 
 /* Set base and signature of an operation; counts [ncounts] or NULL. And the signature
- * alone, when it has another number. */
+ * alone, when it has another number or algorithm. */
 void dml__op_sign(struct dml__op *op, const size_t *counts, int ncounts);
 void dml__op_sign_again(struct dml__op *op);
+
+/* Do two ranks' records say that they called the same? An algorithm that is not chosen
+ * yet may become any. */
+bool dml__op_same(const struct dml__op *a, const struct dml__op *b);
 
 /* Write down an operation that begins (or was refused); that it has ended. */
 void dml__ledger_write(struct dml__ledger *ledger, const struct dml__op *op);

@@ -109,13 +109,15 @@ static void enter(struct dml__roll *roll, struct dml__op *op, const size_t *coun
         dml__notes_receive(roll); /* a verdict among them is met by the next check */
 }
 
-/* Enters a call as number "seq". */
-static void enter_call(struct dml__call *call, uint64_t seq, unsigned flags)
+/* Enters a call as number "seq"; alg: as in struct dml__op. */
+static void enter_call(struct dml__call *call, uint64_t seq, unsigned flags, int alg)
 {
     bool barrier = call->coll == DML_COLL_BARRIER;
     int op = (int)call->op < DML__OP_FIRST_USER ? (int)call->op : DML__OP_FIRST_USER;
     if (call->counts != NULL)
         flags |= DML__BLOCKS;
+    if (call->in_place && !dml__traits(call->coll)->rooted)
+        flags |= DML__IN_PLACE; /* of those with a root only that may be in place */
     struct dml__op record = {
         .seq = seq,
         .count = call->counts != NULL ? call->total : call->count,
@@ -124,6 +126,7 @@ static void enter_call(struct dml__call *call, uint64_t seq, unsigned flags)
         .op = (unsigned char)(dml__reduces(call->coll) ? op : 0),
         .root = dml__traits(call->coll)->rooted ? call->root : 0,
         .state = DML__INSIDE,
+        .alg = (unsigned char)alg,
     };
     enter(call->comm->roll, &record, call->counts);
     call->record = record;
@@ -132,7 +135,7 @@ static void enter_call(struct dml__call *call, uint64_t seq, unsigned flags)
 void dml__roll_enter(struct dml__call *call)
 {
     struct dml__roll *roll = call->comm->roll;
-    enter_call(call, next_number(roll), 0);
+    enter_call(call, next_number(roll), 0, 0);
     roll->preparing = true;
 }
 
@@ -144,12 +147,25 @@ void dml__roll_enter_next(dml_comm *comm, struct dml__op *record)
 
 void dml__roll_enter_sample(struct dml__call *call)
 {
-    enter_call(call, call->comm->roll->seq + 1, DML__SAMPLE);
+    enter_call(call, call->comm->roll->seq + 1, DML__SAMPLE, 0);
 }
 
 void dml__roll_leave(const dml_comm *comm, uint64_t seq)
 {
     dml__ledger_end(comm->roll->own, seq);
+}
+
+uint64_t dml__roll_enter_query(dml_comm *comm, uint64_t count)
+{
+    struct dml__op record = dml__roll_enter_own(comm, DML__QUERY, count);
+    comm->roll->preparing = true;
+    return record.seq;
+}
+
+void dml__roll_leave_query(dml_comm *comm, uint64_t seq)
+{
+    comm->roll->preparing = false;
+    dml__roll_leave(comm, seq);
 }
 
 struct dml__op dml__roll_enter_own(dml_comm *comm, int what, uint64_t count)
@@ -166,13 +182,18 @@ struct dml__op dml__roll_enter_own(dml_comm *comm, int what, uint64_t count)
     return record;
 }
 
-void dml__roll_enter_again(struct dml__call *call)
+void dml__roll_chosen(struct dml__call *call, int alg)
 {
-    call->comm->roll->preparing = false;
-    if (call->comm->roll->seq == call->record.seq)
-        return;
-    dml__roll_leave(call->comm, call->record.seq);
-    enter_call(call, call->comm->roll->seq + 1, 0);
+    struct dml__roll *roll = call->comm->roll;
+    roll->preparing = false;
+    if (roll->seq == call->record.seq) {
+        call->record.alg = (unsigned char)alg;
+        dml__op_sign_again(&call->record);
+        dml__ledger_write(roll->own, &call->record);
+    } else {
+        dml__roll_leave(call->comm, call->record.seq);
+        enter_call(call, roll->seq + 1, 0, alg);
+    }
 }
 
 void dml__roll_refuse(dml_comm *comm, int what, uint64_t seq)
@@ -180,6 +201,7 @@ void dml__roll_refuse(dml_comm *comm, int what, uint64_t seq)
     struct dml__roll *roll = comm->roll;
     dml_error error;
     dml_ctx_last_error(comm->ctx, &error);
+    dml__comm_enter(comm);
     struct dml__op record = {
         .seq = seq, .what = (unsigned char)what, .state = DML__REFUSED};
     roll->preparing = false;
@@ -193,6 +215,7 @@ void dml__roll_refuse(dml_comm *comm, int what, uint64_t seq)
     atomic_store(&own->refused, record.seq);
     dml__ledger_write(own, &record);
     dml__notes_tell(roll, DML__NOTE_REFUSED, record.seq, DML_OK, own->refusal);
+    dml__comm_leave(comm);
 }
 
 /* ---- waiting -----------------------------------------------------------------------

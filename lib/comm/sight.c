@@ -74,7 +74,7 @@ static void list_callers(const struct dml__roll *roll, const struct dml__op *op,
 }
 
 /* All calls of operation seq, as far as known, with those who made them. */
-static dml_status disagree(struct dml__roll *roll, uint64_t seq)
+static dml_status disagree(struct dml__roll *roll, uint64_t seq, const char *hint)
 {
     char text[DML__VERDICT_BYTES];
     unsigned *listed = roll->looks_then; /* this is the end: it is needed no more */
@@ -92,6 +92,8 @@ static dml_status disagree(struct dml__roll *roll, uint64_t seq)
         used += snprintf(text + used, sizeof text - (size_t)used, "%s %s: %s",
                          text[used - 1] == ':' ? "" : ";", who, what);
     }
+    if ((size_t)used < sizeof text)
+        snprintf(text + used, sizeof text - (size_t)used, "%s", hint);
     return dml__roll_judge(roll, DML_EMISMATCH, text);
 }
 
@@ -115,24 +117,68 @@ static dml_status compare(struct dml__roll *roll, int rank, const struct dml__op
     if (mine->state == DML__REFUSED)
         return DML_OK;
     if (theirs->state != DML__REFUSED)
-        return theirs->signature == mine->signature ? DML_OK
-                                                    : disagree(roll, mine->seq);
+        return dml__op_same(mine, theirs) ? DML_OK : disagree(roll, mine->seq, "");
     bool readable = ledger != NULL && atomic_load(&ledger->refused) == mine->seq;
     return refused(roll, rank, mine,
                    readable ? ledger->refusal : "its arguments were wrong");
+}
+
+/* Does a rank measure algorithms in a call, as another does not that has chosen one at
+ * once? Its newest operation is then another part of the call whose first part,
+ * "first", is without an algorithm. */
+static bool measures(const struct dml__op *first, uint64_t last)
+{
+    return first->seq > 0 && first->alg == 0 && last > first->seq &&
+           dml__op_number(last) == dml__op_number(first->seq);
+}
+
+static dml_status compare_choices(struct dml__roll *roll, const struct dml__op *mine,
+                                  uint64_t my_last, const struct dml__op *theirs,
+                                  uint64_t their_last)
+{
+    bool differ = (measures(mine, my_last) && theirs->alg > 0) ||
+                  (measures(theirs, their_last) && mine->alg > 0);
+    if (!differ || mine->seq != theirs->seq)
+        return DML_OK;
+    return disagree(roll, mine->seq,
+                    "; one measures the algorithms first, another does not: what "
+                    "DML_<COLLECTIVE>, DML_MEASURE and dml_comm_set_algorithm say must "
+                    "be the same on all ranks");
 }
 
 /* Ledgers are compared in the operations that this rank is in; in others their owners
  * will. */
 static dml_status compare_ledgers(struct dml__roll *roll, const struct dml__op *mine)
 {
+    uint64_t begin = dml__op_first(mine->seq), my_last = atomic_load(&roll->own->last);
+    struct dml__op my_first = {0};
+    dml__ledger_find(roll->own, begin, &my_first);
     for (int rank = 0; rank < roll->comm->size; rank++) {
+        const struct dml__ledger *ledger = roll->ledgers[rank];
         struct dml__op theirs;
-        if (roll->ledgers[rank] != NULL && rank != roll->comm->rank &&
-            dml__ledger_find(roll->ledgers[rank], mine->seq, &theirs))
+        if (ledger == NULL || rank == roll->comm->rank)
+            continue;
+        if (dml__ledger_find(ledger, mine->seq, &theirs))
             DML_TRY(compare(roll, rank, mine, &theirs));
+        if (dml__ledger_find(ledger, begin, &theirs))
+            DML_TRY(compare_choices(roll, &my_first, my_last, &theirs,
+                                    atomic_load(&ledger->last)));
     }
     return DML_OK;
+}
+
+/* What another rank has told is compared with the same operation of this one. */
+static dml_status compare_told(struct dml__roll *roll, int rank)
+{
+    const struct dml__sighting *told = &roll->told[rank];
+    struct dml__op mine;
+    if (!dml__ledger_find(roll->own, told->at.seq, &mine))
+        return DML_OK;
+    DML_TRY(compare(roll, rank, &mine, &told->at));
+    if (mine.seq != dml__op_first(mine.seq))
+        return DML_OK;
+    return compare_choices(roll, &mine, atomic_load(&roll->own->last), &told->at,
+                           told->last.seq);
 }
 
 dml_status dml__roll_verify(struct dml__roll *roll, uint64_t seq)
@@ -146,19 +192,33 @@ dml_status dml__roll_verify(struct dml__roll *roll, uint64_t seq)
     return compare(roll, next, &mine, &theirs);
 }
 
+/* Has another rank refused a call that this rank made? Perhaps one long past: not every
+ * call waits for all ranks. */
+static dml_status find_refusal(struct dml__roll *roll)
+{
+    struct dml__op mine;
+    if (roll->refuser >= 0 && dml__ledger_find(roll->own, roll->refused, &mine) &&
+        mine.state != DML__REFUSED)
+        return refused(roll, roll->refuser, &mine, roll->refusal);
+    for (int rank = 0; rank < roll->comm->size; rank++) {
+        const struct dml__ledger *ledger = roll->ledgers[rank];
+        if (ledger != NULL && rank != roll->comm->rank &&
+            dml__ledger_find(roll->own, atomic_load(&ledger->refused), &mine) &&
+            mine.state != DML__REFUSED)
+            return refused(roll, rank, &mine, ledger->refusal);
+    }
+    return DML_OK;
+}
+
 dml_status dml__roll_compare(struct dml__roll *roll)
 {
     struct dml__op mine;
-    for (unsigned i = 0; i < DML__RECORDS; i++) {
-        if (!dml__ledger_read(roll->own, i, &mine) || mine.state != DML__INSIDE)
-            continue;
-        if (roll->refuser >= 0 && roll->refused == mine.seq)
-            return refused(roll, roll->refuser, &mine, roll->refusal);
-        DML_TRY(compare_ledgers(roll, &mine));
-    }
+    for (unsigned i = 0; i < DML__RECORDS; i++)
+        if (dml__ledger_read(roll->own, i, &mine) && mine.state == DML__INSIDE)
+            DML_TRY(compare_ledgers(roll, &mine));
+    DML_TRY(find_refusal(roll));
     for (int rank = 0; roll->notes != MPI_COMM_NULL && rank < roll->comm->size; rank++)
-        if (roll->ledgers[rank] == NULL &&
-            dml__ledger_find(roll->own, roll->told[rank].at.seq, &mine))
-            DML_TRY(compare(roll, rank, &mine, &roll->told[rank].at));
+        if (roll->ledgers[rank] == NULL)
+            DML_TRY(compare_told(roll, rank));
     return DML_OK;
 }

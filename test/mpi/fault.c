@@ -4,7 +4,9 @@
  * or dies in operation 6, and the others say what they were told. Started and judged by
  * faults.py.
  *
- * Usage: fault FAULT COLLECTIVE [blocking|pending|part] [rank]
+ * Usage: fault FAULT COLLECTIVE [blocking|pending|part|busy] [rank]
+ * pending: a request, waited for at once; busy: after AWAY_S seconds outside of libdml;
+ * part: on a communicator with the ranks in reverse order.
  * Each rank that gets an error prints "rank R: STATUS: text" on standard output and
  * ends with status 3; a rank that gets none ends with 0.
  */
@@ -18,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { GOOD_CALLS = 3, COUNT = 100, MAX_RANKS = 64 };
+enum { GOOD_CALLS = 3, COUNT = 100, MAX_RANKS = 64, AWAY_S = 4 };
 
 static int rank, nranks, culprit;
 static const char *fault, *collective;
@@ -30,6 +32,34 @@ static bool here(const char *name)
     return rank == culprit && strcmp(fault, name) == 0;
 }
 
+/* Calls that are collective, but move nothing. */
+static dml_status call_other(const char *name, dml_comm *comm)
+{
+    bool wrong = here("refused");
+    if (strcmp(name, "split") == 0) {
+        dml_comm *part = NULL;
+        dml_status status = dml_comm_split(comm, 0, 0, wrong ? NULL : &part);
+        dml_comm_destroy(part);
+        return status;
+    }
+    if (strcmp(name, "query") == 0) {
+        dml_choice choice;
+        return dml_algorithm_query(DML_COLL_ALLREDUCE, COUNT, DML_F32, DML_SUM, comm,
+                                   wrong ? NULL : &choice);
+    }
+    dml_coll_args args = {.size = wrong ? 1 : sizeof args,
+                          .coll = DML_COLL_ALLREDUCE,
+                          .send = a,
+                          .recv = b,
+                          .count = COUNT,
+                          .dtype = DML_F32,
+                          .op = DML_SUM};
+    dml_request *request = NULL;
+    dml_status status = dml_coll_init(&args, comm, &request);
+    dml_request_free(&request);
+    return status;
+}
+
 /* One call of the collective named, with this rank's mistakes. */
 static dml_status call(const char *name, dml_comm *comm, dml_request **request)
 {
@@ -37,7 +67,14 @@ static dml_status call(const char *name, dml_comm *comm, dml_request **request)
     dml_dtype dtype = here("dtype") ? DML_I32 : DML_F32;
     dml_op op = here("op") ? DML_PROD : DML_SUM;
     int root = here("root") ? 1 % dml_comm_size(comm) : 0;
-    const void *send = here("refused") ? NULL : a;
+    const void *send = here("refused") ? NULL : here("in_place") ? DML_IN_PLACE : a;
+    if (here("algorithm"))
+        dml_comm_set_algorithm(comm, DML_COLL_ALLREDUCE, "direct");
+    if (here("unmeasured")) /* as no rank has measured it yet */
+        dml_comm_set_algorithm(comm, DML_COLL_ALLGATHER, "ring");
+    if (strcmp(name, "split") == 0 || strcmp(name, "query") == 0 ||
+        strcmp(name, "coll_init") == 0)
+        return call_other(name, comm);
     if (strcmp(name, "message") == 0) /* that the culprit does not send */
         return dml_recv(b, count, dtype, culprit, 7, comm);
     for (int i = 0; i < nranks; i++)
@@ -66,6 +103,20 @@ static dml_status call(const char *name, dml_comm *comm, dml_request **request)
     return pending ? dml_ibarrier(comm, request) : dml_barrier(comm);
 }
 
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void pause_s(double seconds)
+{
+    struct timespec pause = {.tv_sec = (time_t)seconds};
+    pause.tv_nsec = (long)(1e9 * (seconds - (double)pause.tv_sec));
+    nanosleep(&pause, NULL);
+}
+
 static void give_up(const dml_ctx *ctx, dml_status status)
 {
     dml_error error;
@@ -76,11 +127,10 @@ static void give_up(const dml_ctx *ctx, dml_status status)
     /* Let the others speak before the launcher, seeing this one end, ends them. MPICH
      * spins while it waits, and is slow where ranks outnumber processors. */
 #ifdef OPEN_MPI
-    struct timespec pause = {.tv_sec = 0, .tv_nsec = 400000000};
+    pause_s(0.4);
 #else
-    struct timespec pause = {.tv_sec = 2};
+    pause_s(2);
 #endif
-    nanosleep(&pause, NULL);
     _exit(3);
 }
 
@@ -111,7 +161,8 @@ int main(int argc, char **argv)
     collective = argv[2];
     const char *how = argc > 3 ? argv[3] : "blocking";
     culprit = argc > 4 ? (int)strtol(argv[4], NULL, 10) : nranks - 1;
-    pending = strcmp(how, "pending") == 0;
+    bool away = strcmp(how, "busy") == 0;
+    pending = away || strcmp(how, "pending") == 0;
     if (dml_ctx_create(NULL, &ctx) != DML_OK ||
         dml_comm_from_mpi(ctx, MPI_COMM_WORLD, &world) != DML_OK)
         return 2;
@@ -132,8 +183,15 @@ int main(int argc, char **argv)
     const char *name = here("collective") ? "barrier" : collective;
     if (!here("missing"))
         status = call(name, comm, &request);
+    if (away)
+        pause_s(AWAY_S);
+    double begin_s = now_s();
     if (status == DML_OK && request != NULL)
         status = dml_wait(&request);
+    if (away) {
+        printf("rank %d waited %.2f s\n", rank, now_s() - begin_s);
+        fflush(stdout);
+    }
     /* A root may be through before anybody looks at its call. */
     fault = "none";
     for (int i = 0; i < GOOD_CALLS && status == DML_OK; i++)

@@ -30,19 +30,28 @@ TRANSPORTS = {
     "nodes": {**SCHEDULES, "NODES": "2"},
     "mpi": dict.fromkeys(SCHEDULES, "mpi"),
     "mpi-messages": {**dict.fromkeys(SCHEDULES, "mpi"), "SHM": "0"},
+    "auto": {"MEASURE": "1"},
+    "auto-nodes": {"MEASURE": "1", "NODES": "2"},
 }
 # What the error says of the wrong call.
 WRONG = {"count": "101 f32", "dtype": "100 i32", "op": "(prod)", "root": "root 1",
-         "collective": "barrier", "counts": "counts [", "missing": "101 f32"}
+         "collective": "barrier", "counts": "counts [", "missing": "101 f32",
+         "in_place": "in place", "algorithm": "by direct", "unmeasured": "measures"}
+
+
+# Why a call is refused that is not an ordinary collective.
+REFUSED = {"split": "out is NULL", "query": "choice is NULL", "coll_init": "args is NULL"}
 
 
 class Run:
     """A job with a fault, as it ended."""
 
     def __init__(self, folder, nranks, fault, transport, collective="allreduce",
-                 how="blocking", options=(), timeout_s=TIMEOUT_S, while_running=None):
-        env = {"DML_" + name: value for name, value in TRANSPORTS[transport].items()}
-        env.update(DML_TIMEOUT_S=str(timeout_s), DML_MEASURE="0")
+                 how="blocking", options=(), timeout_s=TIMEOUT_S, while_running=None,
+                 more=None):
+        variables = {"MEASURE": "0", **TRANSPORTS[transport], **(more or {})}
+        env = {"DML_" + name: value for name, value in variables.items()}
+        env["DML_TIMEOUT_S"] = str(timeout_s)
         self.culprit = nranks - 1
         self.job = Job([Job.launcher, *options, "-n", nranks, Job.program, fault,
                         collective, how], folder, env)
@@ -120,7 +129,7 @@ class Cases:
         run = Run(folder, self.nranks, "refused", transport, *how)
         ranks = [] if transport.startswith("mpi") else self.others
         run.tells(ranks, "DML_EMISMATCH", f"rank {self.culprit} refused its call",
-                  "a buffer is NULL")
+                  REFUSED.get((*how, "")[0], "a buffer is NULL"))
         run.need(run.told.get(self.culprit, "").startswith("DML_EINVAL"),
                  "the rank that refused has another error")
 
@@ -135,6 +144,17 @@ class Cases:
         run.need(len(reports) == 1, f"{len(reports)} reports")
         waited = float(re.search(r"no progress for ([\d.]+) s", run.logged[0]).group(1))
         run.need(TIMEOUT_S <= waited <= TIMEOUT_S + 2, f"reported after {waited} s")
+
+    def away(self, folder, fault, transport):
+        """Who has a progress thread need not call libdml for a report."""
+        run = Run(folder, self.nranks, fault, transport, how="busy",
+                  more={"PROGRESS": "thread"})
+        run.tells(self.others, "DML_ETIMEOUT", "1 missing: " + self.named(""))
+        waited = float(re.search(r"no progress for ([\d.]+) s", run.logged[0]).group(1))
+        run.need(waited <= TIMEOUT_S + 2, f"reported after {waited} s")
+        for rank, text in re.findall(r"^rank (\d+) waited ([\d.]+) s$",
+                                     Job.text(run.job.out), re.M):
+            run.need(float(text) < 0.3, f"rank {rank} waited {text} s for the error")
 
     def silence(self, folder, transport):
         """A message that does not come."""
@@ -185,6 +205,10 @@ def make_cases(_, nranks):
     many = nranks == 3 and open_mpi  # MPICH is slow where ranks outnumber processors
     for transport in TRANSPORTS:
         add(cases.nothing, transport)
+        if transport.startswith("auto"):
+            if many:
+                add(cases.disagreement, "unmeasured", transport, "allgather")
+            continue
         if open_mpi or transport != "mpi-messages":  # MPICH does not notice
             add(cases.disagreement, "count", transport)
         add(cases.absence, "stopped", transport)
@@ -199,6 +223,8 @@ def make_cases(_, nranks):
             add(cases.disagreement, "op", transport)
         if not transport.startswith("mpi"):
             add(cases.disagreement, "root", transport, "bcast")
+            add(cases.disagreement, "in_place", transport)
+            add(cases.disagreement, "algorithm", transport)
             add(cases.disagreement, "counts", transport, "allgatherv")
             add(cases.lateness, transport)
             add(cases.death, "dead", transport)
@@ -211,6 +237,10 @@ def make_cases(_, nranks):
             add(cases.disagreement, "count", transport, "alltoall", "part")
             add(cases.absence, "busy", transport, "reduce_scatter", "part")
         add(cases.silence, transport)
+        for collective in REFUSED if many else ():
+            add(cases.refusal, transport, collective)
+        if open_mpi:
+            add(cases.away, "stopped", transport)
     add(cases.death, "gone", "tasks")
     add(cases.death_ends_the_job)
     return made
