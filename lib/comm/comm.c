@@ -8,7 +8,6 @@
 #include "comm/roll.h"
 #include "comm/shm.h"
 #include "comm/trace.h"
-#include "comm/wait.h"
 
 #include <math.h>
 #include <sched.h>
@@ -274,54 +273,6 @@ void dml__comm_count_bytes(dml_comm *comm, size_t sent, size_t received)
     comm->stats.bytes_sent += sent;
     comm->stats.bytes_received += received;
     comm->stats.messages_sent += sent > 0;
-}
-
-static dml_status agree(dml_comm *comm, int what, double *values, int count)
-{
-    uint64_t seq = dml__roll_enter_own(comm, what, (uint64_t)count).seq;
-    /* A failed agreement stays with MPI, which may write to it later. */
-    double *numbers = count <= DML__AGREED ? comm->roll->agreed : values;
-    if (numbers != values)
-        memcpy(numbers, values, (size_t)count * sizeof *values);
-    MPI_Request request = MPI_REQUEST_NULL;
-    int done = 0;
-    struct dml__idle idle = {0};
-    dml_status status = DML_PENDING;
-    int code = MPI_Iallreduce(MPI_IN_PLACE, numbers, count, MPI_DOUBLE, MPI_MAX,
-                              comm->coll, &request);
-    while (code == MPI_SUCCESS && !done && status == DML_PENDING) {
-        code = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
-        if (!done)
-            status = dml__idle(comm, &idle);
-    }
-    dml__idle_end(comm, &idle);
-    if (code != MPI_SUCCESS)
-        status = dml__mpi_fail(comm, "dml_comm", code);
-    if (status < 0) {
-        dml__comm_break(comm, status);
-        return status;
-    }
-    if (numbers != values)
-        memcpy(values, numbers, (size_t)count * sizeof *values);
-    dml__roll_leave(comm, seq);
-    return DML_OK;
-}
-
-dml_status dml__comm_agree(dml_comm *comm, int what, double *values, int count)
-{
-    if (comm->size == 1)
-        return DML_OK;
-    dml__comm_enter(comm);
-    dml_status status = comm->active != NULL ? dml__comm_drain(comm) : DML_OK;
-    if (status == DML_OK)
-        status = agree(comm, what, values, count);
-    dml__comm_leave(comm);
-    return status;
-}
-
-dml_status dml__comm_max(dml_comm *comm, double *values, int count)
-{
-    return dml__comm_agree(comm, DML__AGREE, values, count);
 }
 
 /* ---- pre-multiplied sums -----------------------------------------------------------

@@ -42,6 +42,8 @@ struct dml_comm {
     bool tasks_may_run;  /* no earlier collective has a task left (sched_run.c) */
     dml_request *active; /* started and not complete, oldest first */
     dml_request *pool;   /* ready for reuse */
+    dml_request *left;   /* failed with MPI requests in flight */
+    dml_request *kept;   /* persistent, whatever they are at */
     double *scales; /* [nscales] of the pre-multiplied sums; NaN marks a free one */
     size_t nscales;
     char *tuning; /* [tuning_bytes] name and text of the tuning table, or NULL */
@@ -90,6 +92,15 @@ void dml__comm_abandon(dml_comm *comm, dml_status status);
 dml_status dml__comm_agree(dml_comm *comm, int what, double *values, int count);
 
 void dml__sched_pool_free(dml_comm *comm);
+
+/*
+ * Have these requests ended? Asked when a communicator that failed is destroyed: what
+ * MPI may still read or write then (a message that could not be cancelled, a collective
+ * whose other ranks come late) is not freed. It stays until the process ends, which is
+ * all that is left to do after such a failure; MPI offers no other moment from which on
+ * it is certain not to be used.
+ */
+bool dml__mpi_ended(int n, MPI_Request *requests);
 
 /* Finds out where the ranks are (layout.c). Collective; fails on all ranks or none of a
  * node. */

@@ -63,10 +63,10 @@ void dml__notes_close(struct dml__roll *roll)
     if (roll->notes == MPI_COMM_NULL)
         return;
     double begin_s = dml__now_s();
-    bool sound = roll->comm->broken == DML_OK;
     MPI_Request barrier = MPI_REQUEST_NULL;
     int all_done = 0;
-    while (sound && !all_done && dml__now_s() - begin_s < close_s) {
+    while (roll->comm->broken == DML_OK && !all_done &&
+           dml__now_s() - begin_s < close_s) {
         dml__notes_receive(roll);
         reap(roll);
         if (barrier == MPI_REQUEST_NULL && roll->letters == NULL)

@@ -103,8 +103,8 @@ void dml__receipts_close(struct dml__roll *roll)
         dml_error error;
         dml_ctx_last_error(roll->comm->ctx, &error);
         dml__log(roll->comm->ctx, DML_LOG_ERROR, "dml_comm_destroy: %s", error.text);
-    } else { /* else MPI may still write to it, and the job is ending */
-        dml__free(r);
-        roll->receipts = NULL;
     }
+    if (dml__mpi_ended(2, r->requests))
+        dml__free(r);
+    roll->receipts = NULL;
 }

@@ -43,7 +43,8 @@ struct dml__scratch {
 
 struct dml_request {
     dml_comm *comm;
-    dml_request *next; /* in the active list or the pool */
+    dml_request *next;      /* in the active list or the pool */
+    dml_request *next_kept; /* in the list of persistent ones */
     MPI_Comm channel;
     int tag;
     struct dml__op record; /* of the collective (roll.h); seq 0: a message */
@@ -63,6 +64,7 @@ struct dml_request {
 
     int lane_inflight[DML__NKINDS];
     int ninflight;
+    int nleft; /* in flight when it failed: MPI may still use its memory and buffers */
     MPI_Request inflight[DML__MAX_INFLIGHT];
     int inflight_step[DML__MAX_INFLIGHT];
     size_t inflight_at[DML__MAX_INFLIGHT]; /* where in the step's message a piece is */

@@ -46,6 +46,7 @@ dml_status dml__roll_open(dml_comm *comm)
         roll->comm = comm;
         roll->notes = MPI_COMM_NULL;
         roll->refuser = -1;
+        roll->agreement = MPI_REQUEST_NULL;
         roll->timeout_s = timeout_of(comm->ctx);
         roll->looks_then = dml__alloc(comm->ctx, n * sizeof *roll->looks_then);
         roll->ledgers = dml__alloc(comm->ctx, n * sizeof(struct dml__ledger *));
@@ -77,6 +78,7 @@ void dml__roll_close(dml_comm *comm)
     dml__guard_free(roll);
     dml__receipts_close(roll);
     dml__notes_close(roll);
+    dml__agreed_free(roll);
     dml__free(roll->memory);
     dml__free(roll->told);
     dml__free(roll->mates);

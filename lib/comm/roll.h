@@ -49,8 +49,6 @@ struct dml__note {
     char text[DML__VERDICT_BYTES];
 };
 
-enum { DML__AGREED = 64 }; /* numbers; dml__comm_agree */
-
 struct dml__letter; /* a note on its way (notes.c) */
 
 enum { DML__NOTE_TAG = 1, DML__RECEIPT_TAG = 2 };
@@ -94,13 +92,20 @@ struct dml__roll {
     uint64_t refused; /* the call */
     char refusal[DML__REFUSAL_BYTES];
 
-    bool mute;                  /* a thread looks that may not call MPI */
-    double agreed[DML__AGREED]; /* what is being agreed on */
+    bool mute;             /* a thread looks that may not call MPI */
+    double *agreed;        /* [nagreed] what is being agreed on (agree.c) */
+    size_t nagreed;        /* ... by the request: */
+    MPI_Request agreement; /* MPI_REQUEST_NULL: it has ended */
 
     struct dml__guard *guard; /* over blocking MPI calls (guard.c); NULL: not yet, or */
     bool unwatched;           /* there can be none */
     struct dml__receipts *receipts;
 };
+
+/* ---- agreements (agree.c) ---------------------------------------------------------
+ */
+
+void dml__agreed_free(struct dml__roll *roll);
 
 /* ---- for those who wait ------------------------------------------------------------
  */

@@ -24,7 +24,7 @@ dml_request *dml__sched_new(dml_comm *comm)
     r->status = DML_OK;
     r->complete = r->started = r->persistent = r->uses_mpi = false;
     r->nsteps = r->ndone = r->ntasks = r->tasks_left = 0;
-    r->ninflight = r->scratch_used = 0;
+    r->ninflight = r->nleft = r->scratch_used = 0;
     r->traced.algorithm = NULL;
     r->gate = DML__NO_STEP;
     for (int k = 0; k < DML__NKINDS; k++) {
@@ -34,22 +34,61 @@ dml_request *dml__sched_new(dml_comm *comm)
     return r;
 }
 
+/* A persistent request is the caller's no more. */
+static void let_go(dml_request *r)
+{
+    dml_request **link = &r->comm->kept;
+    while (*link != r)
+        link = &(*link)->next_kept;
+    *link = r->next_kept;
+    r->persistent = false;
+}
+
 void dml__sched_discard(dml_request *r)
 {
-    r->next = r->comm->pool;
-    r->comm->pool = r;
+    if (r->persistent)
+        let_go(r);
+    dml_request **list = r->nleft > 0 ? &r->comm->left : &r->comm->pool;
+    r->next = *list;
+    *list = r;
+}
+
+static void free_request(dml_request *r)
+{
+    for (int i = 0; i < r->scratch_capacity; i++)
+        dml__free(r->scratch[i].memory);
+    dml__free(r->scratch);
+    dml__free(r->steps);
+    dml__free(r);
+}
+
+bool dml__mpi_ended(int n, MPI_Request *requests)
+{
+    int done = 0;
+    return MPI_Testall(n, requests, &done, MPI_STATUSES_IGNORE) == MPI_SUCCESS && done;
 }
 
 void dml__sched_pool_free(dml_comm *comm)
 {
+    if (comm->kept != NULL)
+        dml__log(comm->ctx, DML_LOG_WARN,
+                 "dml_comm_destroy: a request of dml_coll_init was not freed by "
+                 "dml_request_free; it is now, and must not be used any more");
+    while (comm->kept != NULL) {
+        dml_request *r = comm->kept;
+        r->nleft += r->ninflight;
+        dml__sched_discard(r);
+    }
     while (comm->pool != NULL) {
         dml_request *r = comm->pool;
         comm->pool = r->next;
-        for (int i = 0; i < r->scratch_capacity; i++)
-            dml__free(r->scratch[i].memory);
-        dml__free(r->scratch);
-        dml__free(r->steps);
-        dml__free(r);
+        free_request(r);
+    }
+    while (comm->left != NULL) {
+        dml_request *r = comm->left;
+        comm->left = r->next;
+        if (dml__mpi_ended(r->nleft, r->inflight))
+            free_request(r);
     }
 }
 
@@ -242,6 +281,8 @@ void dml__sched_keep(dml_request *r, const struct dml__call *call)
 {
     r->record = call->record;
     r->persistent = true;
+    r->next_kept = r->comm->kept;
+    r->comm->kept = r;
 }
 
 dml_status dml__sched_written(const dml_request *r)

@@ -41,13 +41,12 @@ static void give_up(dml_request *r, dml_status status)
     if (r->status >= 0)
         r->status = status;
     dml__comm_break(r->comm, status);
-    for (int k = 0; k < r->ninflight; k++) { /* their buffers are about to go away */
+    for (int k = 0; k < r->ninflight; k++) {
         bool native = r->steps[r->inflight_step[k]].native; /* cannot be cancelled */
-        if (r->inflight[k] == MPI_REQUEST_NULL || native)
-            continue;
-        MPI_Cancel(&r->inflight[k]);
-        MPI_Request_free(&r->inflight[k]);
+        if (r->inflight[k] != MPI_REQUEST_NULL && !native)
+            MPI_Cancel(&r->inflight[k]);
     }
+    r->nleft += r->ninflight; /* a cancelled message may still arrive: sched_build.c */
     r->ninflight = 0;
 }
 
