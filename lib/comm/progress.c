@@ -12,6 +12,7 @@
 
 #include "comm/comm_internal.h"
 #include "comm/request.h"
+#include "comm/roll.h"
 #include "core/topology.h"
 
 #include <errno.h>
@@ -105,8 +106,11 @@ static struct found go_round(struct dml__progress *p, bool before_sleep)
             if (before_sleep)
                 arm(comm);
             w->no_mpi = !w->mpi_allowed;
-            found.moved = dml__comm_poll(comm) || found.moved;
+            bool moved = dml__comm_poll(comm);
             w->no_mpi = false;
+            if (!moved && comm->active != NULL)
+                dml__roll_watch(comm, w->mpi_allowed);
+            found.moved = moved || found.moved;
             found.pending = found.pending || comm->active != NULL;
         }
         dml__watch_free(w);

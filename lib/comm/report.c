@@ -81,7 +81,9 @@ static void describe_absence(const struct stuck *k, int rank,
     if (waits(k, rank, s))
         describe_wait(s, text, room);
     else if (!s->known)
-        snprintf(text, room, "does not answer: it is busy elsewhere, or cut off");
+        snprintf(text, room, "%s",
+                 k->roll->mute ? "cannot be asked: MPI was initialised for one thread"
+                               : "does not answer: it is busy elsewhere, or cut off");
     else if (seq > 0 && s->at.seq == seq && s->at.state == DML__INSIDE)
         snprintf(text, room, "has entered it, but does not move");
     else if (s->last.seq == 0)

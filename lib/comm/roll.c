@@ -365,3 +365,10 @@ dml_status dml__roll_asked(dml_comm *comm)
     roll->looked_s = now_s; /* who asks seldom was not stopped in between */
     return dml__roll_idle(comm, roll->asked_since_s, now_s);
 }
+
+void dml__roll_watch(dml_comm *comm, bool may_call_mpi)
+{
+    comm->roll->mute = !may_call_mpi;
+    dml__roll_asked(comm); /* an error is the pending requests', and the next call's */
+    comm->roll->mute = false;
+}

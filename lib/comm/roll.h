@@ -119,8 +119,10 @@ void dml__roll_close(dml_comm *comm);
  * is of no use: then all pending requests of the communicator have failed with it. */
 dml_status dml__roll_idle(dml_comm *comm, double still_s, double now_s);
 
-/* The same for calls that ask in vain (dml_test); cheap. And: something moved. */
+/* The same for calls that ask in vain (dml_test); cheap. For the progress thread, which
+ * asks for a caller that is busy elsewhere. And: something moved. */
 dml_status dml__roll_asked(dml_comm *comm);
+void dml__roll_watch(dml_comm *comm, bool may_call_mpi);
 static inline void dml__roll_moved(struct dml__roll *roll)
 {
     roll->asked = 0;

@@ -43,7 +43,7 @@ static void give_up(dml_request *r, dml_status status)
     dml__comm_break(r->comm, status);
     for (int k = 0; k < r->ninflight; k++) {
         bool native = r->steps[r->inflight_step[k]].native; /* cannot be cancelled */
-        if (r->inflight[k] != MPI_REQUEST_NULL && !native)
+        if (r->inflight[k] != MPI_REQUEST_NULL && !native && !r->comm->roll->mute)
             MPI_Cancel(&r->inflight[k]);
     }
     r->nleft += r->ninflight; /* a cancelled message may still arrive: sched_build.c */

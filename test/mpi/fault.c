@@ -4,14 +4,16 @@
  * or dies in operation 6, and the others say what they were told. Started and judged by
  * faults.py.
  *
- * Usage: fault FAULT COLLECTIVE [blocking|pending|part|busy] [rank]
+ * Usage: fault FAULT COLLECTIVE [blocking|pending|part|busy|funneled] [rank]
  * pending: a request, waited for at once; busy: after AWAY_S seconds outside of libdml;
- * part: on a communicator with the ranks in reverse order.
+ * part: on a communicator with the ranks in reverse order; funneled: blocking, beside a
+ * message that does not come, in a program whose MPI is for one thread only.
  * Each rank that gets an error prints "rank R: STATUS: text" on standard output and
  * ends with status 3; a rank that gets none ends with 0.
  */
 #include <dml/dml.h>
 #include <dml/mpi.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -31,6 +33,48 @@ static bool here(const char *name)
 {
     return rank == culprit && strcmp(fault, name) == 0;
 }
+
+/* ---- MPI as libdml calls it --------------------------------------------------------
+ */
+
+static pthread_t caller; /* the thread that may, of a funneled program */
+static bool funneled;
+
+static void note_thread(const char *name)
+{
+    if (funneled && !pthread_equal(caller, pthread_self())) {
+        printf("rank %d: %s is called by another thread\n", rank, name);
+        fflush(stdout);
+    }
+}
+
+int MPI_Cancel(MPI_Request *request)
+{
+    note_thread("MPI_Cancel");
+    return PMPI_Cancel(request);
+}
+
+int MPI_Test(MPI_Request *request, int *flag, MPI_Status *status)
+{
+    note_thread("MPI_Test");
+    return PMPI_Test(request, flag, status);
+}
+
+int MPI_Iprobe(int source, int tag, MPI_Comm comm, int *flag, MPI_Status *status)
+{
+    note_thread("MPI_Iprobe");
+    return PMPI_Iprobe(source, tag, comm, flag, status);
+}
+
+int MPI_Issend(const void *buf, int count, MPI_Datatype type, int to, int tag,
+               MPI_Comm comm, MPI_Request *request)
+{
+    note_thread("MPI_Issend");
+    return PMPI_Issend(buf, count, type, to, tag, comm, request);
+}
+
+/* ---- calls -------------------------------------------------------------------------
+ */
 
 /* Calls that are collective, but move nothing. */
 static dml_status call_other(const char *name, dml_comm *comm)
@@ -149,17 +193,21 @@ static void misbehave(void)
 
 int main(int argc, char **argv)
 {
-    int provided = 0;
+    int provided = 0, wanted = MPI_THREAD_MULTIPLE;
     dml_ctx *ctx = NULL;
     dml_comm *world = NULL, *comm = NULL;
     if (argc < 3)
         return 2;
-    MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided);
+    const char *how = argc > 3 ? argv[3] : "blocking";
+    funneled = strcmp(how, "funneled") == 0;
+    if (funneled)
+        wanted = MPI_THREAD_FUNNELED;
+    caller = pthread_self();
+    MPI_Init_thread(&argc, &argv, wanted, &provided);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &nranks);
     fault = argv[1];
     collective = argv[2];
-    const char *how = argc > 3 ? argv[3] : "blocking";
     culprit = argc > 4 ? (int)strtol(argv[4], NULL, 10) : nranks - 1;
     bool away = strcmp(how, "busy") == 0;
     pending = away || strcmp(how, "pending") == 0;
@@ -178,8 +226,10 @@ int main(int argc, char **argv)
         if (dml_allreduce(a, b, COUNT, DML_F32, DML_SUM, comm) != DML_OK)
             give_up(ctx, DML_EINVAL);
     misbehave();
-    dml_request *request = NULL;
+    dml_request *request = NULL, *message = NULL;
     dml_status status = DML_OK;
+    if (funneled && rank != culprit) /* as far away as can be: its bytes are MPI's */
+        status = dml_irecv(b, COUNT, DML_F32, culprit, 7, comm, &message);
     const char *name = here("collective") ? "barrier" : collective;
     if (!here("missing"))
         status = call(name, comm, &request);

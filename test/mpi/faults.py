@@ -156,6 +156,13 @@ class Cases:
                                      Job.text(run.job.out), re.M):
             run.need(float(text) < 0.3, f"rank {rank} waited {text} s for the error")
 
+    def one_thread(self, folder, fault, transport):
+        """A blocking call of MPI is watched over by a thread that must not call MPI."""
+        run = Run(folder, self.nranks, fault, transport, how="funneled")
+        run.tells([], "DML_ETIMEOUT", self.named(""), "operation 6",
+                  "cannot be asked" if "messages" in transport else "1 missing")
+        run.need("another thread" not in Job.text(run.job.out), "MPI is called by it")
+
     def silence(self, folder, transport):
         """A message that does not come."""
         run = Run(folder, self.nranks, "busy", transport, "message")
@@ -228,6 +235,8 @@ def make_cases(_, nranks):
             add(cases.disagreement, "counts", transport, "allgatherv")
             add(cases.lateness, transport)
             add(cases.death, "dead", transport)
+    for transport in "mpi", "mpi-messages":
+        add(cases.one_thread, "stopped", transport)
     for transport in "tasks", "channels", "nodes":
         add(cases.disagreement, "count", transport, "allreduce", "pending")
         add(cases.refusal, transport, "allreduce", "pending")
