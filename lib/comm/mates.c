@@ -7,10 +7,14 @@
 #include "comm/roll.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* Processes of which /proc is read each time: a millisecond's work. */
+enum { READ_EACH_TIME = 32 };
 
 /* State letter and start time of a process, from /proc; 'X' when there is none, '?'
  * when /proc is not to be had. */
@@ -57,12 +61,27 @@ dml_status dml__mates_open(struct dml__roll *roll)
     return code == MPI_SUCCESS ? DML_OK : dml__mpi_fail(comm, "dml_comm", code);
 }
 
-char dml__mate_state(const struct dml__roll *roll, int rank)
+/* Does its process number mean the same here? */
+static bool is_near(const struct dml__roll *roll, const struct dml__mate *mate)
 {
     const struct dml__mate *own = &roll->mates[roll->comm->rank];
+    return mate->machine == own->machine && mate->pidns == own->pidns &&
+           mate->pidns != 0;
+}
+
+/* Has the system forgotten it? Much cheaper than a look into /proc, and blind for one
+ * that has ended but is still known. */
+static bool is_gone(const struct dml__roll *roll, int rank)
+{
+    const struct dml__mate *mate = &roll->mates[rank];
+    return is_near(roll, mate) && kill((pid_t)mate->pid, 0) != 0 && errno == ESRCH;
+}
+
+char dml__mate_state(const struct dml__roll *roll, int rank)
+{
     const struct dml__mate *mate = &roll->mates[rank];
     uint64_t started = mate->started;
-    if (mate->machine != own->machine || mate->pidns != own->pidns || mate->pidns == 0)
+    if (!is_near(roll, mate))
         return '?';
     char state = process_state(mate->pid, &started);
     return started == mate->started ? state : 'X';
@@ -76,4 +95,32 @@ void dml__mate_name(const struct dml__roll *roll, int rank, char *text, size_t r
         snprintf(world, sizeof world, "world rank %d, ", mate->world);
     snprintf(text, room, "rank %d (%shost %.40s, pid %ld)", rank, world, mate->host,
              mate->pid);
+}
+
+static dml_status has_ended(struct dml__roll *roll, int rank)
+{
+    char name[128], what[160] = "a message", text[DML__VERDICT_BYTES];
+    struct dml__op op;
+    if (dml__roll_waits_in(roll, &op))
+        dml__op_describe(&op, what, sizeof what);
+    dml__mate_name(roll, rank, name, sizeof name);
+    snprintf(text, sizeof text, "%s has ended while other ranks wait for it in %s",
+             name, what);
+    return dml__roll_judge(roll, DML_ECOMM, text);
+}
+
+dml_status dml__mates_alive(struct dml__roll *roll)
+{
+    int size = roll->comm->size;
+    for (int rank = 0; rank < size; rank++)
+        if (is_gone(roll, rank))
+            return has_ended(roll, rank);
+    for (int k = 0; k < READ_EACH_TIME && k < size; k++) {
+        int rank = roll->next_pulse;
+        roll->next_pulse = (rank + 1) % size;
+        char state = rank != roll->comm->rank ? dml__mate_state(roll, rank) : '?';
+        if (state == 'X' || state == 'Z')
+            return has_ended(roll, rank);
+    }
+    return DML_OK;
 }

@@ -16,11 +16,11 @@
 
 static const double first_look_s = 1e-3, longest_pause_s = 50e-3;
 static const double first_check_s = 20e-3, longest_check_s = 2;
-static const double pulse_s = 0.25; /* dead processes are noticed within a second */
+static const double pulse_s = 0.25; /* between two looks who is alive */
 static const double stopped_s = 1;  /* so long between two looks: this process slept */
 static const double default_timeout_s = 600;
 
-enum { PULSES = 32 /* processes looked at each time */, NOTES_EVERY = 16 };
+enum { NOTES_EVERY = 16 };
 
 static double timeout_of(const dml_ctx *ctx)
 {
@@ -280,28 +280,6 @@ static void check_peers(struct dml__roll *roll)
                         DML__NOTE_CHECK, op.seq);
 }
 
-/* Has a process of this machine ended? */
-static dml_status feel_pulses(struct dml__roll *roll)
-{
-    int size = roll->comm->size;
-    for (int k = 0; k < PULSES && k < size; k++) {
-        int rank = roll->next_pulse;
-        roll->next_pulse = (rank + 1) % size;
-        char state = rank != roll->comm->rank ? dml__mate_state(roll, rank) : '?';
-        if (state != 'X' && state != 'Z')
-            continue;
-        char name[128], what[160] = "a message", text[DML__VERDICT_BYTES];
-        struct dml__op op;
-        if (dml__roll_waits_in(roll, &op))
-            dml__op_describe(&op, what, sizeof what);
-        dml__mate_name(roll, rank, name, sizeof name);
-        snprintf(text, sizeof text, "%s has ended while other ranks wait for it in %s",
-                 name, what);
-        return dml__roll_judge(roll, DML_ECOMM, text);
-    }
-    return DML_OK;
-}
-
 static dml_status look(struct dml__roll *roll, double idle_s, double now_s)
 {
     char where[48] = "dml_wait";
@@ -318,7 +296,7 @@ static dml_status look(struct dml__roll *roll, double idle_s, double now_s)
     }
     if (now_s >= roll->next_pulse_s) {
         roll->next_pulse_s = now_s + pulse_s;
-        DML_TRY(feel_pulses(roll));
+        DML_TRY(dml__mates_alive(roll));
     }
     if (roll->timeout_s > 0 && idle_s >= roll->timeout_s)
         return dml__roll_call(roll, idle_s, now_s);

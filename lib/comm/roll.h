@@ -9,6 +9,23 @@
  * (ledger.h), by notes elsewhere (notes.c). It finds other signatures, refused calls,
  * dead processes, and after DML_TIMEOUT_S it calls the roll and reports who is missing.
  * What is found is a verdict, and becomes the error of all ranks.
+ *
+ *   roll.c      numbers the operations, and decides when a rank that waits looks; calls
+ *               all below
+ *   ledger.c    the record of a rank's operations, and their signatures
+ *   sight.c     compares: what the others' ledgers and notes say with the own ledger
+ *   mates.c     host and process of each rank, and whether it is alive
+ *   notes.c     questions, answers and verdicts to ranks without a common ledger
+ *   verdict.c   makes what was found the error of all: node's ledger, alarms, notes
+ *   report.c    calls the roll after the timeout, and says who is missing
+ *   agree.c     agreements; the first to wait where ranks call different things
+ *   guard.c     a thread that looks for a caller inside a blocking call of MPI; after
+ *               the call it compares (sight.c), within a node
+ *   receipts.c  the same between nodes, a while later; called by guard.c
+ *
+ * Waits enter by dml__roll_idle (wait.c), polls by dml__roll_asked (request.c), the
+ * progress thread by dml__roll_watch; calls by dml__roll_enter to dml__roll_refuse
+ * (comm.h).
  */
 #ifndef DML__ROLL_H
 #define DML__ROLL_H
@@ -155,6 +172,11 @@ bool dml__roll_waits_in(const struct dml__roll *roll, struct dml__op *op);
 /* Can it be seen that the process of a rank has ended, or was stopped? '?' when not;
  * else the state as in /proc, 'X' when it is gone. */
 char dml__mate_state(const struct dml__roll *roll, int rank);
+
+/* Has a process of this machine ended? One that the system has forgotten is found at
+ * once; one that its launcher has not noticed yet, or whose number is another's by now,
+ * when its turn comes: 32 are looked at each time. */
+dml_status dml__mates_alive(struct dml__roll *roll);
 dml_status dml__mates_open(struct dml__roll *roll);
 
 /* "rank 3 (host a, pid 123)", with the rank in MPI_COMM_WORLD where that differs */

@@ -4,6 +4,7 @@
  */
 #include "comm/share.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,26 +27,6 @@ static bool all_of(MPI_Comm node, bool mine)
     return everywhere;
 }
 
-/* A number from a file of the kernel, or -1: the one after "name", or the first. */
-static long long kernel_number(const char *path, const char *name)
-{
-    char line[128];
-    long long value = -1;
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return -1;
-    while (fgets(line, sizeof line, file) != NULL) {
-        size_t skip = name != NULL ? strlen(name) : 0;
-        if (skip > 0 && strncmp(line, name, skip) != 0)
-            continue;
-        if (sscanf(line + skip, "%lld", &value) != 1)
-            value = -1; /* "max": no limit */
-        break;
-    }
-    fclose(file);
-    return value;
-}
-
 /*
  * Is there room for what all ranks of the node ask for? Reserving pages beyond that
  * would not fail: it would make the kernel kill processes.
@@ -54,11 +35,24 @@ static bool has_room(MPI_Comm node, size_t bytes)
 {
     double wanted = (double)bytes, sum = 0;
     MPI_Allreduce(&wanted, &sum, 1, MPI_DOUBLE, MPI_SUM, node);
-    long long free_kb = kernel_number("/proc/meminfo", "MemAvailable:");
-    long long limit = kernel_number("/sys/fs/cgroup/memory.max", NULL);
-    long long used = kernel_number("/sys/fs/cgroup/memory.current", NULL);
-    bool fits = free_kb < 0 || sum <= 0.95 * 1024 * (double)free_kb;
-    return fits && (limit < 0 || used < 0 || sum <= 0.95 * (double)(limit - used));
+    return sum <= 0.95 * dml__room_bytes("");
+}
+
+/*
+ * Takes the pages of a file. A signal interrupts the system call, which then gives back
+ * what it took: so it is asked for a little at a time, less than between two signals of
+ * a profiler, and again.
+ */
+static bool take_pages(int fd, size_t bytes)
+{
+    const size_t step = (size_t)2 << 20;
+    for (size_t at = 0; at < bytes; at += step) {
+        size_t n = bytes - at < step ? bytes - at : step;
+        while (fallocate(fd, 0, (off_t)at, (off_t)n) != 0)
+            if (errno != EINTR)
+                return false;
+    }
+    return true;
 }
 
 /* This rank's file; own->fd stays -1 when that is not possible. */
@@ -70,8 +64,7 @@ static void make_file(size_t bytes, bool reserve, struct address *own, const cha
         *why = "memfd_create was refused";
         return;
     }
-    if (ftruncate(fd, (off_t)bytes) != 0 ||
-        (reserve && bytes > 0 && fallocate(fd, 0, 0, (off_t)bytes) != 0)) {
+    if (ftruncate(fd, (off_t)bytes) != 0 || (reserve && !take_pages(fd, bytes))) {
         *why = "there is not that much memory to share";
     } else if (fstat(fd, &info) == 0) {
         *own = (struct address){.pid = (long)getpid(),

@@ -28,4 +28,8 @@ dml_status dml__share_open(dml_ctx *ctx, MPI_Comm node, size_t bytes, bool reser
                            struct dml__share *share, const char **why);
 void dml__share_close(struct dml__share *share);
 
+/* Bytes that may still be taken here, INFINITY when that is not known. root: "", or
+ * where a test has put files in place of the kernel's. */
+double dml__room_bytes(const char *root);
+
 #endif

@@ -6,9 +6,13 @@
  */
 #include "numbers.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 enum { COUNT = 5000 };
 
@@ -185,6 +189,56 @@ static void test_wrong_use(struct dml_test *t)
     dml_test_status(t, "dml_free twice", dml_free(t->comm, x), DML_EINVAL);
 }
 
+/* ---- signals -----------------------------------------------------------------------
+ */
+
+static int interrupted = -1; /* calls so far; negative: none shall be */
+
+/* Stands between libdml and the system: every other call is interrupted. */
+int fallocate(int fd, int mode, off_t at, off_t bytes)
+{
+    if (interrupted >= 0 && interrupted++ % 2 == 0) {
+        errno = EINTR;
+        return -1;
+    }
+    return (int)syscall(SYS_fallocate, fd, mode, at, bytes);
+}
+
+static void count_refusals(void *user, dml_log_level level, const char *line)
+{
+    int *refusals = user;
+    (void)level;
+    *refusals += strstr(line, "cannot be shared") != NULL;
+}
+
+/* A program with a profiler, whose signals interrupt the call that takes the pages. */
+static void test_signals(struct dml_test *t)
+{
+    enum { LARGE = 8 << 20 };
+    int refusals = 0;
+    void *memory = NULL;
+    dml_ctx *ctx = NULL;
+    dml_comm *comm = NULL;
+    dml_ctx_opts opts;
+    dml_ctx_opts_init(&opts);
+    opts.log = count_refusals;
+    opts.log_user = &refusals;
+    dml_test_status(t, "ctx", dml_ctx_create(&opts, &ctx), DML_OK);
+    dml_test_status(t, "comm", dml_comm_from_mpi(ctx, t->mpi, &comm), DML_OK);
+    dml_test_status(t, "small", dml_alloc(comm, 64, &memory), DML_OK);
+    if (t->nranks == 1 || refusals > 0) {
+        dml_test_skip(t, "nothing can be shared");
+    } else {
+        interrupted = 0;
+        dml_test_status(t, "large", dml_alloc(comm, LARGE, &memory), DML_OK);
+        DML_CHECK(t, refusals == 0, "refused after %d signals", interrupted / 2);
+        DML_CHECK(t, interrupted > 0, "fallocate is not called");
+        interrupted = -1;
+    }
+    dml_comm_destroy(comm);
+    dml_ctx_destroy(ctx);
+}
+
 int main(int argc, char **argv)
 {
     static const struct dml_test_case cases[] = {
@@ -194,6 +248,7 @@ int main(int argc, char **argv)
         {"other communicator", test_other_communicator},
         {"not permitted", test_not_permitted},
         {"wrong use", test_wrong_use},
+        {"signals", test_signals},
     };
     return dml_test_main(argc, argv, cases, DML_TEST_COUNT(cases));
 }
