@@ -159,8 +159,9 @@ class Cases:
     def one_thread(self, folder, fault, transport):
         """A blocking call of MPI is watched over by a thread that must not call MPI."""
         run = Run(folder, self.nranks, fault, transport, how="funneled")
-        run.tells([], "DML_ETIMEOUT", self.named(""), "operation 6",
-                  "cannot be asked" if "messages" in transport else "1 missing")
+        run.tells([], "DML_ETIMEOUT", "operation 6",
+                  "cannot be asked" if "messages" in transport
+                  else "1 missing: " + self.named(""))
         run.need("another thread" not in Job.text(run.job.out), "MPI is called by it")
 
     def silence(self, folder, transport):

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The roll's bookkeeping: what a ledger keeps of an operation, which records count as
+ * the same call, how they are told, and that an operation's share is at most 60 ns.
+ */
+#include "comm/roll.h"
+#include "unit.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct dml__op make(uint64_t seq, uint64_t count, int alg)
+{
+    struct dml__op op = {.seq = seq,
+                         .count = count,
+                         .what = DML_COLL_BCAST,
+                         .dtype = DML_F64,
+                         .state = DML__INSIDE,
+                         .alg = (unsigned char)alg,
+                         .root = 8000000};
+    dml__op_sign(&op, NULL, 0);
+    return op;
+}
+
+static void test_record(void **state)
+{
+    static struct dml__ledger ledger;
+    struct dml__op op = make((uint64_t)77 << DML__PART_BITS, UINT64_MAX / 3, 255), got;
+    (void)state;
+    assert_false(dml__ledger_find(&ledger, op.seq, &got));
+    dml__ledger_write(&ledger, &op);
+    assert_true(dml__ledger_find(&ledger, op.seq, &got));
+    assert_true(got.count == op.count && got.what == op.what && got.dtype == op.dtype);
+    assert_true(got.alg == 255 && got.root == op.root && got.state == DML__INSIDE);
+    assert_true(got.signature == op.signature);
+    dml__ledger_end(&ledger, op.seq);
+    assert_true(dml__ledger_find(&ledger, op.seq, &got));
+    assert_true(got.state == DML__FINISHED && got.alg == 255 && got.root == op.root);
+}
+
+static void test_same(void **state)
+{
+    uint64_t seq = (uint64_t)3 << DML__PART_BITS;
+    struct dml__op open = make(seq, 100, 0), ring = make(seq, 100, 1);
+    struct dml__op tree = make(seq, 100, 2), longer = make(seq, 101, 1);
+    struct dml__op longer_open = make(seq, 101, 0), later = make(seq + 1, 100, 1);
+    (void)state;
+    assert_true(dml__op_same(&ring, &ring));
+    assert_true(dml__op_same(&open, &ring) && dml__op_same(&tree, &open));
+    assert_false(dml__op_same(&ring, &tree));
+    assert_false(dml__op_same(&ring, &longer));
+    assert_false(dml__op_same(&longer_open, &ring));
+    assert_false(dml__op_same(&ring, &later));
+    assert_true(ring.signature != open.signature && tree.signature != 0);
+}
+
+static void test_text(void **state)
+{
+    char text[160], room[8];
+    struct dml__op op = make((uint64_t)3 << DML__PART_BITS, 100, 1);
+    const char *name = NULL, *idea = NULL;
+    (void)state;
+    assert_int_equal(dml_algorithm_list(DML_COLL_BCAST, 0, &name, &idea), DML_OK);
+    dml__op_describe(&op, text, sizeof text);
+    char want[160];
+    snprintf(want, sizeof want, "bcast of 100 f64, root 8000000, by %s", name);
+    assert_string_equal(text, want);
+    dml__op_describe(&op, room, sizeof room);
+    assert_string_equal(room, "bcast o");
+    op.what = DML_COLL_ALLREDUCE | DML__IN_PLACE;
+    op.alg = 0;
+    dml__op_describe(&op, text, sizeof text);
+    assert_string_equal(text, "allreduce of 100 f64 (sum), in place");
+    op.what = DML__QUERY;
+    dml__op_where(&op, text, sizeof text);
+    assert_string_equal(text, "dml_algorithm_query");
+}
+
+/* What roll.c does for one call: enter, choice, leave. Nanoseconds, the least of many
+ * blocks. */
+static void test_cost(void **state)
+{
+    enum { BLOCKS = 50, CALLS = 10000 };
+    static struct dml__ledger ledger;
+    struct dml_comm comm = {.size = 2};
+    struct dml__roll roll = {.comm = &comm, .own = &ledger, .notes = MPI_COMM_NULL};
+    double least_s = 1;
+    (void)state;
+    comm.roll = &roll;
+    for (int b = 0; b < BLOCKS; b++) {
+        double begin_s = dml__now_s();
+        for (int i = 0; i < CALLS; i++) {
+            struct dml__call call = {
+                .coll = DML_COLL_ALLREDUCE, .comm = &comm, .count = 1};
+            dml__roll_enter(&call);
+            dml__roll_chosen(&call, 1);
+            dml__roll_leave(&comm, call.record.seq);
+        }
+        double s = (dml__now_s() - begin_s) / CALLS;
+        least_s = s < least_s ? s : least_s;
+    }
+    printf("signature and ledger: %.1f ns an operation\n", 1e9 * least_s);
+    assert_true(dml__op_number(roll.seq) == (uint64_t)BLOCKS * CALLS);
+#if defined(__OPTIMIZE__) && !defined(DML_TEST_SANITIZED)
+    assert_true(least_s <= 60e-9);
+#endif
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_record),
+        cmocka_unit_test(test_same),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_cost),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
