@@ -15,8 +15,9 @@
  * DML_EUNSUPPORTED (the algorithm asked for cannot do this; the text says why),
  * DML_ENOMEM, DML_ECOMM (a peer or the network failed), DML_EMISMATCH (the ranks called
  * different things, or one of them refused its call), DML_ETIMEOUT (a rank is missing
- * or stuck: see doc/hangs.md). After the last four the output is undefined, further
- * calls on the communicator give the same error, and it can only be destroyed.
+ * or stuck: see doc/hangs.md). After the last four the output is undefined, and may be
+ * written until the process ends: its memory must not be used again. Further calls on
+ * the communicator give the same error, and it can only be destroyed.
  *
  * Numerics: the order of additions is fixed by (P, count, dtype, algorithm), so two
  * runs give the same bits; all ranks get the same bits. Of the algorithm "mpi" (and of
@@ -323,7 +324,8 @@ typedef struct dml_coll_args {
  * Collective: like a blocking call it may measure algorithms.
  * @param[in]  args     copied; buffers are borrowed while the request exists.
  * @param[out] request  returned, not started; see dml_start(); free with
- *                      dml_request_free() before the communicator is destroyed.
+ *                      dml_request_free() before the communicator is destroyed, which
+ *                      otherwise frees it.
  * @return see the top of this file.  @since 0.2
  */
 DML_API dml_status dml_coll_init(const dml_coll_args *args, dml_comm *comm,
@@ -389,8 +391,9 @@ typedef struct dml_choice {
  * @param count  elements of the whole vector: count for allreduce, reduce and bcast,
  * the sum over blocks for the others.
  * @param op     ignored by collectives that do not reduce.
- * @return DML_OK | DML_EINVAL | DML_EUNSUPPORTED (the forced one cannot do this).
- * @since 0.1
+ * @return DML_OK | DML_EINVAL (the other ranks get DML_EMISMATCH) | DML_EUNSUPPORTED
+ * (the forced one cannot do this) | DML_ENOMEM | DML_ECOMM | DML_EMISMATCH |
+ * DML_ETIMEOUT.  @since 0.1
  */
 DML_API dml_status dml_algorithm_query(dml_coll coll, size_t count, dml_dtype dtype,
                                        dml_op op, dml_comm *comm, dml_choice *choice);

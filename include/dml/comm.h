@@ -31,13 +31,18 @@ extern "C" {
  * Split a communicator by colour, as MPI_Comm_split does.
  * Collective over @p comm. @p color >= 0, or -1 to be in no part (then *out is NULL).
  * @param[out] out  returned; free with dml_comm_destroy().
- * @return DML_OK | DML_EINVAL (color < -1) | DML_ENOMEM | DML_ECOMM.  @since 0.1
+ * @return DML_OK | DML_EINVAL (color < -1, out is NULL; the other ranks get
+ * DML_EMISMATCH) | DML_ENOMEM | DML_ECOMM | DML_EMISMATCH | DML_ETIMEOUT.  @since 0.1
  */
 DML_API dml_status dml_comm_split(dml_comm *comm, int color, int key, dml_comm **out);
 
 /**
  * Free a communicator. Collective; no request on it may be pending. NULL is a no-op.
- * Must be called before MPI_Finalize. @since 0.1
+ * Must be called before MPI_Finalize.
+ * Requests of dml_coll_init() end with it: one that is still there is freed, with a
+ * warning, and must not be used any more, not even by dml_request_free().
+ * After an error that ended the communicator it waits for nobody, and what MPI may
+ * still use of the library's memory is kept until the process ends. @since 0.1
  */
 DML_API void dml_comm_destroy(dml_comm *comm);
 
@@ -81,7 +86,8 @@ DML_API void dml_comm_get_stats(const dml_comm *comm, dml_comm_stats *stats);
  * @param      bytes   may differ between ranks; 0 is legal.
  * @param[out] memory  returned, zeroed, aligned to 64 bytes; free with dml_free(), or
  * by dml_comm_destroy().
- * @return DML_OK | DML_EINVAL | DML_ENOMEM (on all ranks) | DML_ECOMM.  @since 0.2
+ * @return DML_OK | DML_EINVAL | DML_ENOMEM (on all ranks) | DML_ECOMM | DML_EMISMATCH |
+ * DML_ETIMEOUT.  @since 0.2
  */
 DML_API dml_status dml_alloc(dml_comm *comm, size_t bytes, void **memory);
 
@@ -103,7 +109,8 @@ DML_API dml_status dml_free(dml_comm *comm, void *memory);
  * too.
  * @param     peer   rank in @p comm; may not be the caller.  @param tag 0 ..
  * DML_TAG_MAX.
- * @return DML_OK | DML_EINVAL | DML_ENOMEM | DML_ECOMM.  @since 0.1
+ * @return DML_OK | DML_EINVAL | DML_ENOMEM | DML_ECOMM | DML_EMISMATCH | DML_ETIMEOUT
+ * (of a message that does not come, or of what ended the communicator).  @since 0.1
  */
 DML_API dml_status dml_send(const void *buf, size_t count, dml_dtype dtype, int peer,
                             int tag, dml_comm *comm);
@@ -151,7 +158,7 @@ DML_API dml_status dml_test(dml_request **request);
 /** Progress all pending requests of a communicator without waiting; in vain, those of
  * the context's other communicators too. Not collective. Cheap when there are none.
  * Call it from long computations, unless the context has a progress thread (ctx.h).
- * @return DML_OK | DML_ECOMM. @since 0.1 */
+ * @return DML_OK | DML_ECOMM | DML_EMISMATCH | DML_ETIMEOUT. @since 0.1 */
 DML_API dml_status dml_progress(dml_comm *comm);
 
 /**
@@ -168,7 +175,8 @@ DML_API bool dml_comm_progresses(const dml_comm *comm);
  * keep it. Not collective, but all ranks must start their requests and call collectives
  * of a communicator in the same order.
  * @return DML_OK | DML_EINVAL (another kind of request, or started and not yet waited
- * for) | DML_ECOMM.  @since 0.2
+ * for) | DML_ENOMEM | DML_ECOMM | DML_EMISMATCH | DML_ETIMEOUT (the communicator has
+ * ended).  @since 0.2
  */
 DML_API dml_status dml_start(dml_request *request);
 

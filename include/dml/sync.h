@@ -59,7 +59,7 @@ DML_API void dml_reducer_opts_init(dml_reducer_opts *opts);
  *                   from the last to the first.
  * @param[in] opts   NULL for the defaults.
  * @param[out] reducer  returned; free with dml_reducer_destroy().
- * @return DML_OK | DML_EINVAL | DML_EMISMATCH | DML_ENOMEM | DML_ECOMM.
+ * @return DML_OK | DML_EINVAL | DML_EMISMATCH | DML_ENOMEM | DML_ECOMM | DML_ETIMEOUT.
  * Threads: as the communicator.  @since 0.1
  */
 DML_API dml_status dml_reducer_create(const dml_tensor *grads, size_t ngrads,
@@ -82,7 +82,8 @@ DML_API dml_status dml_reducer_begin(dml_reducer *reducer, bool reduce);
  * Gradient @p index is final: from here until finish it belongs to the reducer.
  * Not collective; the order may differ between ranks. Also progresses what is in
  * flight.
- * @return DML_OK | DML_EINVAL (no step open, index unknown, ready twice) | DML_ECOMM.
+ * @return DML_OK | DML_EINVAL (no step open, index unknown, ready twice) | DML_ENOMEM |
+ * DML_ECOMM | DML_EMISMATCH | DML_ETIMEOUT.
  * @since 0.1
  */
 DML_API dml_status dml_reducer_ready(dml_reducer *reducer, size_t index);
@@ -91,7 +92,8 @@ DML_API dml_status dml_reducer_ready(dml_reducer *reducer, size_t index);
  * Close the step: wait until every gradient is the average over the ranks. A gradient
  * that was not ready counts as zero on this rank (an unused parameter), and its memory
  * receives the average of the others'.
- * Collective. @return DML_OK | DML_EINVAL (no step open) | DML_ENOMEM | DML_ECOMM.
+ * Collective. @return DML_OK | DML_EINVAL (no step open) | DML_ENOMEM | DML_ECOMM |
+ * DML_EMISMATCH | DML_ETIMEOUT.
  * @since 0.1
  */
 DML_API dml_status dml_reducer_finish(dml_reducer *reducer);
@@ -114,7 +116,8 @@ DML_API void dml_reducer_get_stats(const dml_reducer *reducer,
  * Collective over @p comm; number, counts and types equal on all ranks.
  * @param[in] tensors  [ntensors] borrowed until return; data read on root, else
  * written.
- * @return DML_OK | DML_EINVAL | DML_ENOMEM | DML_ECOMM.  @since 0.1
+ * @return DML_OK | DML_EINVAL | DML_ENOMEM | DML_ECOMM | DML_EMISMATCH | DML_ETIMEOUT.
+ * @since 0.1
  */
 DML_API dml_status dml_sync_bcast(const dml_tensor *tensors, size_t ntensors, int root,
                                   dml_comm *comm);

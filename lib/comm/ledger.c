@@ -5,7 +5,8 @@
  *
  * A record is read without a lock: its number is zero while the rest changes, and is
  * looked at before and after reading (Lamport, Concurrent reading and writing, CACM
- * 1977).
+ * 1977). A record is written anew when the algorithm is chosen, and when the call is
+ * refused; so that this is seen too the number has two bits for that.
  */
 #include "comm/ledger.h"
 
@@ -65,6 +66,20 @@ static unsigned place_of(uint64_t seq)
     return (unsigned)((dml__op_number(seq) + seq) % DML__RECORDS);
 }
 
+enum { VERSION_SHIFT = 62 };
+
+/* The number as it is kept: different whenever the rest of a record is. */
+static uint64_t stamp_of(const struct dml__op *op)
+{
+    uint64_t version = op->state == DML__REFUSED ? 2 : op->alg > 0;
+    return op->seq | version << VERSION_SHIFT;
+}
+
+static uint64_t seq_of(uint64_t stamp)
+{
+    return stamp & (((uint64_t)1 << VERSION_SHIFT) - 1);
+}
+
 void dml__ledger_write(struct dml__ledger *ledger, const struct dml__op *op)
 {
     atomic_ullong *word = ledger->record[place_of(op->seq)].word;
@@ -73,14 +88,14 @@ void dml__ledger_write(struct dml__ledger *ledger, const struct dml__op *op)
     atomic_store_explicit(&word[1], op->signature, memory_order_relaxed);
     atomic_store_explicit(&word[2], op->count, memory_order_relaxed);
     atomic_store_explicit(&word[3], pack(op), memory_order_relaxed);
-    atomic_store_explicit(&word[0], op->seq, memory_order_release);
+    atomic_store_explicit(&word[0], stamp_of(op), memory_order_release);
     atomic_store_explicit(&ledger->last, op->seq, memory_order_release);
 }
 
 void dml__ledger_end(struct dml__ledger *ledger, uint64_t seq)
 {
     atomic_ullong *word = ledger->record[place_of(seq)].word;
-    if (atomic_load_explicit(&word[0], memory_order_relaxed) != seq)
+    if (seq_of(atomic_load_explicit(&word[0], memory_order_relaxed)) != seq)
         return;
     uint64_t packed = atomic_load_explicit(&word[3], memory_order_relaxed);
     packed = (packed & ~((uint64_t)0xff << 24)) | (uint64_t)DML__FINISHED << 24;
@@ -96,16 +111,16 @@ bool dml__ledger_find(const struct dml__ledger *ledger, uint64_t seq,
 bool dml__ledger_read(const struct dml__ledger *ledger, unsigned i, struct dml__op *op)
 {
     const atomic_ullong *word = ledger->record[i].word;
-    uint64_t seq = atomic_load_explicit(&word[0], memory_order_acquire);
-    if (seq == 0)
+    uint64_t stamp = atomic_load_explicit(&word[0], memory_order_acquire);
+    if (stamp == 0)
         return false;
     uint64_t packed = 0;
-    *op = (struct dml__op){.seq = seq};
+    *op = (struct dml__op){.seq = seq_of(stamp)};
     op->signature = atomic_load_explicit(&word[1], memory_order_relaxed);
     op->count = atomic_load_explicit(&word[2], memory_order_relaxed);
     packed = atomic_load_explicit(&word[3], memory_order_relaxed);
     atomic_thread_fence(memory_order_acquire);
-    if (atomic_load_explicit(&word[0], memory_order_relaxed) != seq)
+    if (atomic_load_explicit(&word[0], memory_order_relaxed) != stamp)
         return false;
     op->what = (unsigned char)packed;
     op->dtype = (unsigned char)(packed >> 8);

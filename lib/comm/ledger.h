@@ -78,7 +78,8 @@ struct dml__ledger {
     atomic_int peer, tag;
     atomic_ullong wait_seq, wait_bytes;
     atomic_ullong last; /* number of the newest operation */
-    /* seq, signature, count, and the rest; seq is 0 while the others change */
+    /* seq and version, signature, count, and the rest; the first is 0 while the others
+     * change */
     struct {
         atomic_ullong word[4];
     } record[DML__RECORDS];

@@ -17,15 +17,17 @@ HOSTS, CULPRIT = 3, 1
 TIMEOUT_S, GRACE_S = 2, 2  # of the library; for its report
 LIMIT_S = 15               # for the whole job; a lost host keeps mpirun until then
 REPORT = "no progress for"
+# By which mpirun finds a lost host in 2 + 3 seconds (doc/hangs.md).
+KEEP_ALIVE = {"time": 2, "intvl": 1, "probes": 3}
 
 
 class Running:
     """A job of one rank a host that would go on for minutes, and is under way."""
 
-    def __init__(self, hosts_up, program):
+    def __init__(self, hosts_up, program, timeout_s=TIMEOUT_S):
         self.hosts = hosts_up
         self.job = hosts_up.job(HOSTS, program, "ring", "65536", "1000000",
-                                env={"DML_TIMEOUT_S": TIMEOUT_S}, limit_s=LIMIT_S)
+                                env={"DML_TIMEOUT_S": timeout_s}, limit_s=LIMIT_S)
         self.pids = {}
         while len(self.pids) < HOSTS:
             line = self.job.wait_for(" is process ", LIMIT_S)
@@ -61,10 +63,10 @@ class Running:
         cluster.require(not any(left.values()), f"ranks are left: {left}")
 
 
-def with_job(program, act):
+def with_job(program, act, timeout_s):
     def case():
         with cluster.cluster(HOSTS, 1, "-r", "1gbit") as hosts_up:
-            act(Running(hosts_up, program))
+            act(Running(hosts_up, program, timeout_s))
     return case
 
 
@@ -73,6 +75,15 @@ def lost(run):
     run.hosts.crash(f"h{CULPRIT}")
     run.reports()
     run.ends(LIMIT_S + 6, ["h0", "h2"])
+
+
+def noticed(run):
+    """mpirun is told to look, and is quicker than the library: it ends by itself."""
+    run.hosts.crash(f"h{CULPRIT}")
+    run.ends(12, ["h0", "h2"])
+    cluster.require("lost communication with a remote daemon" in run.job.output,
+                    f"mpirun does not say so: {run.job.output}")
+    cluster.require(REPORT not in run.job.output, "the library was quicker")
 
 
 def stopped(run):
@@ -89,10 +100,14 @@ def killed(run):
 
 def main():
     program = cluster.argument(1)
-    return cluster.main([(name, with_job(program, act)) for name, act in (
-        ("a host lost without a word", lost),
-        ("a rank stopped", stopped),
-        ("a rank killed", killed),
+    for name, value in KEEP_ALIVE.items():  # after a report mpirun does not look
+        os.environ[f"OMPI_MCA_oob_tcp_keepalive_{name}"] = str(value)
+    return cluster.main([(name, with_job(program, act, timeout_s))
+                         for name, act, timeout_s in (
+        ("a host lost without a word", lost, TIMEOUT_S),
+        ("a lost host that mpirun notices", noticed, 30),
+        ("a rank stopped", stopped, TIMEOUT_S),
+        ("a rank killed", killed, TIMEOUT_S),
     )])
 
 

@@ -6,6 +6,7 @@
 #include "comm/roll.h"
 #include "unit.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -54,6 +55,49 @@ static void test_same(void **state)
     assert_true(ring.signature != open.signature && tree.signature != 0);
 }
 
+/* A rank chooses, refuses and goes on, another reads: what it gets belongs together. */
+static struct dml__ledger shared;
+static atomic_bool stop;
+
+static void *write_records(void *arg)
+{
+    (void)arg;
+    for (uint64_t i = 1; !atomic_load(&stop); i++) {
+        uint64_t seq = i % 2 << DML__PART_BITS; /* two numbers take turns, ... */
+        seq += (uint64_t)DML__RECORDS << DML__PART_BITS; /* ... none of them 0 */
+        struct dml__op op = make(seq, 100 + i % 2, 0);
+        dml__ledger_write(&shared, &op);
+        op.alg = 3;
+        dml__op_sign_again(&op);
+        dml__ledger_write(&shared, &op);
+    }
+    return NULL;
+}
+
+static void test_torn(void **state)
+{
+#ifdef DML_TEST_SANITIZED
+    enum { READS = 1000000 };
+#else
+    enum { READS = 20000000 };
+#endif
+    pthread_t writer;
+    (void)state;
+    assert_int_equal(pthread_create(&writer, NULL, write_records, NULL), 0);
+    int torn = 0, read = 0;
+    for (int i = 0; read < READS; i++) {
+        struct dml__op got;
+        if (!dml__ledger_read(&shared, (unsigned)i % 2, &got))
+            continue;
+        struct dml__op want = make(got.seq, got.count, got.alg);
+        read++;
+        torn += got.signature != want.signature;
+    }
+    atomic_store(&stop, true);
+    pthread_join(writer, NULL);
+    assert_int_equal(torn, 0);
+}
+
 static void test_text(void **state)
 {
     char text[160], room[8];
@@ -84,14 +128,13 @@ static void test_cost(void **state)
     static struct dml__ledger ledger;
     struct dml_comm comm = {.size = 2};
     struct dml__roll roll = {.comm = &comm, .own = &ledger, .notes = MPI_COMM_NULL};
+    struct dml__call call = {.coll = DML_COLL_ALLREDUCE, .comm = &comm, .count = 1};
     double least_s = 1;
     (void)state;
     comm.roll = &roll;
     for (int b = 0; b < BLOCKS; b++) {
         double begin_s = dml__now_s();
         for (int i = 0; i < CALLS; i++) {
-            struct dml__call call = {
-                .coll = DML_COLL_ALLREDUCE, .comm = &comm, .count = 1};
             dml__roll_enter(&call);
             dml__roll_chosen(&call, 1);
             dml__roll_leave(&comm, call.record.seq);
@@ -109,9 +152,8 @@ static void test_cost(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_record),
-        cmocka_unit_test(test_same),
-        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_record), cmocka_unit_test(test_same),
+        cmocka_unit_test(test_torn),   cmocka_unit_test(test_text),
         cmocka_unit_test(test_cost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
