@@ -38,8 +38,9 @@ static dml_status finish(struct dml__roll *roll)
     struct dml__idle idle = {0};
     dml_status status = DML_PENDING;
     int done = 0, code = MPI_SUCCESS;
+    MPI_Status ends[2]; /* compilers take MPICH's MPI_STATUSES_IGNORE for an error */
     while (!done && code == MPI_SUCCESS && status == DML_PENDING) {
-        code = MPI_Testall(2, roll->receipts->requests, &done, MPI_STATUSES_IGNORE);
+        code = MPI_Testall(2, roll->receipts->requests, &done, ends);
         if (!done)
             status = dml__idle(roll->comm, &idle);
     }
@@ -80,9 +81,9 @@ dml_status dml__receipts_add(struct dml__roll *roll, const struct dml__call *cal
     struct dml__receipts *r = roll->receipts;
     bool large = call->total * call->elem_bytes >= LARGE_BYTES;
     int done = 0;
+    MPI_Status ends[2];
     dml__ledger_find(roll->own, call->record.seq, &r->calls[r->ncalls++]);
-    if (r->open &&
-        MPI_Testall(2, r->requests, &done, MPI_STATUSES_IGNORE) == MPI_SUCCESS && done)
+    if (r->open && MPI_Testall(2, r->requests, &done, ends) == MPI_SUCCESS && done)
         DML_TRY(compare(roll));
     if (r->ncalls < DML__RECEIPTS && !large)
         return DML_OK;

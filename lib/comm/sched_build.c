@@ -64,8 +64,13 @@ static void free_request(dml_request *r)
 
 bool dml__mpi_ended(int n, MPI_Request *requests)
 {
-    int done = 0;
-    return MPI_Testall(n, requests, &done, MPI_STATUSES_IGNORE) == MPI_SUCCESS && done;
+    bool all = true;
+    for (int i = 0; i < n; i++) {
+        int done = 0;
+        int code = MPI_Test(&requests[i], &done, MPI_STATUS_IGNORE);
+        all = all && code == MPI_SUCCESS && done;
+    }
+    return all;
 }
 
 void dml__sched_pool_free(dml_comm *comm)
