@@ -324,8 +324,7 @@ typedef struct dml_coll_args {
  * Collective: like a blocking call it may measure algorithms.
  * @param[in]  args     copied; buffers are borrowed while the request exists.
  * @param[out] request  returned, not started; see dml_start(); free with
- *                      dml_request_free() before the communicator is destroyed, which
- *                      otherwise frees it.
+ *                      dml_request_free() before its communicator (dml_comm_destroy()).
  * @return see the top of this file.  @since 0.2
  */
 DML_API dml_status dml_coll_init(const dml_coll_args *args, dml_comm *comm,
@@ -386,14 +385,11 @@ typedef struct dml_choice {
 
 /**
  * Which algorithm a collective would use now, and why.
- * Collective (the first automatic choice measures the transport); the arguments are the
- * same on all ranks.
+ * Collective (the first automatic choice measures the transport); arguments are equal.
  * @param count  elements of the whole vector: count for allreduce, reduce and bcast,
  * the sum over blocks for the others.
  * @param op     ignored by collectives that do not reduce.
- * @return DML_OK | DML_EINVAL (the other ranks get DML_EMISMATCH) | DML_EUNSUPPORTED
- * (the forced one cannot do this) | DML_ENOMEM | DML_ECOMM | DML_EMISMATCH |
- * DML_ETIMEOUT.  @since 0.1
+ * @return see the top of this file.  @since 0.1
  */
 DML_API dml_status dml_algorithm_query(dml_coll coll, size_t count, dml_dtype dtype,
                                        dml_op op, dml_comm *comm, dml_choice *choice);
