@@ -346,6 +346,9 @@ dml_status dml__roll_asked(dml_comm *comm)
 
 void dml__roll_watch(dml_comm *comm, bool may_call_mpi)
 {
+    for (const dml_request *r = comm->active; r != NULL && !may_call_mpi; r = r->next)
+        if (r->uses_mpi)
+            return; /* it stands still for want of its caller, not of a peer */
     comm->roll->mute = !may_call_mpi;
     dml__roll_asked(comm); /* an error is the pending requests', and the next call's */
     comm->roll->mute = false;
