@@ -65,7 +65,9 @@ static int run(struct perf_coll *c, struct perf_peers *peers)
 {
     struct perf_report report = {.json = NULL};
     char text[512];
-    dml_status status = dml_comm_set_algorithm(c->comm, c->o->coll, c->o->algorithm);
+    dml_status status = DML_OK;
+    if (c->o->algorithm != NULL)
+        status = dml_comm_set_algorithm(c->comm, c->o->coll, c->o->algorithm);
     if (status != DML_OK)
         return complain_status(c, "--algorithm", status);
     int failed = c->rank == 0 && !perf_report_open(&report, c->o);

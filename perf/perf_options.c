@@ -26,7 +26,8 @@ static const char *const help_text =
     "--factor F       from one size to the next (default 4)\n"
     "--dtype T        f32 f64 f16 bf16 i8 u8 i32 i64 u64 (default f32)\n"
     "--op O           sum prod min max avg (default sum)\n"
-    "--algorithm A    one of libdml's, such as ring; or auto (default)\n"
+    "--algorithm A    one of libdml's, such as ring; default: $DML_<COLLECTIVE>, or "
+    "auto\n"
     "--buffers KIND   plain (default), or symmetric: libdml's are from dml_alloc\n"
     "--in-place       allreduce alone: the input lies in the receive buffer\n"
     "--reproducible   measure libdml in reproducible mode as well\n"
@@ -255,7 +256,6 @@ bool perf_options_parse(struct perf_options *o, int argc, char **argv, char *err
         .factor = 4,
         .dtype = DML_F32,
         .op = DML_SUM,
-        .algorithm = "auto",
         .buffers = "plain",
         .peer = true,
     };
