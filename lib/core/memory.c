@@ -33,19 +33,20 @@ void *dml__alloc(dml_ctx *ctx, size_t bytes)
 {
     if (ctx != NULL && dml__ctx_alloc_must_fail(ctx))
         return NULL;
-    if (bytes > SIZE_MAX - DML__ALIGN)
-        return NULL;
     bool huge = bytes >= 4 * HUGE_PAGE;
     size_t align = huge ? HUGE_PAGE : DML__ALIGN;
-    size_t rounded = (bytes + DML__ALIGN) / DML__ALIGN * DML__ALIGN;
-    void *memory = NULL;
-    if (posix_memalign(&memory, align, rounded) != 0)
+    if (bytes > SIZE_MAX - align)
+        return NULL;
+    size_t used = (bytes + DML__ALIGN) / DML__ALIGN * DML__ALIGN;
+    size_t rounded = (bytes + align) / align * align; /* as the standard wants it */
+    void *memory = aligned_alloc(align, rounded);
+    if (memory == NULL)
         return NULL;
 #ifdef MADV_HUGEPAGE
     if (huge)
-        madvise(memory, rounded / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE); /* a wish */
+        madvise(memory, rounded, MADV_HUGEPAGE); /* a wish */
 #endif
-    memset(memory, 0, rounded);
+    memset(memory, 0, used);
     return memory;
 }
 
