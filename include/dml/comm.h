@@ -138,7 +138,8 @@ DML_API dml_status dml_irecv(void *buf, size_t count, dml_dtype dtype, int peer,
  * Not collective (the other ranks must start their part, not wait for it).
  * Progresses every pending request of this communicator, and now and then those of the
  * context's other communicators that no other thread is using: so ranks may wait for
- * requests on several communicators in different orders.
+ * requests on several communicators in different orders. What comes for those may be
+ * seen late by a thirty-second part of the wait, at most 1 ms.
  * @return what the operation would have returned if it were blocking.
  * Threads: the one that uses the communicator.  @since 0.1
  */

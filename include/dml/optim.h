@@ -71,8 +71,10 @@ typedef struct dml_param {
 /** Where the learning rate stands in a rule with momentum: see dml_optim_step(). The
  * two differ as soon as the rate changes. */
 typedef enum dml_velocity {
-    DML_RATE_OUTSIDE = 0, /**< the velocity holds gradients (Sutskever et al. 2013) */
-    DML_RATE_INSIDE = 1   /**< the velocity holds steps, the rate in them */
+    DML_RATE_OUTSIDE =
+        0, /**< the velocity holds gradients (Goyal et al. 2017, equation 9) */
+    DML_RATE_INSIDE =
+        1 /**< the velocity holds steps (Sutskever et al. 2013, equation 1) */
 } dml_velocity;
 
 /** When gradients are looked at for NaN and infinity. */
@@ -151,9 +153,11 @@ DML_API void dml_optim_destroy(dml_optim *optim);
  *
  * - SGD: g += lambda w. Rate outside the velocity: v = mu v + g; w -= eta v, or with
  *   Nesterov w -= eta (g + mu v). Rate inside: v = mu v + eta g; w -= v, or with
- *   Nesterov w -= eta g + mu v. With momentum correction mu v is mu (eta / the step
- *   before's eta) v. Source: Sutskever, Martens, Dahl and Hinton 2013, equations 1-4;
- *   Goyal et al. 2017 (arXiv 1706.02677), equations 9 and 10.
+ *   Nesterov w -= eta g + mu v: with g taken at the current weights, as in the
+ *   rewritten form that frameworks use. With momentum correction mu v is mu (eta / the
+ *   step before's eta) v. Source: inside: Sutskever, Martens, Dahl and Hinton 2013,
+ *   equations 1-4; Goyal et al. 2017 (arXiv 1706.02677): equation 9 is outside, 10 is
+ *   inside, and section 3 the correction.
  * - LARS: SGD, with g + lambda w multiplied by the tensor's ratio, trust |w| /
  *   (|g| + lambda |w| + eps); 1 where either norm is 0, or with DML_PARAM_NO_ADAPT.
  *   Source: You, Gitman and Ginsburg 2017 (arXiv 1708.03888), algorithm 1.
@@ -200,15 +204,15 @@ DML_API dml_status dml_optim_step(dml_optim *optim, double lr);
  * @param[out] sums   the optimizer's own memory; to be changed in place.
  * @param[out] nsums  its length; may be 0.
  * @return DML_PENDING (add up and call again) | DML_OK (ready for dml_optim_apply()) |
- * DML_ENUMERIC (as dml_optim_step(), equal on all ranks but for DML_FINITE_RIDE with
- * rules other than LARS and LAMB).  @since 0.2
+ * DML_ENUMERIC (as dml_optim_step(), equal on all ranks).  @since 0.2
  */
 DML_API dml_status dml_optim_norms(dml_optim *optim, double **sums, size_t *nsums);
 
 /**
  * The second part of a step: see dml_optim_norms() and dml_optim_step().
- * @return as dml_optim_step() | DML_EINVAL (dml_optim_norms() did not return DML_OK
- * before).  @since 0.2
+ * @return as dml_optim_step(), where with DML_FINITE_RIDE and rules other than LARS and
+ * LAMB a shard may find DML_ENUMERIC alone | DML_EINVAL (dml_optim_norms() did not
+ * return DML_OK before).  @since 0.2
  */
 DML_API dml_status dml_optim_apply(dml_optim *optim, double lr);
 

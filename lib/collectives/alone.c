@@ -60,12 +60,9 @@ void dml__run_alone(const struct dml__call *call)
         dml__copy(to, from, block.count * call->elem_bytes);
 }
 
-/*
- * The usual blocking call of an only rank: a copy, for which MPI libraries take 5 to 20
- * ns, so that the general path's checks and tables would be felt. True when it was
- * done; whatever is unusual takes the general path.
- */
-static bool done_alone(const struct dml__user_call *u)
+/* It is a copy, for which MPI libraries take 5 to 20 ns, so that the general path's
+ * checks and tables would be felt. */
+bool dml__perform_alone(const struct dml__user_call *u)
 {
     const struct dml__coll_state *state = dml__comm_alone(u->comm);
     if (state == NULL || state->forced[u->coll] != NULL || (int)u->dtype < 0 ||
@@ -87,14 +84,4 @@ static bool done_alone(const struct dml__user_call *u)
     if (omitted != DML_IN_PLACE && u->send != u->recv)
         dml__copy(u->recv, u->send, u->count * dml_dtype_bytes(u->dtype));
     return true;
-}
-
-dml_status dml__perform(const struct dml__user_call *u, enum dml__mode mode,
-                        dml_request **request)
-{
-    if (u->comm == NULL)
-        return DML_EINVAL;
-    if (mode == DML__BLOCKING && done_alone(u))
-        return DML_OK;
-    return dml__perform_checked(u, mode, request);
 }

@@ -233,9 +233,13 @@ static dml_status perform(const struct dml__user_call *u, enum dml__mode mode,
     return status;
 }
 
-dml_status dml__perform_checked(const struct dml__user_call *u, enum dml__mode mode,
-                                dml_request **request)
+dml_status dml__perform(const struct dml__user_call *u, enum dml__mode mode,
+                        dml_request **request)
 {
+    if (u->comm == NULL)
+        return DML_EINVAL;
+    if (mode == DML__BLOCKING && dml__perform_alone(u))
+        return DML_OK;
     dml__comm_enter(u->comm);
     dml_status status = perform(u, mode, request);
     dml__comm_leave(u->comm);

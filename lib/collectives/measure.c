@@ -208,7 +208,7 @@ dml_status dml__time_algorithms(dml_comm *comm, dml_coll coll, double limit_s,
             status = DML_ECOMM;
     dml_free(comm, t.shared_recv);
     dml_free(comm, t.shared_send);
-    dml__free(t.send);
-    dml__free(t.recv);
+    dml__comm_release(comm, t.send);
+    dml__comm_release(comm, t.recv);
     return status;
 }

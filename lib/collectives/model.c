@@ -176,7 +176,7 @@ dml_status dml__model_measure(dml_comm *comm, double limit_s, struct dml__model 
     }
     status = DML_OK;
 out:
-    dml__free(p.out);
-    dml__free(p.in);
+    dml__comm_release(p.comm, p.out);
+    dml__comm_release(p.comm, p.in);
     return status;
 }

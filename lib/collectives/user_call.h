@@ -33,8 +33,8 @@ enum dml__mode { DML__BLOCKING, DML__STARTED, DML__PLANNED };
 dml_status dml__perform(const struct dml__user_call *u, enum dml__mode mode,
                         dml_request **request);
 
-/* The same where there is a communicator, for all but the shortest way (alone.c). */
-dml_status dml__perform_checked(const struct dml__user_call *u, enum dml__mode mode,
-                                dml_request **request);
+/* The usual blocking call of an only rank, by the shortest way: true when it was done;
+ * whatever is unusual takes the general path (alone.c). */
+bool dml__perform_alone(const struct dml__user_call *u);
 
 #endif

@@ -75,7 +75,9 @@ dml_status dml__comm_agree(dml_comm *comm, int what, double *values, int count)
     if (comm->size == 1)
         return DML_OK;
     dml__comm_enter(comm);
-    dml_status status = comm->active != NULL ? dml__comm_drain(comm) : DML_OK;
+    dml_status status = dml__comm_check(comm, "dml_comm");
+    if (status == DML_OK && comm->active != NULL)
+        status = dml__comm_drain(comm);
     if (status == DML_OK)
         status = agree(comm, what, values, count);
     dml__comm_leave(comm);

@@ -90,8 +90,6 @@ static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
  * pending on other communicators. */
 static int duplicate(dml_ctx *ctx, MPI_Comm mpi_comm, MPI_Comm *owned)
 {
-    if (dml__progress_idle(ctx))
-        return MPI_Comm_dup(mpi_comm, owned);
     MPI_Request request = MPI_REQUEST_NULL;
     int done = 0;
     int code = MPI_Comm_idup(mpi_comm, owned, &request);
@@ -221,6 +219,12 @@ void dml_comm_get_stats(const dml_comm *comm, dml_comm_stats *stats)
     dml__comm_enter(locked);
     *stats = comm->stats;
     dml__comm_leave(locked);
+}
+
+void dml__comm_release(const dml_comm *comm, void *memory)
+{
+    if (comm->broken == DML_OK)
+        dml__free(memory);
 }
 
 bool dml__comm_crowded(const dml_comm *comm)

@@ -103,6 +103,9 @@ void dml__comm_set_stats(dml_comm *comm, const dml_comm_stats *stats);
 dml_status dml__comm_check(const dml_comm *comm, const char *where);
 /* Call it after dml__fail: the other ranks are told that error. */
 void dml__comm_break(dml_comm *comm, dml_status status);
+/* Free memory on which collectives of the communicator worked. After a failure MPI may
+ * still read and write it: then it stays until the process ends. */
+void dml__comm_release(const dml_comm *comm, void *memory);
 
 /*
  * Every collective call of every rank is numbered and written down, so that ranks which

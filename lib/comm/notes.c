@@ -73,7 +73,7 @@ void dml__notes_close(struct dml__roll *roll)
             MPI_Ibarrier(roll->notes, &barrier);
         if (barrier != MPI_REQUEST_NULL)
             MPI_Test(&barrier, &all_done, MPI_STATUS_IGNORE);
-        if (!all_done)
+        if (!all_done && !dml__progress_all(roll->comm->ctx))
             sched_yield();
     }
     /* MPI still reads letters that nobody received: they stay, the job is ending. */

@@ -73,9 +73,8 @@ void dml__progress_part(dml_comm *comm);
  * What a thread progresses is left to it. comm: the caller's own, which is in use. */
 bool dml__progress_others(dml_comm *comm);
 
-/* The same for all of a context; and has it none? */
+/* The same for all of a context. */
 bool dml__progress_all(dml_ctx *ctx);
-bool dml__progress_idle(const dml_ctx *ctx);
 
 /* ---- between watch.c and progress.c --- */
 

@@ -107,7 +107,7 @@ static void enter(struct dml__roll *roll, struct dml__op *op, const size_t *coun
     roll->seq = op->seq;
     op->state = DML__INSIDE;
     dml__ledger_write(roll->own, op);
-    if (roll->notes != MPI_COMM_NULL && op->seq % NOTES_EVERY == 0)
+    if (roll->notes != MPI_COMM_NULL && dml__op_number(op->seq) % NOTES_EVERY == 0)
         dml__notes_receive(roll); /* a verdict among them is met by the next check */
 }
 

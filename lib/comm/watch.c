@@ -80,11 +80,6 @@ bool dml__progress_all(dml_ctx *ctx)
     return moved;
 }
 
-bool dml__progress_idle(const dml_ctx *ctx)
-{
-    return atomic_load(&dml__ctx_progress(ctx)->ncomms) == 0;
-}
-
 bool dml__progress_others(dml_comm *comm)
 {
     struct dml__progress *p = dml__ctx_progress(comm->ctx);
