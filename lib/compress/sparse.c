@@ -2,12 +2,14 @@
 /*
  * Sending the largest elements, by one pass over memory.
  *
- * The limit from which on magnitudes are sent is the one that would have been right in
- * the step before. The pass lists the elements that reach it; where those are a few
- * too many the smallest of them go back, where they are a few too few some slots stay
- * empty, and where they are far off the limit is found exactly, by histograms of the
- * magnitudes' bits. Of equal magnitudes at the limit those that go differ from step to
- * step: taking the first would starve the others.
+ * The limit from which on magnitudes are sent is guessed from those that would have
+ * been right in the two steps before. The pass lists the elements that reach it; where
+ * those are too many the smallest of them go back, and where they are a few too few
+ * some slots stay empty. Where they are far off, the residual is looked at once more
+ * with a limit from a sample of it; and if that fails, as among equal numbers, the
+ * limit is found exactly, by histograms of the magnitudes' bits. Of equal magnitudes at
+ * the limit those that go differ from step to step: taking the first would starve the
+ * others.
  */
 #include "compress/sparse.h"
 
@@ -18,14 +20,20 @@
 
 #define SEGMENT ((size_t)1 << 16)
 
-/* listed [capacity] are elements that may be sent, segment by segment. */
+/*
+ * Elements that may be sent are listed segment by segment and taken out of residual and
+ * velocity at once, while the segment is in the cache; those that do not go after all
+ * are put back.
+ */
 struct sparse {
-    float limit;     /* of the next pass */
-    size_t slots;    /* that it belongs to; 0: no step yet */
-    size_t capacity; /* of the lists */
-    size_t *counts;  /* [segments] listed in each */
-    uint16_t *listed;
-    float *values; /* [capacity] scratch */
+    float limit;      /* of the next pass */
+    float edge;       /* that was right in the step before */
+    size_t slots;     /* that it belongs to; 0: no step yet */
+    size_t capacity;  /* of the lists */
+    size_t *counts;   /* [segments] listed in each */
+    float *values;    /* [capacity] of the listed, from the residual */
+    float *pushes;    /* [capacity] from the velocity; NULL without one */
+    uint16_t *listed; /* [capacity] indices within the segment */
 };
 
 /* Where the magnitudes to send end: all above, and of the equal ones a part. */
@@ -66,9 +74,9 @@ dml_status dml__sparse_open(dml_codec *c)
     struct sparse *w = c->work;
     if (w == NULL) {
         const size_t head = (sizeof *w + DML__ALIGN - 1) / DML__ALIGN * DML__ALIGN;
-        char *memory =
-            dml__alloc(c->ctx, head + nsegments * sizeof *w->counts +
-                                   capacity * (sizeof *w->values + sizeof *w->listed));
+        const size_t each = (c->velocity != NULL ? 2 : 1) * sizeof(float) + 2;
+        char *memory = dml__alloc(c->ctx, head + nsegments * sizeof *w->counts +
+                                              dml__mul(capacity, each));
         if (memory == NULL)
             return dml__fail(c->ctx, DML_ENOMEM, "dml_codec_create",
                              "no memory to list %zu elements", capacity);
@@ -76,9 +84,15 @@ dml_status dml__sparse_open(dml_codec *c)
         w->capacity = capacity;
         w->counts = (size_t *)(memory + head);
         w->values = (float *)(w->counts + nsegments);
-        w->listed = (uint16_t *)(w->values + capacity);
+        float *next = w->values + capacity;
+        if (c->velocity != NULL) {
+            w->pushes = next;
+            next += capacity;
+        }
+        w->listed = (uint16_t *)next;
     }
     w->slots = 0;
+    w->edge = 0;
     return DML_OK;
 }
 
@@ -114,27 +128,73 @@ static struct edge find_edge(const float *x, size_t n, size_t k)
     return edge;
 }
 
-/* A first limit, from a sample of what will be the residual: its own quantile. */
+/* A limit from a sample of the residual, as it is or (with g) as it will be: the
+ * sample's own quantile. Places are random within equal parts, so that no pattern of
+ * rows and columns can hide from them. */
 static float guess_limit(const dml_codec *c, const float *g, float factor, size_t slots)
 {
-    enum { SAMPLES = 4096 };
+    enum { SAMPLES = 1 << 13 };
     float sample[SAMPLES];
-    size_t n = c->count < SAMPLES ? c->count : SAMPLES, stride = c->count / n;
+    const size_t n = c->count < SAMPLES ? c->count : SAMPLES, part = c->count / n;
+    uint32_t noise = (uint32_t)c->step;
     for (size_t i = 0; i < n; i++) {
-        size_t at = i * stride;
-        float push = factor * g[at];
-        if (c->velocity != NULL)
+        noise = noise * 1664525u + 1013904223u;
+        size_t at = i * part + (size_t)((double)noise * 0x1p-32 * (double)part);
+        float push = g != NULL ? factor * g[at] : 0;
+        if (g != NULL && c->velocity != NULL)
             push += (float)c->spec.momentum * c->velocity[at];
         sample[i] = c->residual[at] + push;
     }
-    size_t k = (size_t)((double)slots / (double)c->count * (double)n) + 1;
+    /* A quarter too many rather than some too few. */
+    size_t k = (size_t)(1.25 * (double)slots / (double)c->count * (double)n) + 1;
     return dml__f32_from_bits(find_edge(sample, n, k < n ? k : n).bits);
+}
+
+/* What was right in this step, and what may be in the next one: a little below the line
+ * through the last two. */
+static void follow(struct sparse *w, uint32_t bits)
+{
+    float edge = dml__f32_from_bits(bits), change = edge - w->edge;
+    if (w->edge > 0 && change > -0.5f * edge && change < edge)
+        w->limit = 0.97f * (edge + change);
+    else
+        w->limit = 0.97f * edge;
+    w->edge = edge;
 }
 
 /* ---- lists -------------------------------------------------------------------------
  */
 
-/* residual += g, and lists what reaches the limit; returns how many. */
+/* Takes the listed elements of a segment out of it, from number "first" of the lists
+ * on.
+ */
+static void take_out(dml_codec *c, size_t segment, size_t first, size_t n)
+{
+    struct sparse *w = c->work;
+    float *e = c->residual + segment * SEGMENT;
+    for (size_t i = first; i < first + n; i++) {
+        w->values[i] = e[w->listed[i]];
+        e[w->listed[i]] = 0;
+    }
+    if (c->velocity == NULL)
+        return;
+    float *u = c->velocity + segment * SEGMENT;
+    for (size_t i = first; i < first + n; i++) {
+        w->pushes[i] = u[w->listed[i]];
+        u[w->listed[i]] = 0;
+    }
+}
+
+static void put_back(dml_codec *c, size_t segment, size_t i)
+{
+    struct sparse *w = c->work;
+    c->residual[segment * SEGMENT + w->listed[i]] = w->values[i];
+    if (c->velocity != NULL)
+        c->velocity[segment * SEGMENT + w->listed[i]] = w->pushes[i];
+}
+
+/* residual += g, unless that is NULL, and lists what reaches the limit; returns how
+ * many. */
 static size_t list_above(dml_codec *c, const float *g, float factor, uint32_t *top)
 {
     struct sparse *w = c->work;
@@ -149,11 +209,22 @@ static size_t list_above(dml_codec *c, const float *g, float factor, uint32_t *t
         size_t n = c->count - first < SEGMENT ? c->count - first : SEGMENT;
         float *u = c->velocity != NULL ? c->velocity + first : NULL;
         args.capacity = w->capacity - total;
-        w->counts[s] = c->loops->select(n, g + first, c->residual + first, u, &args,
-                                        w->listed + total, top);
+        w->counts[s] =
+            c->loops->select(n, g != NULL ? g + first : NULL, c->residual + first, u,
+                             &args, w->listed + total, top);
+        take_out(c, s, total, w->counts[s]);
         total += w->counts[s];
     }
     return total;
+}
+
+static void put_all_back(dml_codec *c)
+{
+    const struct sparse *w = c->work;
+    size_t i = 0;
+    for (size_t s = 0; s < segments(c->count); s++)
+        for (size_t end = i + w->counts[s]; i < end; i++)
+            put_back(c, s, i);
 }
 
 /* Which of equal magnitudes go: "take" of them, from another one on in every step. */
@@ -180,24 +251,22 @@ static bool goes(uint32_t bits, const struct edge *edge, struct turn *turn)
 static void shorten(dml_codec *c, size_t total, size_t slots)
 {
     struct sparse *w = c->work;
-    size_t from = 0, to = 0;
-    for (size_t s = 0; s < segments(c->count); s++)
-        for (size_t i = 0; i < w->counts[s]; i++, from++)
-            w->values[from] = c->residual[s * SEGMENT + w->listed[from]];
     struct edge edge = find_edge(w->values, total, slots);
     struct turn turn = turn_of(c, &edge, slots);
-    from = 0;
+    size_t from = 0, to = 0;
     for (size_t s = 0; s < segments(c->count); s++) {
-        size_t kept = 0;
-        for (size_t i = 0; i < w->counts[s]; i++, from++) {
-            if (!goes(magnitude(w->values[from]), &edge, &turn))
-                continue;
-            w->listed[to++] = w->listed[from];
-            kept++;
+        const size_t before = to;
+        for (size_t end = from + w->counts[s]; from < end; from++) {
+            if (goes(magnitude(w->values[from]), &edge, &turn)) {
+                w->listed[to] = w->listed[from];
+                w->values[to++] = w->values[from];
+            } else {
+                put_back(c, s, from);
+            }
         }
-        w->counts[s] = kept;
+        w->counts[s] = to - before;
     }
-    w->limit = dml__f32_from_bits(edge.bits);
+    follow(w, edge.bits);
 }
 
 /* The lists from scratch, by the exact limit. */
@@ -214,44 +283,36 @@ static void list_exactly(dml_codec *c, size_t slots)
             if (goes(magnitude(c->residual[first + i]), &edge, &turn))
                 w->listed[to++] = (uint16_t)i;
         w->counts[s] = to - before;
+        take_out(c, s, before, to - before);
     }
-    w->limit = dml__f32_from_bits(edge.bits);
+    follow(w, edge.bits);
 }
 
 /* ---- code --------------------------------------------------------------------------
  */
 
-/* The parts of a code. */
-static void locate(const dml_codec *c, size_t slots, uint32_t **counts, float **values,
-                   uint16_t **index, void *code)
+static void pack(const dml_codec *c, size_t slots, void *code)
 {
-    *counts = code;
-    *values = (float *)(*counts + segments(c->count));
-    *index = (uint16_t *)(*values + slots);
-}
-
-/* Moves the listed elements from the residual to the code. */
-static void pack(dml_codec *c, size_t slots, void *code)
-{
-    struct sparse *w = c->work;
-    uint32_t *counts;
-    float *values;
-    uint16_t *index;
-    locate(c, slots, &counts, &values, &index, code);
-    size_t at = 0;
+    const struct sparse *w = c->work;
+    uint32_t *counts = code;
+    float *values = (float *)(counts + segments(c->count));
+    uint16_t *index = (uint16_t *)(values + slots);
+    size_t n = 0;
     for (size_t s = 0; s < segments(c->count); s++) {
         counts[s] = (uint32_t)w->counts[s];
-        for (size_t i = 0; i < w->counts[s]; i++, at++) {
-            float *e = &c->residual[s * SEGMENT + w->listed[at]];
-            values[at] = *e;
-            index[at] = w->listed[at];
-            *e = 0;
-            if (c->velocity != NULL)
-                c->velocity[e - c->residual] = 0;
-        }
+        n += w->counts[s];
     }
-    memset(values + at, 0, (slots - at) * sizeof *values);
-    memset(index + at, 0, (slots + slots % 2 - at) * sizeof *index);
+    memcpy(values, w->values, n * sizeof *values);
+    memcpy(index, w->listed, n * sizeof *index);
+    memset(values + n, 0, (slots - n) * sizeof *values);
+    memset(index + n, 0, (slots + slots % 2 - n) * sizeof *index);
+}
+
+/* Too few to fill the slots, or so many that the lists end before the vector does. */
+static bool far_off(const dml_codec *c, size_t total, size_t slots)
+{
+    const struct sparse *w = c->work;
+    return total < slots - slots / 5 || (total == w->capacity && total < c->count);
 }
 
 uint32_t dml__sparse_encode(dml_codec *c, const float *g, float factor, void *code)
@@ -267,12 +328,19 @@ uint32_t dml__sparse_encode(dml_codec *c, const float *g, float factor, void *co
         w->limit = guess_limit(c, g, factor, slots);
     w->slots = slots;
     size_t total = list_above(c, g, factor, &top);
-    if (total < slots - slots / 5 || (total == w->capacity && total < c->count))
+    if (far_off(c, total, slots)) {
+        put_all_back(c);
+        w->limit = guess_limit(c, NULL, 0, slots);
+        total = list_above(c, NULL, 0, &top);
+    }
+    if (far_off(c, total, slots)) {
+        put_all_back(c);
         list_exactly(c, slots);
-    else if (total > slots)
+    } else if (total > slots) {
         shorten(c, total, slots);
-    else
-        w->limit *= 0.96875f;
+    } else {
+        follow(w, dml__f32_bits(w->limit));
+    }
     pack(c, slots, code);
     c->step++;
     return top;
@@ -281,15 +349,16 @@ uint32_t dml__sparse_encode(dml_codec *c, const float *g, float factor, void *co
 void dml__sparse_decode(const dml_codec *c, const void *code, float scale, bool add,
                         float *dst)
 {
-    const uint32_t *counts = code;
-    size_t nsegments = segments(c->count);
-    if (!add)
-        memset(dst, 0, c->count * sizeof *dst);
-    /* The slots are those of the code's step, which the residual's owner has left. */
     const struct sparse *w = c->work;
-    const float *values = (const float *)(counts + nsegments);
+    const uint32_t *counts = code;
+    const float *values = (const float *)(counts + segments(c->count));
     const uint16_t *index = (const uint16_t *)(values + w->slots);
-    for (size_t s = 0; s < nsegments; s++)
+    for (size_t s = 0; s < segments(c->count); s++) {
+        float *to = dst + s * SEGMENT;
+        size_t n = c->count - s * SEGMENT < SEGMENT ? c->count - s * SEGMENT : SEGMENT;
+        if (!add)
+            memset(to, 0, n * sizeof *to);
         for (size_t i = 0; i < counts[s]; i++)
-            dst[s * SEGMENT + *index++] += *values++ * scale;
+            to[*index++] += *values++ * scale;
+    }
 }

@@ -47,14 +47,18 @@ struct dml__select_args {
 
 /*
  * e += g, or with a velocity u: u = momentum * u + factor * g, e += u. Then the indices
- * of the elements with |e| >= limit are listed in order. Only e when g is NULL. At most
- * 65,536 elements, so that an index has 16 bits.
+ * of the elements with |e| >= limit are listed in order. Without g
+ * only e is looked at. At most 65,536 elements, so
+ * that an index has 16 bits.
  */
 typedef size_t dml__select_fn(size_t n, const float *g, float *e, float *u,
                               const struct dml__select_args *args, uint16_t *index,
                               uint32_t *top);
 
-/* M [rows * cols] by rows; thin matrices are kept column by column. */
+/* M [rows * cols] by rows; thin matrices are kept column by column. The rank is at most
+ * DML__POWER_MOST. */
+#define DML__POWER_MOST 16
+
 struct dml__matrix {
     size_t rows, cols, rank;
 };

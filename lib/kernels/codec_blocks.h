@@ -15,17 +15,17 @@ enum { BLOCK_LENGTH = DML__CODEC_BLOCK, GROUPS = BLOCK_LENGTH / LANES };
 /* One block; the elements from m on are padding. Returns the largest magnitude. */
 typedef uint32_t block_encode_fn(size_t m, const float *g, float *e,
                                  unsigned char *code);
-typedef void block_decode_fn(const unsigned char *code, float scale, bool add,
+typedef void block_decode_fn(const unsigned char *code, float scale, bool to_add,
                              float *dst);
 
 static inline uint32_t encode_blocks(size_t n, const float *g, float *e,
                                      unsigned char *code, size_t block_bytes,
                                      block_encode_fn *encode)
 {
-    uint32_t top = 0, found;
+    uint32_t largest = 0, found;
     for (; n >= BLOCK_LENGTH; n -= BLOCK_LENGTH) {
         found = encode(BLOCK_LENGTH, g, e, code);
-        top = found > top ? found : top;
+        largest = found > largest ? found : largest;
         g += BLOCK_LENGTH;
         e += BLOCK_LENGTH;
         code += block_bytes;
@@ -35,39 +35,33 @@ static inline uint32_t encode_blocks(size_t n, const float *g, float *e,
         memcpy(last_g, g, n * sizeof *g);
         memcpy(last_e, e, n * sizeof *e);
         found = encode(n, last_g, last_e, code);
-        top = found > top ? found : top;
+        largest = found > largest ? found : largest;
         memcpy(e, last_e, n * sizeof *e);
     }
-    return top;
+    return largest;
 }
 
 static inline void decode_blocks(size_t n, const unsigned char *code, float scale,
-                                 bool add, float *dst, size_t block_bytes,
+                                 bool to_add, float *dst, size_t block_bytes,
                                  block_decode_fn *decode)
 {
     for (; n >= BLOCK_LENGTH; n -= BLOCK_LENGTH) {
-        decode(code, scale, add, dst);
+        decode(code, scale, to_add, dst);
         dst += BLOCK_LENGTH;
         code += block_bytes;
     }
     if (n > 0) {
         float last[BLOCK_LENGTH] = {0};
         memcpy(last, dst, n * sizeof *dst);
-        decode(code, scale, add, last);
+        decode(code, scale, to_add, last);
         memcpy(dst, last, n * sizeof *dst);
     }
 }
 
 /* dst = x, or dst += x. */
-static inline void put_lanes(float *dst, const float x[LANES], bool add)
+static inline void put(float *dst, lanes x, bool to_add)
 {
-    if (add) {
-        INDEPENDENT
-        for (int j = 0; j < LANES; j++)
-            dst[j] += x[j];
-    } else {
-        memcpy(dst, x, LANES * sizeof *x);
-    }
+    store(dst, to_add ? add(load(dst), x) : x);
 }
 
 /* ---- one bit an element ------------------------------------------------------------
@@ -83,58 +77,49 @@ struct halves {
 /* e = g + e, and the signs of it. */
 static inline struct halves split_signs(const float *g, float *e, unsigned char *bits)
 {
-    float plus[LANES] = {0}, minus[LANES] = {0};
-    uint32_t top[LANES] = {0};
+    const lanes zero = all(0);
+    lanes plus = zero, minus = zero;
+    words tops = no_words();
     struct halves h = {0};
     for (size_t i = 0; i < GROUPS; i++) {
-        float p[LANES];
-        INDEPENDENT
-        for (int j = 0; j < LANES; j++) {
-            float x = g[j] + e[j];
-            p[j] = x;
-            e[j] = x;
-            plus[j] += x >= 0 ? x : 0;
-            minus[j] += x >= 0 ? 0 : x;
-            top[j] = magnitude(x) > top[j] ? magnitude(x) : top[j];
-        }
-        uint16_t signs = (uint16_t)not_negative(p);
+        lanes x = add(load(g + i * LANES), load(e + i * LANES));
+        store(e + i * LANES, x);
+        plus = add(plus, most(x, zero));
+        minus = add(minus, least(x, zero));
+        tops = top(tops, x);
+        uint16_t signs = (uint16_t)reaches(x, zero);
         memcpy(bits + i * sizeof signs, &signs, sizeof signs);
         h.nplus += count_bits(signs);
-        g += LANES;
-        e += LANES;
     }
-    h.plus = sum_lanes(plus);
-    h.minus = sum_lanes(minus);
-    h.top = max_lanes(top);
+    h.plus = sum_of(plus);
+    h.minus = sum_of(minus);
+    h.top = top_of(tops);
     return h;
+}
+
+static inline lanes mean_of(const unsigned char *bits, size_t group, lanes plus,
+                            lanes minus)
+{
+    uint16_t signs;
+    memcpy(&signs, bits + group * sizeof signs, sizeof signs);
+    return pick(signs, plus, minus);
 }
 
 /* e -= the element's mean. */
 static inline void subtract_means(float *e, const unsigned char *bits, float plus,
                                   float minus)
 {
-    for (size_t i = 0; i < GROUPS; i++) {
-        float mean[LANES];
-        uint16_t signs;
-        memcpy(&signs, bits + i * sizeof signs, sizeof signs);
-        pick(mean, signs, plus, minus);
-        INDEPENDENT
-        for (int j = 0; j < LANES; j++)
-            e[j] -= mean[j];
-        e += LANES;
-    }
+    const lanes p = all(plus), m = all(minus);
+    for (size_t i = 0; i < GROUPS; i++)
+        store(e + i * LANES, sub(load(e + i * LANES), mean_of(bits, i, p, m)));
 }
 
 static inline void expand_means(const unsigned char *bits, float plus, float minus,
-                                bool add, float *dst)
+                                bool to_add, float *dst)
 {
-    for (size_t i = 0; i < GROUPS; i++) {
-        float mean[LANES];
-        uint16_t signs;
-        memcpy(&signs, bits + i * sizeof signs, sizeof signs);
-        pick(mean, signs, plus, minus);
-        put_lanes(dst + i * LANES, mean, add);
-    }
+    const lanes p = all(plus), m = all(minus);
+    for (size_t i = 0; i < GROUPS; i++)
+        put(dst + i * LANES, mean_of(bits, i, p, m), to_add);
 }
 
 /* Code: mean of the elements >= 0, mean of the others (0 where there are none), signs.
@@ -152,12 +137,12 @@ static inline uint32_t onebit_encode_block(size_t m, const float *g, float *e,
     return h.top;
 }
 
-static inline void onebit_decode_block(const unsigned char *code, float scale, bool add,
-                                       float *dst)
+static inline void onebit_decode_block(const unsigned char *code, float scale,
+                                       bool to_add, float *dst)
 {
     float mean[2];
     memcpy(mean, code, sizeof mean);
-    expand_means(code + sizeof mean, mean[0] * scale, mean[1] * scale, add, dst);
+    expand_means(code + sizeof mean, mean[0] * scale, mean[1] * scale, to_add, dst);
 }
 
 /* Code: mean magnitude, signs. */
@@ -172,43 +157,39 @@ static inline uint32_t sign_encode_block(size_t m, const float *g, float *e,
     return h.top;
 }
 
-static inline void sign_decode_block(const unsigned char *code, float scale, bool add,
-                                     float *dst)
+static inline void sign_decode_block(const unsigned char *code, float scale,
+                                     bool to_add, float *dst)
 {
     float mean;
     memcpy(&mean, code, sizeof mean);
-    expand_means(code + sizeof mean, mean * scale, -mean * scale, add, dst);
+    expand_means(code + sizeof mean, mean * scale, -mean * scale, to_add, dst);
 }
 
 /* ---- 256 levels --------------------------------------------------------------------
  */
 
 /* e = g + e; its least and largest element. */
-static inline uint32_t range_of(const float *g, float *e, float *least, float *most)
+static inline uint32_t range_of(const float *g, float *e, float *low, float *high)
 {
-    float low[LANES], high[LANES];
-    uint32_t top[LANES] = {0};
-    for (int j = 0; j < LANES; j++)
-        low[j] = high[j] = g[j] + e[j];
+    lanes lows = add(load(g), load(e)), highs = lows;
+    words tops = no_words();
+    float ends[2][LANES];
     for (size_t i = 0; i < GROUPS; i++) {
-        INDEPENDENT
-        for (int j = 0; j < LANES; j++) {
-            float x = g[j] + e[j];
-            e[j] = x;
-            low[j] = x < low[j] ? x : low[j];
-            high[j] = x > high[j] ? x : high[j];
-            top[j] = magnitude(x) > top[j] ? magnitude(x) : top[j];
-        }
-        g += LANES;
-        e += LANES;
+        lanes x = add(load(g + i * LANES), load(e + i * LANES));
+        store(e + i * LANES, x);
+        lows = least(x, lows);
+        highs = most(x, highs);
+        tops = top(tops, x);
     }
-    *least = low[0];
-    *most = high[0];
+    store(ends[0], lows);
+    store(ends[1], highs);
+    *low = ends[0][0];
+    *high = ends[1][0];
     for (int j = 1; j < LANES; j++) {
-        *least = low[j] < *least ? low[j] : *least;
-        *most = high[j] > *most ? high[j] : *most;
+        *low = ends[0][j] < *low ? ends[0][j] : *low;
+        *high = ends[1][j] > *high ? ends[1][j] : *high;
     }
-    return max_lanes(top);
+    return top_of(tops);
 }
 
 /*
@@ -219,45 +200,38 @@ static inline uint32_t range_of(const float *g, float *e, float *least, float *m
 static inline uint32_t minmax_encode_block(size_t m, const float *g, float *e,
                                            unsigned char *code)
 {
-    float range[2], least, most;
+    float range[2], high;
     (void)m;
-    uint32_t top = range_of(g, e, &least, &most);
-    float step = (most - least) / 255, inverse = 1 / step;
-    if (!(step >= 0x1p-126f)) {
-        step = 0;
-        inverse = 0;
-    }
-    range[0] = least;
-    range[1] = step;
+    uint32_t found = range_of(g, e, &range[0], &high);
+    range[1] = (high - range[0]) / 255;
+    bool one_level = !(range[1] >= 0x1p-126f);
+    range[1] = one_level ? 0 : range[1];
     memcpy(code, range, sizeof range);
-    unsigned char *level = code + sizeof range;
-    INDEPENDENT
-    for (int i = 0; i < BLOCK_LENGTH; i++) {
-        float place = (e[i] - least) * inverse + 0.5f;
-        place = place < 255.5f ? place : 255; /* NaN too: it must become an integer */
-        int nearest = (int)place;
-        level[i] = (unsigned char)nearest;
-        e[i] -= least + (float)nearest * step;
+    code += sizeof range;
+    const lanes base = all(range[0]), step = all(range[1]);
+    const lanes inverse = all(one_level ? 0 : 1 / range[1]);
+    const lanes half = all(0.5f), last = all(255);
+    for (size_t i = 0; i < GROUPS; i++) {
+        lanes x = load(e + i * LANES);
+        /* NaN is cut to the last level too: it must become an integer. */
+        lanes place = least(add(mul(sub(x, base), inverse), half), last);
+        store_levels(code + i * LANES, place);
+        lanes level = load_levels(code + i * LANES);
+        store(e + i * LANES, sub(x, add(base, mul(level, step))));
     }
-    return top;
+    return found;
 }
 
-static inline void minmax_decode_block(const unsigned char *code, float scale, bool add,
-                                       float *dst)
+static inline void minmax_decode_block(const unsigned char *code, float scale,
+                                       bool to_add, float *dst)
 {
     float range[2];
     memcpy(range, code, sizeof range);
-    const float least = range[0] * scale, step = range[1] * scale;
-    const unsigned char *level = code + sizeof range;
-    if (add) {
-        INDEPENDENT
-        for (int i = 0; i < BLOCK_LENGTH; i++)
-            dst[i] += least + (float)(int)level[i] * step;
-    } else {
-        INDEPENDENT
-        for (int i = 0; i < BLOCK_LENGTH; i++)
-            dst[i] = least + (float)(int)level[i] * step;
-    }
+    code += sizeof range;
+    const lanes base = all(range[0] * scale), step = all(range[1] * scale);
+    for (size_t i = 0; i < GROUPS; i++)
+        put(dst + i * LANES, add(base, mul(load_levels(code + i * LANES), step)),
+            to_add);
 }
 
 /* ---- whole vectors -----------------------------------------------------------------
@@ -268,9 +242,10 @@ static uint32_t onebit_encode(size_t n, const float *g, float *e, void *code)
     return encode_blocks(n, g, e, code, DML__ONEBIT_BYTES, onebit_encode_block);
 }
 
-static void onebit_decode(size_t n, const void *code, float scale, bool add, float *dst)
+static void onebit_decode(size_t n, const void *code, float scale, bool to_add,
+                          float *dst)
 {
-    decode_blocks(n, code, scale, add, dst, DML__ONEBIT_BYTES, onebit_decode_block);
+    decode_blocks(n, code, scale, to_add, dst, DML__ONEBIT_BYTES, onebit_decode_block);
 }
 
 static uint32_t sign_encode(size_t n, const float *g, float *e, void *code)
@@ -278,9 +253,10 @@ static uint32_t sign_encode(size_t n, const float *g, float *e, void *code)
     return encode_blocks(n, g, e, code, DML__SIGN_BYTES, sign_encode_block);
 }
 
-static void sign_decode(size_t n, const void *code, float scale, bool add, float *dst)
+static void sign_decode(size_t n, const void *code, float scale, bool to_add,
+                        float *dst)
 {
-    decode_blocks(n, code, scale, add, dst, DML__SIGN_BYTES, sign_decode_block);
+    decode_blocks(n, code, scale, to_add, dst, DML__SIGN_BYTES, sign_decode_block);
 }
 
 static uint32_t minmax_encode(size_t n, const float *g, float *e, void *code)
@@ -288,9 +264,10 @@ static uint32_t minmax_encode(size_t n, const float *g, float *e, void *code)
     return encode_blocks(n, g, e, code, DML__MINMAX_BYTES, minmax_encode_block);
 }
 
-static void minmax_decode(size_t n, const void *code, float scale, bool add, float *dst)
+static void minmax_decode(size_t n, const void *code, float scale, bool to_add,
+                          float *dst)
 {
-    decode_blocks(n, code, scale, add, dst, DML__MINMAX_BYTES, minmax_decode_block);
+    decode_blocks(n, code, scale, to_add, dst, DML__MINMAX_BYTES, minmax_decode_block);
 }
 
 #endif

@@ -9,32 +9,21 @@
 
 #include "kernels/codec_lanes.h"
 
-/* e += g for sixteen elements, by way of the velocity where there is one. */
-static inline void add_lanes(const float *g, float *e, float *u,
-                             const struct dml__select_args *args)
+/* e + g for sixteen elements, by way of the velocity where there is one; e keeps it.
+ * Without g it is e. */
+static inline lanes add_lanes(const float *g, float *e, float *u, lanes momentum,
+                              lanes factor)
 {
     if (g == NULL)
-        return;
-    if (u == NULL) {
-        INDEPENDENT
-        for (int j = 0; j < LANES; j++)
-            e[j] += g[j];
-        return;
+        return load(e);
+    lanes push = load(g);
+    if (u != NULL) {
+        push = add(mul(momentum, load(u)), mul(factor, push));
+        store(u, push);
     }
-    const float momentum = args->momentum, factor = args->factor;
-    INDEPENDENT
-    for (int j = 0; j < LANES; j++) {
-        float velocity = momentum * u[j] + factor * g[j];
-        u[j] = velocity;
-        e[j] += velocity;
-    }
-}
-
-static inline void top_lanes(const float *e, uint32_t top[LANES])
-{
-    INDEPENDENT
-    for (int j = 0; j < LANES; j++)
-        top[j] = magnitude(e[j]) > top[j] ? magnitude(e[j]) : top[j];
+    lanes x = add(load(e), push);
+    store(e, x);
+    return x;
 }
 
 /* Lists the elements of sixteen whose bits are set; returns how many are listed then.
@@ -49,14 +38,17 @@ static inline size_t list_lanes(uint32_t bits, size_t base, size_t listed,
 
 static inline size_t select_lanes(size_t n, const float *g, float *e, float *u,
                                   const struct dml__select_args *args, uint16_t *index,
-                                  uint32_t *top)
+                                  uint32_t *largest)
 {
-    uint32_t tops[LANES] = {0};
+    const lanes limit = all(args->limit), momentum = all(args->momentum);
+    const lanes factor = all(args->factor);
+    words tops = no_words();
     size_t listed = 0, i = 0;
     for (; i + LANES <= n; i += LANES) {
-        add_lanes(g != NULL ? g + i : NULL, e + i, u != NULL ? u + i : NULL, args);
-        top_lanes(e + i, tops);
-        uint32_t bits = reaches(e + i, args->limit);
+        lanes x = add_lanes(g != NULL ? g + i : NULL, e + i, u != NULL ? u + i : NULL,
+                            momentum, factor);
+        tops = top(tops, x);
+        uint32_t bits = reaches(absolute(x), limit);
         if (bits != 0)
             listed = list_lanes(bits, i, listed, args->capacity, index);
     }
@@ -68,47 +60,48 @@ static inline size_t select_lanes(size_t n, const float *g, float *e, float *u,
             memcpy(last_g, g + i, bytes);
         if (u != NULL)
             memcpy(last_u, u + i, bytes);
-        add_lanes(g != NULL ? last_g : NULL, last_e, u != NULL ? last_u : NULL, args);
-        top_lanes(last_e, tops);
-        uint32_t bits = reaches(last_e, args->limit) & ((1u << (n - i)) - 1);
+        lanes x = add_lanes(g != NULL ? last_g : NULL, last_e,
+                            u != NULL ? last_u : NULL, momentum, factor);
+        tops = top(tops, x);
+        uint32_t bits = reaches(absolute(x), limit) & ((1u << (n - i)) - 1);
         listed = list_lanes(bits, i, listed, args->capacity, index);
         memcpy(e + i, last_e, bytes);
         if (u != NULL)
             memcpy(u + i, last_u, bytes);
     }
-    uint32_t found = max_lanes(tops);
-    *top = found > *top ? found : *top;
+    uint32_t found = top_of(tops);
+    *largest = found > *largest ? found : *largest;
     return listed;
 }
 
 /* Apart, so that each has a loop without questions. */
 static size_t select_above(size_t n, const float *g, float *e, float *u,
                            const struct dml__select_args *args, uint16_t *index,
-                           uint32_t *top)
+                           uint32_t *largest)
 {
     if (g == NULL)
-        return select_lanes(n, NULL, e, NULL, args, index, top);
+        return select_lanes(n, NULL, e, NULL, args, index, largest);
     if (u == NULL)
-        return select_lanes(n, g, e, NULL, args, index, top);
-    return select_lanes(n, g, e, u, args, index, top);
+        return select_lanes(n, g, e, NULL, args, index, largest);
+    return select_lanes(n, g, e, u, args, index, largest);
 }
 
 static uint32_t accumulate(size_t n, const float *g, float *e)
 {
-    uint32_t tops[LANES] = {0}, top = 0;
+    words tops = no_words();
+    uint32_t largest = 0;
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) {
-        INDEPENDENT
-        for (int j = 0; j < LANES; j++)
-            e[i + j] += g[i + j];
-        top_lanes(e + i, tops);
+        lanes x = add(load(g + i), load(e + i));
+        store(e + i, x);
+        tops = top(tops, x);
     }
     for (; i < n; i++) {
         e[i] += g[i];
-        top = magnitude(e[i]) > top ? magnitude(e[i]) : top;
+        largest = magnitude(e[i]) > largest ? magnitude(e[i]) : largest;
     }
-    uint32_t found = max_lanes(tops);
-    return found > top ? found : top;
+    uint32_t found = top_of(tops);
+    return found > largest ? found : largest;
 }
 
 #endif

@@ -13,76 +13,56 @@
 #include "core/philox.h"
 #include "kernels/codec_blocks.h"
 
-/* Every bit of the result depends on every bit of x: two multiplications and shifts
- * (Wellons, "Prospecting for hash functions", 2018). */
-static inline uint32_t scramble(uint32_t x)
-{
-    x = (x ^ x >> 16) * 0x7feb352du;
-    x = (x ^ x >> 15) * 0x846ca68bu;
-    return x ^ x >> 16;
-}
-
 static inline float tern_scale_block(size_t m, const float *g, float clip,
                                      uint32_t *largest)
 {
-    float squares[LANES] = {0};
-    uint32_t top[LANES] = {0};
+    lanes squares = all(0);
+    words tops = no_words();
     for (size_t i = 0; i < GROUPS; i++) {
-        INDEPENDENT
-        for (int j = 0; j < LANES; j++) {
-            float x = g[j];
-            squares[j] += x * x;
-            top[j] = magnitude(x) > top[j] ? magnitude(x) : top[j];
-        }
-        g += LANES;
+        lanes x = load(g + i * LANES);
+        squares = add(squares, mul(x, x));
+        tops = top(tops, x);
     }
-    *largest = max_lanes(top);
-    float most = dml__f32_from_bits(*largest);
-    /* The mean square of m numbers is at least 1/m of the largest square: this holds
-     * where the squares of tiny elements vanish. */
-    float deviation = sqrtf(sum_lanes(squares) / (float)m);
-    float least = most / 32;
-    float limit = clip * (deviation > least ? deviation : least);
-    return clip > 0 && limit < most ? limit : most;
+    *largest = top_of(tops);
+    float peak = dml__f32_from_bits(*largest);
+    /* The mean square of up to 1,024 numbers is at least 1/1,024 of the largest one:
+     * this holds where the squares of tiny elements vanish. */
+    float deviation = sqrtf(sum_of(squares) / (float)m);
+    float floor_of_it = peak / 32;
+    float limit = clip * (deviation > floor_of_it ? deviation : floor_of_it);
+    return clip > 0 && limit < peak ? limit : peak;
 }
 
 static uint32_t tern_scales(size_t n, const float *g, float clip, float *scales)
 {
-    uint32_t top = 0, found;
+    uint32_t largest = 0, found;
     for (; n >= BLOCK_LENGTH; n -= BLOCK_LENGTH) {
         *scales++ = tern_scale_block(BLOCK_LENGTH, g, clip, &found);
-        top = found > top ? found : top;
+        largest = found > largest ? found : largest;
         g += BLOCK_LENGTH;
     }
     if (n > 0) {
         float last[BLOCK_LENGTH] = {0};
         memcpy(last, g, n * sizeof *g);
         *scales = tern_scale_block(n, last, clip, &found);
-        top = found > top ? found : top;
+        largest = found > largest ? found : largest;
     }
-    return top;
+    return largest;
 }
 
 static inline void tern_encode_block(const float *g, float scale, uint32_t key,
                                      unsigned char *code)
 {
+    const uint32_t step = 0x9e3779b9u;
     memcpy(code, &scale, sizeof scale);
     code += sizeof scale;
-    const float unit = scale * 0x1p-24f;
+    const lanes unit = all(scale * 0x1p-24f), zero = all(0);
     for (uint32_t i = 0; i < GROUPS; i++) {
-        float draw[LANES], size[LANES], value[LANES];
-        INDEPENDENT
-        for (uint32_t j = 0; j < LANES; j++) {
-            uint32_t number = scramble(key + (i * LANES + j) * 0x9e3779b9u);
-            draw[j] = (float)(int32_t)(number >> 8) * unit;
-            size[j] = fabsf(g[j]);
-            value[j] = g[j];
-        }
-        uint16_t bits[2] = {(uint16_t)below(draw, size),
-                            (uint16_t)~not_negative(value)};
-        memcpy(code, bits, sizeof bits);
-        code += sizeof bits;
-        g += LANES;
+        lanes x = load(g + (size_t)i * LANES);
+        lanes chance = mul(draw(key + i * LANES * step, step), unit);
+        uint16_t bits[2] = {(uint16_t)~reaches(chance, absolute(x)),
+                            (uint16_t)~reaches(x, zero)};
+        memcpy(code + i * sizeof bits, bits, sizeof bits);
     }
 }
 
@@ -106,31 +86,24 @@ static void tern_encode(size_t n, const float *g, const float *scales,
     }
 }
 
-static inline void tern_decode_block(const unsigned char *code, float scale, bool add,
-                                     float *dst)
+static inline void tern_decode_block(const unsigned char *code, float scale,
+                                     bool to_add, float *dst)
 {
     float value;
     memcpy(&value, code, sizeof value);
-    value *= scale;
     code += sizeof value;
+    const lanes plus = all(value * scale), minus = all(-value * scale), zero = all(0);
     for (size_t i = 0; i < GROUPS; i++) {
         uint16_t bits[2];
-        float plus[LANES], minus[LANES];
-        memcpy(bits, code, sizeof bits);
-        pick(plus, bits[0] & (uint32_t)~bits[1], value, 0);
-        pick(minus, bits[0] & (uint32_t)bits[1], value, 0);
-        INDEPENDENT
-        for (int j = 0; j < LANES; j++)
-            plus[j] -= minus[j];
-        put_lanes(dst, plus, add);
-        code += sizeof bits;
-        dst += LANES;
+        memcpy(bits, code + i * sizeof bits, sizeof bits);
+        put(dst + i * LANES, pick(bits[0], pick(bits[1], minus, plus), zero), to_add);
     }
 }
 
-static void tern_decode(size_t n, const void *code, float scale, bool add, float *dst)
+static void tern_decode(size_t n, const void *code, float scale, bool to_add,
+                        float *dst)
 {
-    decode_blocks(n, code, scale, add, dst, DML__TERN_BYTES, tern_decode_block);
+    decode_blocks(n, code, scale, to_add, dst, DML__TERN_BYTES, tern_decode_block);
 }
 
 #endif
