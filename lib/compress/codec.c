@@ -117,15 +117,14 @@ float dml__codec_clip(const dml_codec *c, const float *g)
 
 void dml__codec_flush(dml_codec *c, float weight, float *g)
 {
-    if (c->velocity != NULL) {
-        c->kernels->scale_f32(c->count, (float)c->spec.momentum, c->velocity);
-        c->kernels->axpy_f32(c->count, dml__codec_clip(c, g), g, c->velocity);
-        memcpy(g, c->velocity, c->count * sizeof *g);
-    }
-    if (c->residual == NULL)
+    if (c->velocity != NULL)
+        c->loops->momentum(c->count, (float)c->spec.momentum, dml__codec_clip(c, g), g,
+                           c->velocity);
+    if (c->residual == NULL || !c->waiting)
         return;
     c->kernels->axpy_f32(c->count, weight, c->residual, g);
     memset(c->residual, 0, c->count * sizeof *g);
+    c->waiting = false;
 }
 
 void dml__codec_clear(dml_codec *c)
@@ -134,6 +133,7 @@ void dml__codec_clear(dml_codec *c)
         memset(c->residual, 0, c->count * sizeof(float));
     if (c->velocity != NULL)
         memset(c->velocity, 0, c->count * sizeof(float));
+    c->waiting = false;
     if (c->spec.kind->open != NULL)
         c->spec.kind->open(c);
 }

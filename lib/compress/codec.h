@@ -62,6 +62,7 @@ struct dml_codec {
     uint64_t stream, step;    /* step: codes so far */
     int nranks;               /* among which the gradient is averaged, for dgc's clip */
     float *residual;          /* [count] or NULL */
+    bool waiting;             /* it may hold something */
     float *velocity;          /* [count] or NULL */
     float *shared;            /* [nshared] see prepare */
     size_t nshared;

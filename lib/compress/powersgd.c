@@ -67,23 +67,35 @@ static double inner(size_t n, const float *a, const float *b)
     return sum;
 }
 
-/* Modified Gram-Schmidt, each column twice, which makes it orthogonal to working
- * precision (Giraud, Langou and Rozloznik 2005). Columns of zeros stay. */
+/* column -= its part along each of the columns before it. */
+static void project(const float *before, size_t nbefore, size_t n, float *column)
+{
+    for (size_t k = 0; k < nbefore; k++) {
+        float along = (float)inner(n, column, before + k * n);
+        for (size_t i = 0; i < n; i++)
+            column[i] -= along * before[k * n + i];
+    }
+}
+
+/*
+ * Modified Gram-Schmidt, each column twice, which makes it orthogonal to working
+ * precision (Giraud, Langou and Rozloznik 2005). A column of which hardly anything is
+ * left is rounding noise, and may lie along the others after all: it becomes 0, or the
+ * residual would grow.
+ */
 static void orthonormalise(const struct dml__matrix *shape, float *p)
 {
     const size_t n = shape->rows;
     for (size_t k = 0; k < shape->rank; k++) {
         float *column = p + k * n;
+        double whole = sqrt(inner(n, column, column));
         for (int pass = 0; pass < 2; pass++) {
-            for (size_t before = 0; before < k; before++) {
-                const float *other = p + before * n;
-                float along = (float)inner(n, column, other);
-                for (size_t i = 0; i < n; i++)
-                    column[i] -= along * other[i];
-            }
+            project(p, k, n, column);
             double norm = sqrt(inner(n, column, column));
-            for (size_t i = 0; i < n && norm > 0; i++)
-                column[i] = (float)(column[i] / norm);
+            double factor = norm > 1e-5 * whole ? 1 / norm : 0;
+            for (size_t i = 0; i < n; i++)
+                column[i] = (float)(column[i] * factor);
+            whole = 1;
         }
     }
 }

@@ -74,6 +74,8 @@ struct dml__codec_kernels {
                         const struct dml__draw *draw, void *code);
 
     dml__select_fn *select;
+    /* u = momentum * u + factor * g, g = u. */
+    void (*momentum)(size_t n, float momentum, float factor, float *g, float *u);
     /* e += g. */
     uint32_t (*accumulate)(size_t n, const float *g, float *e);
 

@@ -50,6 +50,7 @@ const struct dml__codec_kernels TABLE(DML__SET) = {
     .tern_encode = tern_encode,
     .tern_decode = tern_decode,
     .select = select_above,
+    .momentum = momentum_step,
     .accumulate = accumulate,
     .power_left = power_left,
     .power_right = power_right,

@@ -86,6 +86,21 @@ static size_t select_above(size_t n, const float *g, float *e, float *u,
     return select_lanes(n, g, e, u, args, index, largest);
 }
 
+static void momentum_step(size_t n, float momentum, float factor, float *g, float *u)
+{
+    const lanes m = all(momentum), f = all(factor);
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        lanes x = add(mul(m, load(u + i)), mul(f, load(g + i)));
+        store(u + i, x);
+        store(g + i, x);
+    }
+    for (; i < n; i++) {
+        u[i] = momentum * u[i] + factor * g[i];
+        g[i] = u[i];
+    }
+}
+
 static uint32_t accumulate(size_t n, const float *g, float *e)
 {
     words tops = no_words();

@@ -15,8 +15,9 @@ enum { REPEATS = 5, FIRST_AGAIN = 64, LATER = 8 };
 /* No more repetitions once this much is spent on one bucket. */
 static const double enough_s = 0.25;
 
-/* A codec must be predicted to be this much faster: its work is the processor's, which
- * may have other things to do, and predictions err. */
+/* The slowest of a codec's trials must take this part of the fastest plain average's: a
+ * codec's work is the processor's, which may have other things to do, and where there
+ * is something to gain on a link it is far more than that. */
 static const double margin = 0.9;
 
 static dml_status time_dense(dml_reducer *r, float *data, size_t count, double *seconds)
@@ -52,9 +53,17 @@ static void fill(float *data, size_t count, uint32_t seed)
     }
 }
 
-static void keep_least(double *kept, double seen, bool first)
+/* What one trial took on the slowest rank. The first is a warm-up, unless it was so
+ * long that there is no second one. */
+static void keep(struct dml__sample *sample, const double seconds[4], bool first)
 {
-    *kept = first || seen < *kept ? seen : *kept;
+    if (first || seconds[0] < sample->dense_s)
+        sample->dense_s = seconds[0];
+    if (!first && seconds[1] <= sample->total_s)
+        return;
+    sample->total_s = seconds[1];
+    sample->encode_s = seconds[2];
+    sample->decode_s = seconds[3];
 }
 
 static dml_status repeat(dml_reducer *r, struct dml__exchange *x,
@@ -73,11 +82,7 @@ static dml_status repeat(dml_reducer *r, struct dml__exchange *x,
         s[3] = x->decode_s;
         DML_TRY(dml__comm_max(r->comm, s, 4));
         spent_s += s[0] + s[1];
-        /* The first time is a warm-up, unless it was so long that it says enough. */
-        keep_least(&sample->dense_s, s[0], i < 2);
-        keep_least(&sample->total_s, s[1], i < 2);
-        keep_least(&sample->encode_s, s[2], i < 2);
-        keep_least(&sample->decode_s, s[3], i < 2);
+        keep(sample, s, i < 2);
         if (spent_s > 4 * enough_s)
             break;
     }

@@ -11,7 +11,8 @@
 /* What a tensor is to the codec; buckets hold one kind only. */
 enum dml__part_in { DML__CODED, DML__VECTOR, DML__KEPT, DML__NPARTS_IN };
 
-/* Averages of one bucket, measured: seconds of the slowest rank. */
+/* Averages of one bucket, measured: seconds of the slowest rank, of the fastest plain
+ * average and of the slowest compressed one. */
 struct dml__sample {
     size_t count; /* elements; 0: not measured */
     double dense_s, total_s, encode_s, decode_s;

@@ -113,7 +113,8 @@ dml_status dml__exchange_start(struct dml__exchange *x, int stage)
     if (stage == 0) {
         x->top = 0;
         x->encode_s = 0;
-        x->waiting = true;
+        for (size_t i = 0; i < x->nparts; i++)
+            x->parts[i].codec->waiting = true;
         x->steps++;
     }
     dml_status status = start(x, stage);
@@ -139,12 +140,10 @@ void dml__exchange_flush(struct dml__exchange *x)
         const struct dml__part *part = &x->parts[i];
         dml__codec_flush(part->codec, part->weight, x->data + part->offset);
     }
-    x->waiting = false;
 }
 
 void dml__exchange_clear(struct dml__exchange *x)
 {
     for (size_t i = 0; i < x->nparts; i++)
         dml__codec_clear(x->parts[i].codec);
-    x->waiting = false;
 }

@@ -55,7 +55,6 @@ struct dml__exchange {
     uint32_t top;              /* largest magnitude met in this step */
     double encode_s, decode_s; /* of this step so far */
     uint64_t steps;
-    bool waiting; /* there may be something in the residuals */
     dml_request *request;
 };
 
