@@ -18,17 +18,21 @@ static const char *name_of(const dml_tensor *t)
 /* ---- options -----------------------------------------------------------------------
  */
 
-static dml_status check_rows(const dml_reducer *r, const struct dml__codec_spec *spec,
-                             const dml_reducer_opts *opts)
+dml_status dml__compress_check(const dml_tensor *grads, size_t ngrads,
+                               const dml_reducer_opts *opts, const dml_comm *comm)
 {
-    dml_ctx *ctx = dml_comm_ctx(r->comm);
+    dml_ctx *ctx = dml_comm_ctx(comm);
     const char *where = "dml_reducer_create";
-    if (spec->kind->form == DML__FORM_FACTORS && opts->rows == NULL)
+    struct dml__codec_spec spec;
+    DML_TRY(dml__codec_parse(ctx, opts->codec, where, &spec));
+    if (spec.kind == NULL)
+        return DML_OK;
+    if (spec.kind->form == DML__FORM_FACTORS && opts->rows == NULL)
         return dml__fail(ctx, DML_EINVAL, where,
                          "%s needs the gradients' shapes: set rows in the options",
-                         spec->kind->name);
-    for (size_t i = 0; i < r->ngrads; i++) {
-        const dml_tensor *t = &r->grads[i];
+                         spec.kind->name);
+    for (size_t i = 0; i < ngrads; i++) {
+        const dml_tensor *t = &grads[i];
         size_t rows = opts->rows != NULL ? opts->rows[i] : 1;
         if (rows == DML_KEEP_DENSE)
             continue;
@@ -37,11 +41,11 @@ static dml_status check_rows(const dml_reducer *r, const struct dml__codec_spec 
                              "gradient %zu (%s): %zu elements are not of %zu rows; "
                              "give 1 for a vector",
                              i, name_of(t), t->count, rows);
-        if (spec->kind->velocity && t->dtype != DML_F32)
+        if (spec.kind->velocity && t->dtype != DML_F32)
             return dml__fail(ctx, DML_EINVAL, where,
                              "gradient %zu (%s) is of type %s; the momentum of %s is "
                              "kept for f32 only",
-                             i, name_of(t), dml_dtype_name(t->dtype), spec->kind->name);
+                             i, name_of(t), dml_dtype_name(t->dtype), spec.kind->name);
     }
     return DML_OK;
 }
@@ -53,7 +57,6 @@ dml_status dml__compress_open(dml_reducer *r, const dml_reducer_opts *opts)
     DML_TRY(dml__codec_parse(ctx, opts->codec, "dml_reducer_create", &spec));
     if (spec.kind == NULL)
         return DML_OK;
-    DML_TRY(check_rows(r, &spec, opts));
     struct dml__compression *c = dml__alloc(ctx, sizeof *c);
     r->compression = c;
     if (c == NULL)

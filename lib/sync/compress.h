@@ -33,7 +33,10 @@ struct dml__compression {
     dml_request *agreement; /* on the largest fault */
 };
 
-/* Reads the options; sets reducer->compression where there is a codec. Local. */
+/* Are the options' codec and rows right for these gradients? Local. */
+dml_status dml__compress_check(const dml_tensor *grads, size_t ngrads,
+                               const dml_reducer_opts *opts, const dml_comm *comm);
+/* Sets reducer->compression where there is a codec; DML_ENOMEM. Local. */
 dml_status dml__compress_open(dml_reducer *r, const dml_reducer_opts *opts);
 void dml__compress_close(dml_reducer *r);
 

@@ -46,6 +46,11 @@ dml_status dml__exchange_memory(struct dml__exchange *x, size_t send_bytes,
     return x->send != NULL && x->recv != NULL ? DML_OK : no_memory(x);
 }
 
+size_t dml__allreduce_bytes(const struct dml__exchange *x, size_t bytes)
+{
+    return 2 * (bytes / (size_t)x->nranks) * (size_t)(x->nranks - 1);
+}
+
 dml_status dml__exchange_open(dml_comm *comm, const struct dml__codec_spec *spec,
                               float *data, size_t count,
                               const struct dml__member *members, size_t nmembers,
@@ -73,6 +78,8 @@ dml_status dml__exchange_open(dml_comm *comm, const struct dml__codec_spec *spec
         dml__exchange_close(x);
         return status;
     }
+    x->wire_bytes += dml__allreduce_bytes(
+        x, x->nparts > 0 ? x->parts[0].codec->nshared * sizeof(float) : 0);
     *out = x;
     return DML_OK;
 }

@@ -87,4 +87,7 @@ dml_status dml__exchange_part(struct dml__exchange *x, size_t index,
 dml_status dml__exchange_memory(struct dml__exchange *x, size_t send_bytes,
                                 size_t recv_bytes);
 
+/* What a rank sends in a ring's all-reduce of so many bytes. */
+size_t dml__allreduce_bytes(const struct dml__exchange *x, size_t bytes);
+
 #endif

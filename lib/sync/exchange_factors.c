@@ -16,7 +16,7 @@ static dml_status open_factors(struct dml__exchange *x)
         right += dml__power_right_count(x->parts[i].codec);
     }
     x->code_bytes = (left + right) * sizeof(float);
-    x->wire_bytes = 2 * x->code_bytes / (size_t)x->nranks * (size_t)(x->nranks - 1);
+    x->wire_bytes = dml__allreduce_bytes(x, x->code_bytes);
     return dml__exchange_memory(x, left * sizeof(float), right * sizeof(float));
 }
 

@@ -11,7 +11,7 @@ static dml_status open_flat(struct dml__exchange *x)
     DML_TRY(dml__exchange_parts(x, 1));
     DML_TRY(dml__exchange_part(x, 0, &all, x->stream));
     x->code_bytes = dml_codec_bytes(x->parts[0].codec);
-    x->wire_bytes = 2 * x->code_bytes / (size_t)x->nranks * (size_t)(x->nranks - 1);
+    x->wire_bytes = dml__allreduce_bytes(x, x->code_bytes);
     return dml__exchange_memory(x, x->code_bytes, 0);
 }
 

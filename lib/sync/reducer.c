@@ -58,7 +58,7 @@ static dml_status check(const dml_tensor *grads, size_t ngrads,
                              grads[i].count);
         total += grads[i].count;
     }
-    return DML_OK;
+    return dml__compress_check(grads, ngrads, opts, comm);
 }
 
 static bool copy_tensors(dml_reducer *r, const dml_tensor *grads)
