@@ -10,44 +10,59 @@ static size_t bytes(const dml_codec *c)
     return c->count * sizeof(uint16_t);
 }
 
-static uint32_t encode(dml_codec *c, const float *g, void *code)
+static uint32_t encode_f16(dml_codec *c, const float *g, void *code)
 {
-    dml__encode_fn *fn =
-        c->spec.kind->wire == DML_F16 ? c->loops->f16_encode : c->loops->bf16_encode;
     c->step++;
-    return fn(c->count, g, c->residual, code);
+    return c->loops->f16_encode(c->count, g, c->residual, code);
 }
 
-static void decode(const dml_codec *c, const void *code, float scale, bool add,
-                   float *dst)
+static uint32_t encode_bf16(dml_codec *c, const float *g, void *code)
 {
-    dml_dtype wire = c->spec.kind->wire;
+    c->step++;
+    return c->loops->bf16_encode(c->count, g, c->residual, code);
+}
+
+static void decode(const dml_codec *c, dml_dtype type, const void *code, float scale,
+                   bool add, float *dst)
+{
     if (add)
-        c->kernels->fold_scaled[wire](dst, dst, code, c->count, scale);
+        c->kernels->fold_scaled[type](dst, dst, code, c->count, scale);
     else
-        c->kernels->load_scaled[wire](dst, code, NULL, c->count, scale);
+        c->kernels->load_scaled[type](dst, code, NULL, c->count, scale);
+}
+
+static void decode_f16(const dml_codec *c, const void *code, float scale, bool add,
+                       float *dst)
+{
+    decode(c, DML_F16, code, scale, add, dst);
+}
+
+static void decode_bf16(const dml_codec *c, const void *code, float scale, bool add,
+                        float *dst)
+{
+    decode(c, DML_BF16, code, scale, add, dst);
 }
 
 const struct dml__codec_kind dml__codec_f16 = {
     .name = "f16",
     .text = "16-bit floats of 11 bits' precision, residual kept",
-    .form = DML__FORM_CAST,
-    .wire = DML_F16,
+    .form = DML__FORM_SHARDS,
+    .block_bytes = DML__CODEC_BLOCK * sizeof(uint16_t),
     .residual = true,
     .keys = " start ",
     .bytes = bytes,
-    .encode = encode,
-    .decode = decode,
+    .encode = encode_f16,
+    .decode = decode_f16,
 };
 
 const struct dml__codec_kind dml__codec_bf16 = {
     .name = "bf16",
     .text = "16-bit floats of f32's range, residual kept",
-    .form = DML__FORM_CAST,
-    .wire = DML_BF16,
+    .form = DML__FORM_SHARDS,
+    .block_bytes = DML__CODEC_BLOCK * sizeof(uint16_t),
     .residual = true,
     .keys = " start ",
     .bytes = bytes,
-    .encode = encode,
-    .decode = decode,
+    .encode = encode_bf16,
+    .decode = decode_bf16,
 };

@@ -13,7 +13,6 @@
 
 /* How codes are averaged over the ranks. */
 enum dml__form {
-    DML__FORM_CAST,   /* elements of another type: an all-reduce of those */
     DML__FORM_SHARDS, /* blocks: every rank decodes, adds and encodes its share */
     DML__FORM_SPARSE, /* other elements on each rank: all codes to all */
     DML__FORM_PICKED, /* f32 of the same elements on all ranks: an all-reduce */
@@ -32,7 +31,7 @@ struct dml__codec_spec {
 struct dml__codec_kind {
     const char *name, *text;
     enum dml__form form;
-    dml_dtype wire;     /* of DML__FORM_CAST */
+    size_t block_bytes; /* code of a block, of DML__FORM_SHARDS */
     bool residual;      /* keeps what the code leaves out */
     bool velocity;      /* keeps momentum, also in steps without the codec */
     bool own_stream;    /* random numbers differ between the ranks */

@@ -7,7 +7,7 @@
 
 static size_t bytes(const dml_codec *c)
 {
-    return dml__codec_blocks(c->count) * DML__MINMAX_BYTES;
+    return dml__codec_blocks(c->count) * c->spec.kind->block_bytes;
 }
 
 static uint32_t encode(dml_codec *c, const float *g, void *code)
@@ -26,6 +26,7 @@ const struct dml__codec_kind dml__codec_8bit = {
     .name = "8bit",
     .text = "256 levels between the least and the largest of a block",
     .form = DML__FORM_SHARDS,
+    .block_bytes = DML__MINMAX_BYTES,
     .residual = true,
     .keys = " start ",
     .bytes = bytes,

@@ -7,7 +7,7 @@
 
 static size_t bytes(const dml_codec *c)
 {
-    return dml__codec_blocks(c->count) * DML__ONEBIT_BYTES;
+    return dml__codec_blocks(c->count) * c->spec.kind->block_bytes;
 }
 
 static uint32_t encode(dml_codec *c, const float *g, void *code)
@@ -26,6 +26,7 @@ const struct dml__codec_kind dml__codec_onebit = {
     .name = "onebit",
     .text = "a sign an element, two means a block",
     .form = DML__FORM_SHARDS,
+    .block_bytes = DML__ONEBIT_BYTES,
     .residual = true,
     .keys = " start ",
     .bytes = bytes,

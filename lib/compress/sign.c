@@ -7,7 +7,7 @@
 
 static size_t bytes(const dml_codec *c)
 {
-    return dml__codec_blocks(c->count) * DML__SIGN_BYTES;
+    return dml__codec_blocks(c->count) * c->spec.kind->block_bytes;
 }
 
 static uint32_t encode(dml_codec *c, const float *g, void *code)
@@ -26,6 +26,7 @@ const struct dml__codec_kind dml__codec_sign = {
     .name = "sign",
     .text = "a sign an element, one mean magnitude a block",
     .form = DML__FORM_SHARDS,
+    .block_bytes = DML__SIGN_BYTES,
     .residual = true,
     .keys = " start ",
     .bytes = bytes,

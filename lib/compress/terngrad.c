@@ -21,7 +21,7 @@ static dml_status open_shared(dml_codec *c)
 
 static size_t bytes(const dml_codec *c)
 {
-    return dml__codec_blocks(c->count) * DML__TERN_BYTES;
+    return dml__codec_blocks(c->count) * c->spec.kind->block_bytes;
 }
 
 static uint32_t prepare(dml_codec *c, const float *g)
@@ -46,6 +46,7 @@ const struct dml__codec_kind dml__codec_terngrad = {
     .name = "terngrad",
     .text = "-s, 0 or s at random, right in the mean",
     .form = DML__FORM_SHARDS,
+    .block_bytes = DML__TERN_BYTES,
     .own_stream = true,
     .number = "CLIP",
     .least = 0,

@@ -91,9 +91,8 @@ static double fingerprint(const dml_reducer *r)
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     const struct dml__codec_spec *s = &c->spec;
     const double numbers[] = {
-        s->number,         s->momentum,           s->clip,
-        (double)s->warmup, (double)s->seed,       (double)s->start,
-        s->force,          (double)s->kind->form, (double)s->kind->wire,
+        s->number,       s->momentum,      s->clip,  (double)s->warmup,
+        (double)s->seed, (double)s->start, s->force, (double)s->kind->form,
     };
     const unsigned char *bytes = (const unsigned char *)numbers;
     for (size_t i = 0; i < sizeof numbers; i++)

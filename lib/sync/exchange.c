@@ -5,8 +5,9 @@
 #include "sync/exchange.h"
 
 static const struct dml__form_ops *const forms[] = {
-    [DML__FORM_CAST] = &dml__form_flat,       [DML__FORM_SHARDS] = &dml__form_shards,
-    [DML__FORM_SPARSE] = &dml__form_sparse,   [DML__FORM_PICKED] = &dml__form_flat,
+    [DML__FORM_SHARDS] = &dml__form_shards,
+    [DML__FORM_SPARSE] = &dml__form_sparse,
+    [DML__FORM_PICKED] = &dml__form_picked,
     [DML__FORM_FACTORS] = &dml__form_factors,
 };
 

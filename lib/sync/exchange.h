@@ -58,7 +58,7 @@ struct dml__exchange {
     dml_request *request;
 };
 
-extern const struct dml__form_ops dml__form_flat, dml__form_shards, dml__form_sparse,
+extern const struct dml__form_ops dml__form_picked, dml__form_shards, dml__form_sparse,
     dml__form_factors;
 
 /* Local; "data", "spec" and "members" are borrowed until close. Without data the

@@ -30,8 +30,7 @@ static struct dml__member share_of(const struct dml__exchange *x)
 static size_t share_bytes(const struct dml__exchange *x)
 {
     const size_t blocks = dml__codec_blocks(x->count), nranks = (size_t)x->nranks;
-    const size_t each = blocks / nranks + (blocks % nranks != 0);
-    return blocks > 0 ? x->code_bytes / blocks * each : 0;
+    return (blocks / nranks + (blocks % nranks != 0)) * x->spec->kind->block_bytes;
 }
 
 static dml_status open_shards(struct dml__exchange *x)

@@ -118,9 +118,8 @@ void model_step(struct dml_test *t, struct model *m, dml_reducer *reducer,
 void model_compare(struct dml_test *t, const struct model *m, const char *codec,
                    enum look look, double tolerance)
 {
-    /* Blocks and factors share numbers, so small elements err like large ones; bf16 has
-     * units of 2^-133. */
-    double most = look == DENORMAL ? 0x1p-124 : 0, worst = 0;
+    /* Blocks and factors share numbers, so small elements err like large ones. */
+    double most = look == DENORMAL ? 0x1p-126 : 0, worst = 0;
     size_t where = 0;
     for (size_t i = 0; i < m->total; i++)
         most = fmax(most, m->size[i]);

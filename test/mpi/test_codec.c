@@ -11,14 +11,14 @@
 #include <string.h>
 
 /* What rounding may take, relative to the largest sum of magnitudes that went into an
- * element: a few units of f32; for casts half a unit of the 16-bit average. */
+ * element: a few units of f32. */
 static const struct {
     const char *text;
     double tolerance; /* negative: right in the mean only */
     bool exact;       /* sums of small whole numbers on a power of two of ranks */
 } codecs[] = {
-    {"f16,force", 5e-4, false},
-    {"bf16,force", 4e-3, false},
+    {"f16,force", 1e-6, false},
+    {"bf16,force", 1e-6, false},
     {"8bit,force", 1e-6, false},
     {"onebit,force", 1e-6, false},
     {"sign,force", 1e-6, false},
