@@ -7,6 +7,7 @@
 #include "codec.h"
 
 #include <getopt.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,12 +39,21 @@ double codec_median(double *values, int n)
     return 0.5 * (values[n / 2] + values[(n - 1) / 2]);
 }
 
+static float uniform(uint32_t *state)
+{
+    *state = *state * 1664525u + 1013904223u;
+    return (float)(int32_t)*state * 0x1p-31f;
+}
+
+/* A product of uniform numbers, each block with a size of its own: heavy tails, as
+ * gradients of several layers have them together. */
 void codec_fill(float *values, size_t count, uint32_t seed)
 {
+    float size = 1;
     for (size_t i = 0; i < count; i++) {
-        seed = seed * 1664525u + 1013904223u;
-        float x = (float)(int32_t)seed * 0x1p-31f;
-        values[i] = x * x * x;
+        if (i % 4096 == 0)
+            size = exp2f(3 * uniform(&seed));
+        values[i] = size * uniform(&seed) * uniform(&seed) * uniform(&seed);
     }
 }
 

@@ -21,11 +21,11 @@ struct codec_options {
     const char *json;   /* file of one object a line, or NULL */
 };
 
-/* The k-th text of the list, 0 when there is none. Its length in characters. */
+/* Copies the list's next text, and returns its length; 0: there is none. */
 size_t codec_next(const char **list, char text[DML_CODEC_TEXT_MAX]);
 
 double codec_median(double *values, int n);
-/* Numbers between -1 and 1, many of them small. */
+/* Made-up gradients: many small numbers, few large ones. */
 void codec_fill(float *values, size_t count, uint32_t seed);
 /* Ends the job with the context's last error unless the status is DML_OK. */
 void codec_need(const struct codec_options *o, const char *what, dml_status status);

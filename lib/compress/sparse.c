@@ -150,15 +150,14 @@ static float guess_limit(const dml_codec *c, const float *g, float factor, size_
     return dml__f32_from_bits(find_edge(sample, n, k < n ? k : n).bits);
 }
 
-/* What was right in this step, and what may be in the next one: a little below the line
- * through the last two. */
-static void follow(struct sparse *w, uint32_t bits)
+/* The edge of this step tells the next one's limit: on the line through the last two,
+ * and a little above, so that as a rule a few slots stay empty and nothing has to be
+ * sorted out. */
+static void follow(struct sparse *w, float edge)
 {
-    float edge = dml__f32_from_bits(bits), change = edge - w->edge;
-    if (w->edge > 0 && change > -0.5f * edge && change < edge)
-        w->limit = 0.97f * (edge + change);
-    else
-        w->limit = 0.97f * edge;
+    float change = edge - w->edge;
+    bool steady = w->edge > 0 && change > -0.5f * edge && change < edge;
+    w->limit = 1.01f * (edge + (steady ? change : 0));
     w->edge = edge;
 }
 
@@ -266,7 +265,7 @@ static void shorten(dml_codec *c, size_t total, size_t slots)
         }
         w->counts[s] = to - before;
     }
-    follow(w, edge.bits);
+    follow(w, dml__f32_from_bits(edge.bits));
 }
 
 /* The lists from scratch, by the exact limit. */
@@ -285,7 +284,7 @@ static void list_exactly(dml_codec *c, size_t slots)
         w->counts[s] = to - before;
         take_out(c, s, before, to - before);
     }
-    follow(w, edge.bits);
+    follow(w, dml__f32_from_bits(edge.bits));
 }
 
 /* ---- code --------------------------------------------------------------------------
@@ -339,7 +338,8 @@ uint32_t dml__sparse_encode(dml_codec *c, const float *g, float factor, void *co
     } else if (total > slots) {
         shorten(c, total, slots);
     } else {
-        follow(w, dml__f32_bits(w->limit));
+        /* Where a few more would have come in, if the magnitudes' tail is as usual. */
+        follow(w, w->limit * powf((float)total / (float)slots, 0.3f));
     }
     pack(c, slots, code);
     c->step++;

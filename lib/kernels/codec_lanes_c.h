@@ -122,15 +122,6 @@ static inline lanes load_levels(const unsigned char *from)
     return x;
 }
 
-/* Every bit of the result depends on every bit of x: two multiplications and shifts
- * (Wellons, "Prospecting for hash functions", 2018). */
-static inline uint32_t scramble(uint32_t x)
-{
-    x = (x ^ x >> 16) * 0x7feb352du;
-    x = (x ^ x >> 15) * 0x846ca68bu;
-    return x ^ x >> 16;
-}
-
 /* Hashes of key + 0, key + step ..., cut to 24 bits, as whole numbers. */
 static inline lanes draw(uint32_t key, uint32_t step)
 {

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Products of a matrix with thin ones, for PowerSGD: memory is passed over once for
- * each, in pieces of a row that stay in the first-level cache while every column of
- * the thin matrix meets them. Included once by codec_set.c.
+ * each. Included once by codec_set.c.
  */
 #ifndef DML__CODEC_MATRIX_H
 #define DML__CODEC_MATRIX_H
 
 #include "kernels/codec_sparse.h"
 
-enum { PIECE = 1024, ROWS = 4 };
+/* Columns at a time: in power_left so few that a row's stay in the first cache until
+ * they have met all of q; in power_right, which takes ROWS rows at once, as many as q's
+ * part stays in the second one for. */
+enum { PIECE = 1024, LONG_PIECE = 8192, ROWS = 4 };
 
 /* Sum of a[j] * b[j] for j < n: four groups of lanes at a time, which do not wait for
  * each other, then single ones, then the rest. */
@@ -33,9 +35,8 @@ static uint32_t power_left(const struct dml__matrix *s, const float *g, float *m
                            const float *q, float *p)
 {
     uint32_t largest = 0;
-    for (size_t row = 0; row < s->rows; row++) {
-        for (size_t k = 0; k < s->rank; k++)
-            p[k * s->rows + row] = 0;
+    memset(p, 0, s->rank * s->rows * sizeof *p);
+    for (size_t row = 0; row < s->rows; row++)
         for (size_t at = 0; at < s->cols; at += PIECE) {
             size_t n = s->cols - at < PIECE ? s->cols - at : PIECE;
             float *piece = m + row * s->cols + at;
@@ -44,7 +45,6 @@ static uint32_t power_left(const struct dml__matrix *s, const float *g, float *m
             for (size_t k = 0; k < s->rank; k++)
                 p[k * s->rows + row] += dot(n, piece, q + k * s->cols + at);
         }
-    }
     return largest;
 }
 
@@ -69,8 +69,8 @@ static void power_right(const struct dml__matrix *s, const float *m, const float
                         float *q)
 {
     memset(q, 0, s->rank * s->cols * sizeof *q);
-    for (size_t at = 0; at < s->cols; at += PIECE) {
-        size_t n = s->cols - at < PIECE ? s->cols - at : PIECE;
+    for (size_t at = 0; at < s->cols; at += LONG_PIECE) {
+        size_t n = s->cols - at < LONG_PIECE ? s->cols - at : LONG_PIECE;
         for (size_t row = 0; row < s->rows; row += ROWS) {
             size_t nrows = s->rows - row < ROWS ? s->rows - row : ROWS;
             const float *piece = m + row * s->cols + at;
@@ -86,38 +86,55 @@ static void power_right(const struct dml__matrix *s, const float *m, const float
     }
 }
 
-/* One row: dst [cols] = or += the sum of factor[k] q_k; m -= dst. */
-static inline void product_row(const struct dml__matrix *s, const float *factor,
-                               const float *q, bool to_add, float *m, float *dst)
+/* Rows of dst = or += the sum of factor[k][r] q_k; m -= dst. */
+static inline void product_rows(const struct dml__matrix *s, size_t nrows,
+                                float factor[DML__POWER_MOST][ROWS], const float *q,
+                                bool to_add, float *m, float *dst)
 {
     size_t j = 0;
     for (; j + LANES <= s->cols; j += LANES) {
-        lanes x = to_add ? load(dst + j) : all(0);
-        for (size_t k = 0; k < s->rank; k++)
-            x = add(x, mul(all(factor[k]), load(q + k * s->cols + j)));
-        store(dst + j, x);
-        if (m != NULL)
-            store(m + j, sub(load(m + j), x));
+        lanes x[ROWS];
+        for (size_t r = 0; r < nrows; r++)
+            x[r] = to_add ? load(dst + r * s->cols + j) : all(0);
+        for (size_t k = 0; k < s->rank; k++) {
+            const lanes column = load(q + k * s->cols + j);
+            for (size_t r = 0; r < nrows; r++)
+                x[r] = add(x[r], mul(all(factor[k][r]), column));
+        }
+        for (size_t r = 0; r < nrows; r++) {
+            const size_t at = r * s->cols + j;
+            store(dst + at, x[r]);
+            if (m != NULL)
+                store(m + at, sub(load(m + at), x[r]));
+        }
     }
-    for (; j < s->cols; j++) {
-        float x = to_add ? dst[j] : 0;
-        for (size_t k = 0; k < s->rank; k++)
-            x += factor[k] * q[k * s->cols + j];
-        dst[j] = x;
-        if (m != NULL)
-            m[j] -= x;
-    }
+    for (; j < s->cols; j++)
+        for (size_t r = 0; r < nrows; r++) {
+            float x = to_add ? dst[r * s->cols + j] : 0;
+            for (size_t k = 0; k < s->rank; k++)
+                x += factor[k][r] * q[k * s->cols + j];
+            dst[r * s->cols + j] = x;
+            if (m != NULL)
+                m[r * s->cols + j] -= x;
+        }
 }
 
 static void power_product(const struct dml__matrix *s, const float *p, const float *q,
                           float scale, bool to_add, float *m, float *dst)
 {
-    for (size_t row = 0; row < s->rows; row++) {
-        float factor[DML__POWER_MOST];
+    for (size_t row = 0; row < s->rows; row += ROWS) {
+        const size_t nrows = s->rows - row < ROWS ? s->rows - row : ROWS;
+        float factor[DML__POWER_MOST][ROWS];
+        float *to = dst + row * s->cols, *left = m != NULL ? m + row * s->cols : NULL;
         for (size_t k = 0; k < s->rank; k++)
-            factor[k] = scale * p[k * s->rows + row];
-        product_row(s, factor, q, to_add, m != NULL ? m + row * s->cols : NULL,
-                    dst + row * s->cols);
+            for (size_t r = 0; r < nrows; r++)
+                factor[k][r] = scale * p[k * s->rows + row + r];
+        if (nrows == ROWS && left == NULL)
+            product_rows(s, ROWS, factor, q, to_add, NULL, to);
+        else if (nrows == ROWS)
+            product_rows(s, ROWS, factor, q, to_add, left, to);
+        else
+            product_rows(s, nrows, factor, q, to_add, left, to);
     }
 }
 

@@ -4,8 +4,8 @@
  * (Wen et al., NIPS 2017). Included once by codec_set.c, after codec_blocks.h.
  *
  * Code of a block: s, then for sixteen elements 16 bits "not zero" and 16 bits
- * "negative". Random numbers come from a hash of the element's index under a key that
- * Philox draws for each block: they depend on nothing else.
+ * "negative". Random numbers are hashes of the element's index under a key that Philox
+ * draws for each call: they depend on nothing else.
  */
 #ifndef DML__CODEC_TERN_H
 #define DML__CODEC_TERN_H
@@ -67,19 +67,20 @@ static inline void tern_encode_block(const float *g, float scale, uint32_t key,
 }
 
 static void tern_encode(size_t n, const float *g, const float *scales,
-                        const struct dml__draw *draw, void *code)
+                        const struct dml__draw *numbers, void *code)
 {
     unsigned char *to = code;
-    uint32_t key[4];
-    for (uint64_t block = 0; n > 0; block++) {
-        dml__philox(draw->seed ^ draw->step << 32, draw->stream, block, key);
+    uint32_t random[4];
+    dml__philox(numbers->seed, numbers->stream, numbers->step, random);
+    for (uint32_t block = 0; n > 0; block++) {
+        const uint32_t key = scramble(random[0] ^ scramble(random[1] + block));
         if (n < BLOCK_LENGTH) {
             float last[BLOCK_LENGTH] = {0};
             memcpy(last, g, n * sizeof *g);
-            tern_encode_block(last, scales[block], key[0], to);
+            tern_encode_block(last, scales[block], key, to);
             break;
         }
-        tern_encode_block(g, scales[block], key[0], to);
+        tern_encode_block(g, scales[block], key, to);
         g += BLOCK_LENGTH;
         to += DML__TERN_BYTES;
         n -= BLOCK_LENGTH;
