@@ -147,6 +147,8 @@ int main(int argc, char **argv)
         .codecs = every_codec,
     };
     bool reduce = false;
+    double sink = 0;
+    o.sink = &sink;
     if (!parse(argc, argv, &o, &reduce)) {
         usage(stderr);
         return 2;

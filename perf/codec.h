@@ -19,6 +19,7 @@ struct codec_options {
     size_t rows;        /* of it as a matrix */
     const char *codecs; /* texts with blanks in between; NULL: all */
     const char *json;   /* file of one object a line, or NULL */
+    double *sink;       /* [1] results that nobody needs, so that they are computed */
 };
 
 /* Copies the list's next text, and returns its length; 0: there is none. */

@@ -150,14 +150,14 @@ static float guess_limit(const dml_codec *c, const float *g, float factor, size_
     return dml__f32_from_bits(find_edge(sample, n, k < n ? k : n).bits);
 }
 
-/* The edge of this step tells the next one's limit: on the line through the last two,
- * and a little above, so that as a rule a few slots stay empty and nothing has to be
- * sorted out. */
+/* The edge of this step tells the next one's limit: half the last change further, and a
+ * little above, so that as a rule a few slots stay empty and nothing has to be sorted
+ * out. */
 static void follow(struct sparse *w, float edge)
 {
     float change = edge - w->edge;
     bool steady = w->edge > 0 && change > -0.5f * edge && change < edge;
-    w->limit = 1.01f * (edge + (steady ? change : 0));
+    w->limit = 1.01f * (edge + (steady ? 0.5f * change : 0));
     w->edge = edge;
 }
 
