@@ -139,7 +139,7 @@ void dml__exchange_finish(struct dml__exchange *x)
 
 bool dml__exchange_waits(const struct dml__exchange *x)
 {
-    return x->waiting || x->spec->kind->velocity;
+    return x->parts[0].codec->waiting || x->spec->kind->velocity;
 }
 
 void dml__exchange_flush(struct dml__exchange *x)
