@@ -54,5 +54,7 @@ void test_choice(struct dml_test *t);
 void test_codec_bytes(struct dml_test *t);
 void test_codec_faults(struct dml_test *t);
 void test_codec_misuse(struct dml_test *t);
+/* In codec_memory.c. */
+void test_codec_memory(struct dml_test *t);
 
 #endif

@@ -199,6 +199,7 @@ static const struct dml_test_case cases[] = {
     {"bytes", test_codec_bytes},
     {"faults", test_codec_faults},
     {"misuse", test_codec_misuse},
+    {"memory", test_codec_memory},
 };
 
 int main(int argc, char **argv)
