@@ -33,10 +33,13 @@ static const struct {
     {"none", 1e-6, true},
 };
 
+/* With --every N each N-th run, at random. */
 static void run(struct dml_test *t, const char *codec, const struct model_plan *plan,
                 double tolerance)
 {
     struct model m;
+    if (dml_test_random(t) % t->every != 0)
+        return;
     model_open(&m, plan);
     dml_reducer *reducer = model_reducer(t, &m, codec);
     for (int step = 0; step < plan->steps && reducer != NULL; step++)
