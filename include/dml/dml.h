@@ -8,6 +8,7 @@
 
 #include "dml/coll.h"
 #include "dml/comm.h"
+#include "dml/compress.h"
 #include "dml/ctx.h"
 #include "dml/data.h"
 #include "dml/lr.h"

@@ -11,6 +11,15 @@
  * Tensors that lie one after the other in memory in that order are reduced where they
  * are; others as a list of pieces (dml_iallreduce_list()).
  *
+ * With a codec (opts.codec) buckets of f32 are sent in fewer bytes, and what a code
+ * leaves out waits in this rank's residual for the next step. All ranks still get the
+ * same bits. Vectors (rows 1) stay dense. The first step is dense; then codec and plain
+ * average are measured once on the largest and the smallest bucket, now and then again,
+ * and a bucket is compressed where that is predicted to be faster: see
+ * dml_reducer_get_bucket(). ",force" in the text compresses whatever that costs.
+ * Gradients must be of one scale from step to step (undo a loss scale before ready).
+ * With dgc momentum is the codec's: that of the optimizer must be 0.
+ *
  * Thread rule: a reducer belongs to the thread that uses its communicator.
  *
  *     dml_reducer_begin(r, true);
@@ -25,6 +34,7 @@
 #include "dml/comm.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -43,7 +53,16 @@ typedef struct dml_reducer_opts {
     size_t size;               /**< sizeof(dml_reducer_opts), set by the initialiser */
     size_t bucket_bytes;       /**< a bucket is started at this size; default 4 MiB */
     size_t first_bucket_bytes; /**< the first one sooner; default 256 KiB */
+    const char *codec;         /**< text of a codec (compress.h), equal on all ranks;
+                                    copied; NULL: none */
+    const size_t *rows; /**< [ngrads] of each gradient seen as a matrix, its first
+                             dimension; 1: a vector; DML_KEEP_DENSE; copied. NULL:
+                             nothing is known; powersgd needs it */
 } dml_reducer_opts;
+
+/** In dml_reducer_opts.rows: never compressed, and without dgc's momentum (a number
+ * that is averaged along with the gradients, such as the loss). */
+#define DML_KEEP_DENSE ((size_t)-1)
 
 typedef struct dml_reducer dml_reducer;
 
@@ -93,7 +112,10 @@ DML_API dml_status dml_reducer_ready(dml_reducer *reducer, size_t index);
  * that was not ready counts as zero on this rank (an unused parameter), and its memory
  * receives the average of the others'.
  * Collective. @return DML_OK | DML_EINVAL (no step open) | DML_ENOMEM | DML_ECOMM |
- * DML_EMISMATCH | DML_ETIMEOUT.
+ * DML_EMISMATCH | DML_ETIMEOUT |
+ * DML_ENUMERIC on all ranks: a compressed gradient is not finite (or 2^100 and above);
+ * the text names tensor, rank and step. The gradients are undefined then, what waited
+ * is forgotten, and the next step may begin. A dense bucket hands a NaN on instead.
  * @since 0.1
  */
 DML_API dml_status dml_reducer_finish(dml_reducer *reducer);
@@ -110,6 +132,37 @@ typedef struct dml_reducer_stats {
 /** Read the counters. Not collective. @since 0.1 */
 DML_API void dml_reducer_get_stats(const dml_reducer *reducer,
                                    dml_reducer_stats *stats);
+
+/**
+ * The next step that reduces is dense and takes along all that waits in residuals, so
+ * that nothing is left behind: for the last step, or before a snapshot of the weights.
+ * Not collective, but all ranks must call it before the same step; no step may be open.
+ * @return DML_OK | DML_EINVAL (a step is open).  @since 0.2
+ */
+DML_API dml_status dml_reducer_flush(dml_reducer *reducer);
+
+/** What a reducer with a codec does with one bucket, and why; seconds are predictions
+ * for the slowest rank, 0 where nothing was measured. */
+typedef struct dml_bucket_info {
+    size_t tensors;     /**< in it */
+    size_t count;       /**< elements */
+    dml_dtype dtype;    /**< of them */
+    bool compressed;    /**< from the next step on */
+    size_t dense_bytes; /**< of the bucket */
+    size_t code_bytes;  /**< of its code; dense_bytes where it has none */
+    size_t wire_bytes;  /**< that this rank sends in a compressed step; 0: none */
+    double dense_s;     /**< plain average */
+    double encode_s;    /**< of a compressed one, */
+    double transfer_s;  /**< ... */
+    double decode_s;    /**< ... */
+    uint64_t steps;     /**< compressed so far */
+    const char *why;    /**< static: the reason, one clause */
+} dml_bucket_info;
+
+/** Read what is known of bucket @p index. Not collective.
+ * @return DML_OK | DML_EINVAL (no such bucket).  @since 0.2 */
+DML_API dml_status dml_reducer_get_bucket(const dml_reducer *reducer, size_t index,
+                                          dml_bucket_info *info);
 
 /**
  * Make replicas equal: every rank gets root's tensors.

@@ -2,12 +2,14 @@
 /*
  * Which gradients are reduced together, and from which memory.
  *
- * Tensors are taken in the order in which they become ready; of each type one bucket is
- * open at a time, and is closed when it is large enough. All ranks make the same plan
- * from the same order, but their tensors may lie differently in memory, so how a bucket
- * is read is agreed upon.
+ * Tensors are taken in the order in which they become ready; of each type (and, with a
+ * codec, of those that it is for and those that it is not) one bucket is open at a
+ * time, and is closed when it is large enough. All ranks make the same plan from the
+ * same order, but their tensors may lie differently in memory, so how a bucket is read
+ * is agreed upon.
  */
 #include "comm/comm.h"
+#include "sync/compress.h"
 #include "sync/reducer.h"
 
 static size_t tensor_bytes(const dml_tensor *t)
@@ -18,13 +20,14 @@ static size_t tensor_bytes(const dml_tensor *t)
 /* Numbers the bucket of each tensor (in slots) and returns how many there are. */
 static size_t assign(dml_reducer *r, const uint64_t *ready_order)
 {
-    size_t open[DML_NDTYPES], filled[DML_NDTYPES], n = 0;
-    for (int t = 0; t < DML_NDTYPES; t++)
+    enum { KINDS = DML_NDTYPES * DML__NPARTS_IN };
+    size_t open[KINDS], filled[KINDS], n = 0;
+    for (int t = 0; t < KINDS; t++)
         open[t] = SIZE_MAX;
     for (size_t i = 0; i < r->ngrads; i++) {
         size_t index = (size_t)ready_order[i];
         const dml_tensor *tensor = &r->grads[index];
-        int t = (int)tensor->dtype;
+        int t = (int)tensor->dtype * DML__NPARTS_IN + (int)dml__compress_part(r, index);
         if (open[t] == SIZE_MAX) {
             open[t] = n++;
             filled[t] = 0;
@@ -57,6 +60,7 @@ static void group(dml_reducer *r, const uint64_t *ready_order)
         r->order[b->first + b->n++] = index;
         r->pieces[b->first + b->n - 1] = (dml_piece){tensor->data, tensor->count};
         b->dtype = tensor->dtype;
+        b->part = (int)dml__compress_part(r, index);
         b->count += tensor->count;
     }
 }
@@ -107,6 +111,7 @@ static dml_status agree_layouts(dml_reducer *r, double *impossible)
 
 void dml__buckets_free(dml_reducer *r)
 {
+    dml__compress_forget(r);
     dml__free(r->buckets);
     r->buckets = NULL;
     r->nbuckets = 0;

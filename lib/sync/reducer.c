@@ -11,7 +11,9 @@
 
 #include "collectives/collectives.h"
 #include "comm/comm.h"
+#include "sync/compress.h"
 
+#include <stddef.h>
 #include <string.h>
 
 void dml_reducer_opts_init(dml_reducer_opts *opts)
@@ -56,7 +58,7 @@ static dml_status check(const dml_tensor *grads, size_t ngrads,
                              grads[i].count);
         total += grads[i].count;
     }
-    return DML_OK;
+    return dml__compress_check(grads, ngrads, opts, comm);
 }
 
 static bool copy_tensors(dml_reducer *r, const dml_tensor *grads)
@@ -95,11 +97,22 @@ static dml_reducer *make(const dml_tensor *grads, size_t ngrads,
     r->slots = dml__alloc(ctx, dml__mul(ngrads, sizeof *r->slots));
     r->pieces = dml__alloc(ctx, dml__mul(ngrads, sizeof *r->pieces));
     if (r->grads == NULL || r->order == NULL || r->ready_order == NULL ||
-        r->slots == NULL || r->pieces == NULL || !copy_tensors(r, grads)) {
+        r->slots == NULL || r->pieces == NULL || !copy_tensors(r, grads) ||
+        dml__compress_open(r, opts) != DML_OK) {
         dml_reducer_destroy(r);
         return NULL;
     }
     return r;
+}
+
+/* Options of an older header end before the codec. */
+static void take_options(dml_reducer_opts *opts, const dml_reducer_opts *user)
+{
+    if (user->size == offsetof(dml_reducer_opts, codec))
+        memcpy((char *)opts + sizeof opts->size, (const char *)user + sizeof user->size,
+               user->size - sizeof user->size);
+    else
+        *opts = *user;
 }
 
 dml_status dml_reducer_create(const dml_tensor *grads, size_t ngrads,
@@ -113,7 +126,7 @@ dml_status dml_reducer_create(const dml_tensor *grads, size_t ngrads,
     dml_reducer_opts opts;
     dml_reducer_opts_init(&opts);
     if (user_opts != NULL)
-        opts = *user_opts;
+        take_options(&opts, user_opts);
     dml_status checked = check(grads, ngrads, &opts, comm);
     double refused = checked != DML_OK;
     DML_TRY(dml__comm_max(comm, &refused, 1));
@@ -129,6 +142,8 @@ dml_status dml_reducer_create(const dml_tensor *grads, size_t ngrads,
     if (status == DML_OK && missing > 0)
         status = dml__fail(dml_comm_ctx(comm), DML_ENOMEM, __func__,
                            "no memory for %zu gradients", ngrads);
+    if (status == DML_OK)
+        status = dml__compress_verify(r);
     if (status == DML_OK) {
         for (size_t i = 0; i < ngrads; i++)
             r->ready_order[i] = ngrads - 1 - i;
@@ -152,6 +167,7 @@ void dml_reducer_destroy(dml_reducer *r)
     if (r == NULL)
         return;
     dml__buckets_free(r);
+    dml__compress_close(r);
     dml__free(r->names);
     dml__free(r->grads);
     dml__free(r->order);
@@ -178,21 +194,7 @@ dml_status dml_reducer_begin(dml_reducer *r, bool reduce)
         r->slots[i].ready = false;
     for (size_t b = 0; b < r->nbuckets; b++)
         r->buckets[b].pending = r->buckets[b].n;
-    return DML_OK;
-}
-
-/* Starts every bucket whose turn it is and which is full. */
-static dml_status launch(dml_reducer *r)
-{
-    for (; r->next < r->nbuckets && r->buckets[r->next].pending == 0; r->next++) {
-        struct dml__bucket *b = &r->buckets[r->next];
-        if (b->layout == DML__APART)
-            DML_TRY(dml_iallreduce_list(b->pieces, b->n, b->dtype, DML_AVG, r->comm,
-                                        &b->request));
-        else
-            DML_TRY(dml_iallreduce(DML_IN_PLACE, b->data, b->count, b->dtype, DML_AVG,
-                                   r->comm, &b->request));
-    }
+    dml__compress_begin(r);
     return DML_OK;
 }
 
@@ -222,7 +224,7 @@ dml_status dml_reducer_ready(dml_reducer *r, size_t index)
         r->ready_order[r->nready] = index;
     r->nready++;
     b->pending--;
-    DML_TRY(launch(r));
+    DML_TRY(dml__launch(r, false));
     return dml_progress(r->comm);
 }
 
@@ -249,7 +251,8 @@ static dml_status follow_ready_order(dml_reducer *r)
 {
     DML_TRY(
         dml__bcast_now(r->ready_order, r->ngrads * sizeof *r->ready_order, 0, r->comm));
-    return dml__buckets_plan(r, r->ready_order);
+    DML_TRY(dml__buckets_plan(r, r->ready_order));
+    return dml__compress_plan(r);
 }
 
 dml_status dml_reducer_finish(dml_reducer *r)
@@ -264,11 +267,11 @@ dml_status dml_reducer_finish(dml_reducer *r)
     if (!reduced)
         return DML_OK;
     zero_unused(r);
-    dml_status status = launch(r);
     double begin_s = dml__now_s();
-    for (size_t i = 0; i < r->next; i++) {
+    dml_status status = dml__launch(r, true);
+    for (size_t i = 0; i < r->nbuckets; i++) {
         struct dml__bucket *b = &r->buckets[i];
-        dml_status waited = dml_wait(&b->request);
+        dml_status waited = dml__complete(b);
         if (status == DML_OK)
             status = waited;
     }
@@ -276,7 +279,9 @@ dml_status dml_reducer_finish(dml_reducer *r)
     r->stats.steps++;
     if (status == DML_OK && r->stats.steps == 1)
         status = follow_ready_order(r);
-    if (status != DML_OK)
+    if (status == DML_OK)
+        status = dml__compress_end(r);
+    if (status != DML_OK && status != DML_ENUMERIC)
         r->state = DML__BROKEN;
     return status;
 }

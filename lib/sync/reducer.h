@@ -17,15 +17,23 @@ enum dml__layout {
     DML__DESCENDING /* one after the other, in the reverse order */
 };
 
+struct dml__exchange;
+struct dml__compression;
+
 struct dml__bucket {
     size_t first, n; /* members are order[first .. first + n - 1] */
     dml_dtype dtype;
     size_t count; /* elements */
     enum dml__layout layout;
-    char *data;        /* [count] what is reduced, where the tensors lie together */
-    dml_piece *pieces; /* [n] where they lie apart */
-    size_t pending;    /* members not yet ready in this step */
-    dml_request *request;
+    char *data;           /* [count] what is reduced, where the tensors lie together */
+    dml_piece *pieces;    /* [n] where they lie apart */
+    size_t pending;       /* members not yet ready in this step */
+    dml_request *request; /* of the plain average */
+    int part;             /* enum dml__part_in */
+    struct dml__exchange *exchange; /* NULL: always a plain average */
+    bool compressed;                /* where the step allows it */
+    bool coded;                     /* in this step */
+    const char *why;
 };
 
 struct dml__slot {
@@ -47,8 +55,10 @@ struct dml_reducer {
     size_t nready;
     struct dml__slot *slots; /* [ngrads] */
     struct dml__bucket *buckets;
-    size_t nbuckets, next; /* next: the first bucket not started in this step */
-    dml_piece *pieces;     /* [ngrads] in "order", for buckets */
+    size_t nbuckets;
+    size_t next;                          /* what launch.c does next in this step */
+    dml_piece *pieces;                    /* [ngrads] in "order", for buckets */
+    struct dml__compression *compression; /* NULL: no codec */
     enum dml__reducer_state state;
     dml_reducer_stats stats;
 };
@@ -56,6 +66,12 @@ struct dml_reducer {
 /* Make the buckets for tensors becoming ready in the given order. Collective. */
 dml_status dml__buckets_plan(dml_reducer *reducer, const uint64_t *ready_order);
 void dml__buckets_free(dml_reducer *reducer);
+
+/* Starts whatever can start in this step, in an order that is the same on all ranks;
+ * with "wait" it waits for what has to be complete first. */
+dml_status dml__launch(dml_reducer *reducer, bool wait);
+/* Waits for a bucket of this step and leaves the average in its data. */
+dml_status dml__complete(struct dml__bucket *bucket);
 
 /* DML_EMISMATCH on all ranks when tensors differ between ranks. Collective. */
 dml_status dml__verify_tensors(const dml_tensor *tensors, size_t n, dml_comm *comm,

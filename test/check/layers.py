@@ -34,6 +34,7 @@ PUBLIC = {
     "types.h": "core",
     "version.h": "core",
     "vec.h": "kernels",
+    "compress.h": "compress",
     "comm.h": "comm",
     "mpi.h": "comm",
     "coll.h": "collectives",

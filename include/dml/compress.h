@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/**
+ * @file compress.h
+ * Gradient codecs: fewer bytes for a gradient, and what was lost is sent later.
+ *
+ * A codec is chosen by a text, NAME[:NUMBER][,KEY=VALUE]...[,force]:
+ *
+ *     f16, bf16          every element rounded to 16 bits
+ *     8bit               256 levels between the least and the largest of 1,024 elements
+ *     onebit             one bit an element, two means per 1,024 (Seide et al. 2014)
+ *     sign               the same with one mean, EF-signSGD (Karimireddy et al. 2019)
+ *     terngrad[:CLIP]    -s, 0 or s at random, unbiased (Wen et al. 2017); CLIP 2.5
+ *                        standard deviations, 0: no clipping; seed=N
+ *     topk:RATIO         the largest RATIO of the elements, 0 < RATIO <= 1
+ *     dgc:RATIO          top-k with momentum correction (Lin et al. 2018);
+ *                        momentum=0.9, clip=NORM (0: none), warmup=STEPS (0: none)
+ *     randomk:RATIO      elements drawn at random, the same on all ranks; seed=N
+ *     powersgd:RANK      a product of two thin matrices (Vogels et al. 2019), RANK 1 to
+ *                        16; seed=N
+ *     none               no codec
+ *
+ * Most users need no more: the text goes into dml_reducer_opts (sync.h), where
+ * "force" switches off the choice between codec and plain average. The functions below
+ * are what the reducer runs on, for one rank and without communication.
+ *
+ * Error feedback. Of p = gradient + residual the code holds C(p), and p - C(p) becomes
+ * the residual; so the codes and the last residual add up to the gradients. TernGrad
+ * has none: it is right in the mean. dgc keeps momentum itself, per rank, before
+ * it selects: the optimizer's own momentum must be 0 then.
+ *
+ * Elements that are not finite, or of magnitude 2^100 and above (sums of a block would
+ * overflow), are errors: the code is unusable and the residual is cleared.
+ *
+ * None is collective. Threads: one at a time per codec. Codes are of this machine's
+ * byte order.
+ */
+#ifndef DML_COMPRESS_H
+#define DML_COMPRESS_H
+
+#include "dml/ctx.h"
+
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Longest text of a codec, with its final zero. */
+#define DML_CODEC_TEXT_MAX 96
+
+typedef struct dml_codec dml_codec;
+
+/** Is this the text of a codec? @param[in] text  NULL and "" are as "none".
+ * @return DML_OK | DML_EINVAL: the context's last error says what is wrong with it.
+ * Any thread.  @since 0.2 */
+DML_API dml_status dml_codec_check(const dml_ctx *ctx, const char *text);
+
+/** Name of the codec number @p index, from 0; NULL past the end. Static. Any thread.
+ * @since 0.2 */
+DML_API const char *dml_codec_name(size_t index);
+
+/** One line on the same codec. Static. Any thread. @since 0.2 */
+DML_API const char *dml_codec_text(size_t index);
+
+/**
+ * A codec for one vector, with its residual, which begins as 0.
+ * @param[in] text    of a codec, not "none"; copied.
+ * @param count       elements; may be 0.
+ * @param rows        of the vector seen as a matrix by rows, dividing count; only
+ *                    powersgd needs it; else 0.
+ * @param stream      number of the random sequence: equal on all ranks for randomk and
+ *                    powersgd, different for terngrad.
+ * @param[out] codec  returned; free with dml_codec_destroy().
+ * @return DML_OK | DML_EINVAL | DML_ENOMEM.  @since 0.2
+ */
+DML_API dml_status dml_codec_create(dml_ctx *ctx, const char *text, size_t count,
+                                    size_t rows, uint64_t stream, dml_codec **codec);
+
+/** Free; NULL is a no-op. @since 0.2 */
+DML_API void dml_codec_destroy(dml_codec *codec);
+
+/** Bytes of the code that the next dml_codec_encode() writes; dgc's warm-up changes
+ * them. @since 0.2 */
+DML_API size_t dml_codec_bytes(const dml_codec *codec);
+
+/**
+ * Encode a gradient and keep what is lost.
+ * @param[in]  gradient  [count] borrowed until return.
+ * @param[out] code      [dml_codec_bytes()] aligned to 4 bytes.
+ * @return DML_OK | DML_ENUMERIC (see the file's head).  @since 0.2
+ */
+DML_API dml_status dml_codec_encode(dml_codec *codec, const float *gradient,
+                                    void *code);
+
+/**
+ * dst = scale * decoded, or dst += scale * decoded with @p add.
+ * @param[in]  code  of the last dml_codec_encode() of this codec, or of one like it.
+ * @param[out] dst   [count].  @since 0.2
+ */
+DML_API void dml_codec_decode(const dml_codec *codec, const void *code, float scale,
+                              bool add, float *dst);
+
+/** [count] what the codes so far left out, borrowed; NULL: the codec keeps none.
+ * @since 0.2 */
+DML_API const float *dml_codec_residual(const dml_codec *codec);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

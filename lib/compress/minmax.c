@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One of 256 levels an element, spread evenly between the least and the largest of its
+ * block. The error is at most half a step, and stays in the residual.
+ */
+#include "compress/codec.h"
+
+static size_t bytes(const dml_codec *c)
+{
+    return dml__codec_blocks(c->count) * c->spec.kind->block_bytes;
+}
+
+static uint32_t encode(dml_codec *c, const float *g, void *code)
+{
+    c->step++;
+    return c->loops->minmax_encode(c->count, g, c->residual, code);
+}
+
+static void decode(const dml_codec *c, const void *code, float scale, bool add,
+                   float *dst)
+{
+    c->loops->minmax_decode(c->count, code, scale, add, dst);
+}
+
+const struct dml__codec_kind dml__codec_8bit = {
+    .name = "8bit",
+    .text = "256 levels between the least and the largest of a block",
+    .form = DML__FORM_SHARDS,
+    .block_bytes = DML__MINMAX_BYTES,
+    .residual = true,
+    .keys = " start ",
+    .bytes = bytes,
+    .encode = encode,
+    .decode = decode,
+};

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Sixteen f32 at a time, as each instruction set has them: one register, two, or an
+ * array. The loops of the codecs are written in these few operations, because they mix
+ * comparisons, bits and sums in ways that compilers do not vectorise. Included once by
+ * codec_set.c.
+ *
+ * All sets give the same bits: sums go to sixteen partial sums, which are then added
+ * pairwise, and least() and most() give their second operand where the two are equal.
+ */
+#ifndef DML__CODEC_LANES_H
+#define DML__CODEC_LANES_H
+
+#include "core/half.h"
+
+#include <math.h>
+#include <string.h>
+
+#define LANES 16
+
+/* Every bit of the result depends on every bit of x: two multiplications and shifts
+ * (Wellons, "Prospecting for hash functions", 2018). */
+static inline uint32_t scramble(uint32_t x)
+{
+    x = (x ^ x >> 16) * 0x7feb352du;
+    x = (x ^ x >> 15) * 0x846ca68bu;
+    return x ^ x >> 16;
+}
+
+#if defined(__AVX512F__)
+#include "kernels/codec_lanes_avx512.h"
+#elif defined(__AVX2__)
+#include "kernels/codec_lanes_avx2.h"
+#else
+#include "kernels/codec_lanes_c.h"
+#endif
+
+static inline float sum_of(lanes x)
+{
+    float y[LANES];
+    store(y, x);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int j = 0; j < half; j++)
+            y[j] += y[j + half];
+    return y[0];
+}
+
+/* Bits of the largest magnitude seen by top(). */
+static inline uint32_t top_of(words x)
+{
+    uint32_t y[LANES], most = 0;
+    memcpy(y, &x, sizeof y);
+    for (int j = 0; j < LANES; j++)
+        most = y[j] > most ? y[j] : most;
+    return most;
+}
+
+static inline uint32_t magnitude(float x)
+{
+    return dml__f32_bits(x) & 0x7fffffffu;
+}
+
+static inline unsigned count_bits(uint32_t bits)
+{
+    return (unsigned)__builtin_popcount(bits);
+}
+
+#endif

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Does the codec pay? Both ways are tried on made-up numbers, for the largest and the
+ * smallest bucket; what lies between is interpolated. All ranks take the slowest rank's
+ * times, so all decide alike. As links and neighbours change, it is done again after
+ * 64, 512, 4,096 ... steps, which costs ever less in proportion.
+ */
+#include "comm/comm.h"
+#include "sync/compress.h"
+
+#include <string.h>
+
+enum { REPEATS = 5, FIRST_AGAIN = 64, LATER = 8 };
+
+/* No more repetitions once this much is spent on one bucket. */
+static const double enough_s = 0.25;
+
+/* The slowest of a codec's trials must take this part of the fastest plain average's: a
+ * codec's work is the processor's, which may have other things to do, and where there
+ * is something to gain on a link it is far more than that. */
+static const double margin = 0.9;
+
+static dml_status time_dense(dml_reducer *r, float *data, size_t count, double *seconds)
+{
+    dml_request *request = NULL;
+    double begin_s = dml__now_s();
+    DML_TRY(
+        dml_iallreduce(DML_IN_PLACE, data, count, DML_F32, DML_AVG, r->comm, &request));
+    DML_TRY(dml_wait(&request));
+    *seconds = dml__now_s() - begin_s;
+    return DML_OK;
+}
+
+static dml_status time_coded(struct dml__exchange *x, double *seconds)
+{
+    double begin_s = dml__now_s();
+    for (int stage = 0; stage < dml__exchange_stages(x); stage++) {
+        DML_TRY(dml__exchange_start(x, stage));
+        DML_TRY(dml_wait(&x->request));
+    }
+    dml__exchange_finish(x);
+    *seconds = dml__now_s() - begin_s;
+    return DML_OK;
+}
+
+/* Numbers between -1 and 1, many of them small, as in a gradient. */
+static void fill(float *data, size_t count, uint32_t seed)
+{
+    for (size_t i = 0; i < count; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        float x = (float)(int32_t)seed * 0x1p-31f;
+        data[i] = x * x * x;
+    }
+}
+
+/* What one trial took on the slowest rank. The first is a warm-up, unless it was so
+ * long that there is no second one. */
+static void keep(struct dml__sample *sample, const double seconds[4], bool first)
+{
+    if (first || seconds[0] < sample->dense_s)
+        sample->dense_s = seconds[0];
+    if (!first && seconds[1] <= sample->total_s)
+        return;
+    sample->total_s = seconds[1];
+    sample->encode_s = seconds[2];
+    sample->decode_s = seconds[3];
+}
+
+static dml_status repeat(dml_reducer *r, struct dml__exchange *x,
+                         struct dml__sample *sample)
+{
+    double spent_s = 0;
+    for (int i = 0; i < REPEATS && (i < 2 || spent_s < enough_s); i++) {
+        double s[4] = {0};
+        fill(x->data, x->count, (uint32_t)(i + 1) * 77u + (uint32_t)x->rank);
+        DML_TRY(dml__comm_max(r->comm, s, 1)); /* all begin together */
+        DML_TRY(time_dense(r, x->data, x->count, &s[0]));
+        fill(x->data, x->count, (uint32_t)(i + 1) * 55u + (uint32_t)x->rank);
+        DML_TRY(dml__comm_max(r->comm, s, 1));
+        DML_TRY(time_coded(x, &s[1]));
+        s[2] = x->encode_s;
+        s[3] = x->decode_s;
+        DML_TRY(dml__comm_max(r->comm, s, 4));
+        spent_s += s[0] + s[1];
+        keep(sample, s, i < 2);
+        if (spent_s > 4 * enough_s)
+            break;
+    }
+    sample->count = x->count;
+    return DML_OK;
+}
+
+/* Tries a bucket of this size and these shapes, on memory like its own. */
+static dml_status measure(dml_reducer *r, const struct dml__bucket *b,
+                          struct dml__sample *sample)
+{
+    dml_ctx *ctx = dml_comm_ctx(r->comm);
+    const size_t bytes = dml__mul(b->count, sizeof(float));
+    /* Memory that the node's ranks share makes the plain average faster. */
+    double apart = b->layout == DML__APART ||
+                   !dml__place_shared(dml__place(r->comm, b->data, bytes));
+    DML_TRY(dml__comm_max(r->comm, &apart, 1));
+    const bool symmetric = apart == 0;
+    struct dml__exchange *x = NULL;
+    void *data = NULL;
+    if (symmetric)
+        DML_TRY(dml_alloc(r->comm, bytes, &data));
+    else
+        data = dml__alloc(ctx, bytes);
+    dml_status status = DML_ENOMEM;
+    if (data != NULL)
+        status = dml__exchange_open(r->comm, &r->compression->spec, data, b->count,
+                                    r->compression->members + b->first, b->n, 0, &x);
+    double failed = status != DML_OK;
+    dml_status agreed = dml__comm_max(r->comm, &failed, 1);
+    if (agreed == DML_OK && failed > 0)
+        agreed =
+            dml__fail(ctx, DML_ENOMEM, "dml_reducer", "no memory to measure the codec");
+    if (agreed == DML_OK)
+        agreed = repeat(r, x, sample);
+    dml__exchange_close(x);
+    if (symmetric)
+        dml_free(r->comm, data);
+    else
+        dml__free(data);
+    return agreed;
+}
+
+/* The value for "count" elements between those of the two samples. */
+static double between(const struct dml__compression *c, size_t count, double small,
+                      double large)
+{
+    if (c->large.count <= c->small.count)
+        return large;
+    double along =
+        (double)(count - c->small.count) / (double)(c->large.count - c->small.count);
+    return small + along * (large - small);
+}
+
+static dml_status measure_ends(dml_reducer *r)
+{
+    struct dml__compression *c = r->compression;
+    const struct dml__bucket *small = NULL, *large = NULL;
+    for (size_t i = 0; i < r->nbuckets; i++) {
+        const struct dml__bucket *b = &r->buckets[i];
+        if (b->part != DML__CODED || b->exchange == NULL)
+            continue;
+        if (small == NULL || b->count < small->count)
+            small = b;
+        if (large == NULL || b->count > large->count)
+            large = b;
+    }
+    if (large == NULL)
+        return DML_OK;
+    DML_TRY(measure(r, large, &c->large));
+    c->small = c->large;
+    return small->count < large->count ? measure(r, small, &c->small) : DML_OK;
+}
+
+static void decide(dml_reducer *r, struct dml__bucket *b)
+{
+    const struct dml__compression *c = r->compression;
+    b->compressed = false;
+    if (b->dtype != DML_F32) {
+        b->why = "not f32: dense";
+    } else if (b->part == DML__KEPT) {
+        b->why = "kept dense as asked";
+    } else if (b->part == DML__VECTOR) {
+        b->why = "vectors, or matrices too small to save bytes: dense";
+    } else if (b->exchange == NULL) {
+        b->why = "empty";
+    } else if (c->spec.force) {
+        b->why = "forced";
+        b->compressed = true;
+    } else if (dml_comm_size(r->comm) == 1) {
+        b->why = "one rank: nothing is sent";
+    } else {
+        double dense_s = between(c, b->count, c->small.dense_s, c->large.dense_s);
+        double total_s = between(c, b->count, c->small.total_s, c->large.total_s);
+        b->compressed = total_s < margin * dense_s;
+        b->why = b->compressed ? "predicted to be faster than the plain average"
+                               : "predicted to be no faster than the plain average";
+    }
+}
+
+dml_status dml__compress_choose(dml_reducer *r)
+{
+    struct dml__compression *c = r->compression;
+    if (!c->spec.force && dml_comm_size(r->comm) > 1) {
+        DML_TRY(measure_ends(r));
+        c->next_measure = c->next_measure == 0 ? FIRST_AGAIN : c->next_measure * LATER;
+    }
+    for (size_t i = 0; i < r->nbuckets; i++)
+        decide(r, &r->buckets[i]);
+    return DML_OK;
+}
+
+dml_status dml_reducer_get_bucket(const dml_reducer *r, size_t index,
+                                  dml_bucket_info *info)
+{
+    if (r == NULL || info == NULL)
+        return DML_EINVAL;
+    if (index >= r->nbuckets)
+        return dml__fail(dml_comm_ctx(r->comm), DML_EINVAL, __func__,
+                         "bucket %zu of %zu does not exist", index, r->nbuckets);
+    const struct dml__bucket *b = &r->buckets[index];
+    const struct dml__compression *c = r->compression;
+    *info = (dml_bucket_info){
+        .tensors = b->n,
+        .count = b->count,
+        .dtype = b->dtype,
+        .compressed = b->compressed,
+        .dense_bytes = b->count * dml_dtype_bytes(b->dtype),
+        .code_bytes = b->count * dml_dtype_bytes(b->dtype),
+        .why = c == NULL        ? "no codec"
+               : b->why == NULL ? "the first step is dense"
+                                : b->why,
+    };
+    if (b->exchange == NULL || b->part != DML__CODED)
+        return DML_OK;
+    info->code_bytes = b->exchange->code_bytes;
+    info->wire_bytes = b->exchange->wire_bytes;
+    info->steps = b->exchange->steps;
+    if (c->large.count == 0)
+        return DML_OK;
+    info->dense_s = between(c, b->count, c->small.dense_s, c->large.dense_s);
+    info->encode_s = between(c, b->count, c->small.encode_s, c->large.encode_s);
+    info->decode_s = between(c, b->count, c->small.decode_s, c->large.decode_s);
+    info->transfer_s = between(c, b->count, c->small.total_s, c->large.total_s) -
+                       info->encode_s - info->decode_s;
+    return DML_OK;
+}

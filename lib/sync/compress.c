@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A reducer's codec from step to step: what it is for, what waits, and what is wrong.
+ */
+#include "sync/compress.h"
+
+#include "comm/comm.h"
+#include "compress/powersgd.h"
+
+#include <math.h>
+#include <string.h>
+
+static const char *name_of(const dml_tensor *t)
+{
+    return t->name != NULL ? t->name : "no name";
+}
+
+/* ---- options -----------------------------------------------------------------------
+ */
+
+dml_status dml__compress_check(const dml_tensor *grads, size_t ngrads,
+                               const dml_reducer_opts *opts, const dml_comm *comm)
+{
+    dml_ctx *ctx = dml_comm_ctx(comm);
+    const char *where = "dml_reducer_create";
+    struct dml__codec_spec spec;
+    DML_TRY(dml__codec_parse(ctx, opts->codec, where, &spec));
+    if (spec.kind == NULL)
+        return DML_OK;
+    if (spec.kind->form == DML__FORM_FACTORS && opts->rows == NULL)
+        return dml__fail(ctx, DML_EINVAL, where,
+                         "%s needs the gradients' shapes: set rows in the options",
+                         spec.kind->name);
+    for (size_t i = 0; i < ngrads; i++) {
+        const dml_tensor *t = &grads[i];
+        size_t rows = opts->rows != NULL ? opts->rows[i] : 1;
+        if (rows == DML_KEEP_DENSE)
+            continue;
+        if (rows == 0 || t->count % rows != 0)
+            return dml__fail(ctx, DML_EINVAL, where,
+                             "gradient %zu (%s): %zu elements are not of %zu rows; "
+                             "give 1 for a vector",
+                             i, name_of(t), t->count, rows);
+        if (spec.kind->velocity && t->dtype != DML_F32)
+            return dml__fail(ctx, DML_EINVAL, where,
+                             "gradient %zu (%s) is of type %s; the momentum of %s is "
+                             "kept for f32 only",
+                             i, name_of(t), dml_dtype_name(t->dtype), spec.kind->name);
+    }
+    return DML_OK;
+}
+
+dml_status dml__compress_open(dml_reducer *r, const dml_reducer_opts *opts)
+{
+    dml_ctx *ctx = dml_comm_ctx(r->comm);
+    struct dml__codec_spec spec;
+    DML_TRY(dml__codec_parse(ctx, opts->codec, "dml_reducer_create", &spec));
+    if (spec.kind == NULL)
+        return DML_OK;
+    struct dml__compression *c = dml__alloc(ctx, sizeof *c);
+    r->compression = c;
+    if (c == NULL)
+        return DML_ENOMEM;
+    c->spec = spec;
+    c->rows_known = opts->rows != NULL;
+    c->rows = dml__alloc(ctx, dml__mul(r->ngrads, sizeof *c->rows));
+    c->members = dml__alloc(ctx, dml__mul(r->ngrads, sizeof *c->members));
+    if (c->rows == NULL || c->members == NULL)
+        return DML_ENOMEM;
+    if (c->rows_known && r->ngrads > 0)
+        memcpy(c->rows, opts->rows, r->ngrads * sizeof *c->rows);
+    return DML_OK;
+}
+
+void dml__compress_close(dml_reducer *r)
+{
+    if (r->compression == NULL)
+        return;
+    dml__free(r->compression->rows);
+    dml__free(r->compression->members);
+    dml__free(r->compression);
+    r->compression = NULL;
+}
+
+/* A number for what must be equal on all ranks; 52 bits, exact in f64. */
+static double fingerprint(const dml_reducer *r)
+{
+    const struct dml__compression *c = r->compression;
+    if (c == NULL)
+        return 0;
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    const struct dml__codec_spec *s = &c->spec;
+    const double numbers[] = {
+        s->number,       s->momentum,      s->clip,  (double)s->warmup,
+        (double)s->seed, (double)s->start, s->force, (double)s->kind->form,
+    };
+    const unsigned char *bytes = (const unsigned char *)numbers;
+    for (size_t i = 0; i < sizeof numbers; i++)
+        hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+    for (const char *name = s->kind->name; *name != '\0'; name++)
+        hash = (hash ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
+    for (size_t i = 0; i < r->ngrads; i++)
+        hash = (hash ^ c->rows[i]) * UINT64_C(0x100000001b3);
+    return (double)(hash >> 12);
+}
+
+dml_status dml__compress_verify(dml_reducer *r)
+{
+    double own = fingerprint(r), most[2] = {own, -own};
+    DML_TRY(dml__comm_max(r->comm, most, 2));
+    if (most[0] + most[1] == 0)
+        return DML_OK;
+    return dml__fail(dml_comm_ctx(r->comm), DML_EMISMATCH, "dml_reducer_create",
+                     "the ranks' codecs or rows differ (here %s); give all the same",
+                     r->compression != NULL ? r->compression->spec.kind->name : "none");
+}
+
+enum dml__part_in dml__compress_part(const dml_reducer *r, size_t tensor)
+{
+    const struct dml__compression *c = r->compression;
+    if (c == NULL || r->grads[tensor].dtype != DML_F32 ||
+        c->rows[tensor] == DML_KEEP_DENSE)
+        return DML__KEPT;
+    if (c->rows_known && c->rows[tensor] <= 1)
+        return DML__VECTOR;
+    if (c->spec.kind->form == DML__FORM_FACTORS &&
+        !dml__power_saves(r->grads[tensor].count, c->rows[tensor],
+                          (size_t)c->spec.number))
+        return DML__VECTOR;
+    return DML__CODED;
+}
+
+/* ---- exchanges ---------------------------------------------------------------------
+ */
+
+void dml__compress_forget(dml_reducer *r)
+{
+    for (size_t b = 0; b < r->nbuckets; b++)
+        dml__exchange_close(r->buckets[b].exchange);
+}
+
+/* Where a bucket's tensors lie in its data; of those that lie apart, in a copy. */
+static void locate_members(dml_reducer *r, const struct dml__bucket *b)
+{
+    size_t at = 0;
+    for (size_t i = b->first; i < b->first + b->n; i++) {
+        size_t index = r->order[i];
+        const dml_tensor *t = &r->grads[index];
+        struct dml__member *m = &r->compression->members[i];
+        *m = (struct dml__member){at, t->count, r->compression->rows[index]};
+        if (b->layout != DML__APART && t->count > 0)
+            m->offset = (size_t)((float *)t->data - (float *)(void *)b->data);
+        at += t->count;
+    }
+}
+
+/* The first step was dense, and its average is the velocity's mean over the ranks: the
+ * momentum goes on as if each rank had kept its own. */
+static void begin_velocity(dml_reducer *r, const struct dml__bucket *b)
+{
+    float *velocity = b->exchange->parts[0].codec->velocity;
+    for (size_t i = b->first; i < b->first + b->n && velocity != NULL; i++) {
+        const dml_tensor *t = &r->grads[r->order[i]];
+        if (t->count > 0)
+            memcpy(velocity + r->compression->members[i].offset, t->data,
+                   t->count * sizeof *velocity);
+    }
+}
+
+static dml_status open_exchanges(dml_reducer *r)
+{
+    const struct dml__codec_spec *spec = &r->compression->spec;
+    for (size_t i = 0; i < r->nbuckets; i++) {
+        struct dml__bucket *b = &r->buckets[i];
+        bool wanted =
+            b->part == DML__CODED || (b->part == DML__VECTOR && spec->kind->velocity);
+        if (!wanted || b->count == 0)
+            continue;
+        locate_members(r, b);
+        /* Below 2^31, which marks the noise of a share's owner. */
+        uint64_t stream = (uint64_t)(i & 0x3fff) << 16;
+        if (spec->kind->own_stream)
+            stream += (uint64_t)dml_comm_rank(r->comm) & 0xffff;
+        float *data = b->layout == DML__APART ? NULL : (float *)(void *)b->data;
+        DML_TRY(dml__exchange_open(r->comm, spec, data, b->count,
+                                   r->compression->members + b->first, b->n, stream,
+                                   &b->exchange));
+        begin_velocity(r, b);
+    }
+    return DML_OK;
+}
+
+dml_status dml__compress_plan(dml_reducer *r)
+{
+    if (r->compression == NULL)
+        return DML_OK;
+    dml_status status = open_exchanges(r);
+    double failed = status != DML_OK;
+    DML_TRY(dml__comm_max(r->comm, &failed, 1));
+    if (status == DML_OK && failed > 0)
+        status = dml__fail(dml_comm_ctx(r->comm), DML_ENOMEM, "dml_reducer_finish",
+                           "another rank has no memory for its codecs");
+    DML_TRY(status);
+    return dml__compress_choose(r);
+}
+
+/* ---- steps -------------------------------------------------------------------------
+ */
+
+void dml__compress_begin(dml_reducer *r)
+{
+    struct dml__compression *c = r->compression;
+    if (c == NULL || r->state != DML__REDUCING)
+        return;
+    const bool dense = c->flush || r->stats.steps < c->spec.start;
+    c->any = false;
+    c->flush = false;
+    c->fault = 0;
+    for (size_t i = 0; i < r->nbuckets; i++) {
+        struct dml__bucket *b = &r->buckets[i];
+        b->coded = b->compressed && !dense;
+        c->any = c->any || b->coded;
+    }
+}
+
+void dml__compress_look(dml_reducer *r, const struct dml__bucket *b)
+{
+    struct dml__compression *c = r->compression;
+    if (dml__codec_finite(b->exchange->top))
+        return;
+    /* A sum with the residual may be too large where no gradient is: then the bucket's
+     * first tensor stands for it. */
+    size_t tensor = r->order[b->first];
+    bool found = false;
+    for (size_t i = b->first; i < b->first + b->n && !found; i++) {
+        const struct dml__member *m = &c->members[i];
+        const float *x = b->exchange->data + m->offset;
+        for (size_t k = 0; k < m->count && !found; k++)
+            found = !(fabsf(x[k]) < 0x1p100f);
+        if (found)
+            tensor = r->order[i];
+    }
+    int above = dml_comm_size(r->comm) - dml_comm_rank(r->comm);
+    double fault = (double)above * (double)r->ngrads - (double)tensor;
+    c->fault = fault > c->fault ? fault : c->fault;
+}
+
+static dml_status fail_numeric(dml_reducer *r)
+{
+    const int64_t fault = (int64_t)r->compression->fault, n = (int64_t)r->ngrads;
+    const int64_t above = (fault + n - 1) / n;
+    const size_t tensor = (size_t)(above * n - fault);
+    const int rank = dml_comm_size(r->comm) - (int)above;
+    for (size_t i = 0; i < r->nbuckets; i++)
+        if (r->buckets[i].exchange != NULL)
+            dml__exchange_clear(r->buckets[i].exchange);
+    return dml__fail_values(
+        dml_comm_ctx(r->comm), DML_ENUMERIC, "dml_reducer_finish", rank,
+        (int64_t)tensor, 0,
+        "gradient %zu (%s) of rank %d in step %llu holds an element that is not "
+        "finite, "
+        "or of magnitude 2^100 or more; do not use this step's gradients",
+        tensor, name_of(&r->grads[tensor]), rank, (unsigned long long)r->stats.steps);
+}
+
+dml_status dml__compress_end(dml_reducer *r)
+{
+    struct dml__compression *c = r->compression;
+    if (c == NULL)
+        return DML_OK;
+    if (c->any) {
+        DML_TRY(dml_wait(&c->agreement));
+        if (c->fault > 0)
+            return fail_numeric(r);
+    }
+    if (r->stats.steps != c->next_measure)
+        return DML_OK;
+    return dml__compress_choose(r);
+}
+
+dml_status dml_reducer_flush(dml_reducer *r)
+{
+    if (r == NULL)
+        return DML_EINVAL;
+    if (r->state != DML__CLOSED)
+        return dml__fail(dml_comm_ctx(r->comm), DML_EINVAL, __func__,
+                         "a step is open; call it between steps");
+    if (r->compression != NULL)
+        r->compression->flush = true;
+    return DML_OK;
+}

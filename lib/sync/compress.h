@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A reducer's codec: which buckets it is for, and whether it pays there.
+ */
+#ifndef DML__SYNC_COMPRESS_H
+#define DML__SYNC_COMPRESS_H
+
+#include "sync/exchange.h"
+#include "sync/reducer.h"
+
+/* What a tensor is to the codec; buckets hold one kind only. */
+enum dml__part_in { DML__CODED, DML__VECTOR, DML__KEPT, DML__NPARTS_IN };
+
+/* Averages of one bucket, measured: seconds of the slowest rank, of the fastest plain
+ * average and of the slowest compressed one. */
+struct dml__sample {
+    size_t count; /* elements; 0: not measured */
+    double dense_s, total_s, encode_s, decode_s;
+};
+
+struct dml__compression {
+    struct dml__codec_spec spec;
+    size_t *rows;                /* [ngrads] 0 where nothing is known */
+    bool rows_known;             /* vectors can be told from matrices */
+    struct dml__member *members; /* [ngrads] in the order of dml_reducer.order */
+    bool flush;                  /* the next step takes along what waits */
+    bool any;                    /* this step compresses something */
+    uint64_t next_measure;       /* after so many steps */
+    struct dml__sample small, large;
+    /* The lowest rank's first tensor that is not finite, as a number that is the larger
+     * the lower they are; 0: all is well. */
+    double fault;
+    dml_request *agreement; /* on the largest fault */
+};
+
+/* Are the options' codec and rows right for these gradients? Local. */
+dml_status dml__compress_check(const dml_tensor *grads, size_t ngrads,
+                               const dml_reducer_opts *opts, const dml_comm *comm);
+/* Sets reducer->compression where there is a codec; DML_ENOMEM. Local. */
+dml_status dml__compress_open(dml_reducer *r, const dml_reducer_opts *opts);
+void dml__compress_close(dml_reducer *r);
+
+/* All ranks have the same codec and shapes, or DML_EMISMATCH. Collective. */
+dml_status dml__compress_verify(dml_reducer *r);
+
+enum dml__part_in dml__compress_part(const dml_reducer *r, size_t tensor);
+
+/* Once the buckets are final: makes their exchanges, and decides. Collective. */
+dml_status dml__compress_plan(dml_reducer *r);
+/* Frees the exchanges, before the buckets. */
+void dml__compress_forget(dml_reducer *r);
+
+/* A step begins: which buckets are compressed in it. */
+void dml__compress_begin(dml_reducer *r);
+/* A step is over: DML_ENUMERIC where a rank found a fault; measures now and then.
+ * Collective. */
+dml_status dml__compress_end(dml_reducer *r);
+
+/* Notes a fault of a bucket just encoded. */
+void dml__compress_look(dml_reducer *r, const struct dml__bucket *b);
+
+/* Measures where that tells something, and sets what is compressed. Collective. */
+dml_status dml__compress_choose(dml_reducer *r);
+
+#endif

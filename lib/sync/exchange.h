@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Averaging one vector over the ranks by a codec: a list of stages, each of which does
+ * local work and starts one collective. Which stages depends on the form of the code;
+ * one file each.
+ */
+#ifndef DML__EXCHANGE_H
+#define DML__EXCHANGE_H
+
+#include "dml/coll.h"
+
+#include "compress/codec.h"
+
+enum { DML__MOST_STAGES = 3 };
+
+/* A tensor within the vector, in elements. */
+struct dml__member {
+    size_t offset, count, rows;
+};
+
+/* A codec and what it is of: the whole vector, a member, or this rank's share. */
+struct dml__part {
+    dml_codec *codec;
+    size_t offset; /* of its elements in the data */
+    float weight;  /* of its residual in this rank's gradient */
+};
+
+struct dml__exchange;
+
+struct dml__form_ops {
+    int stages;
+    /* Codecs and memory; local. What it leaves when it fails is freed by close. */
+    dml_status (*open)(struct dml__exchange *x);
+    /* Starts stage 0, 1 ...; the one before it is complete. */
+    dml_status (*start)(struct dml__exchange *x, int stage);
+    /* When all are complete: data = the average. */
+    void (*finish)(struct dml__exchange *x);
+};
+
+struct dml__exchange {
+    dml_comm *comm;
+    const struct dml__codec_spec *spec;
+    const struct dml__form_ops *ops;
+    int rank, nranks;
+    float *data; /* [count] gradient, then average */
+    float *own;  /* [count] where the data are the exchange's; else NULL */
+    size_t count;
+    const struct dml__member *members; /* [nmembers] of the data; the owner's */
+    size_t nmembers;
+    uint64_t stream;
+    struct dml__part *parts; /* [nparts] */
+    size_t nparts;
+    char *send, *recv; /* codes */
+    size_t code_bytes, wire_bytes;
+    uint32_t top;              /* largest magnitude met in this step */
+    double encode_s, decode_s; /* of this step so far */
+    uint64_t steps;
+    dml_request *request;
+};
+
+extern const struct dml__form_ops dml__form_picked, dml__form_shards, dml__form_sparse,
+    dml__form_factors;
+
+/* Local; "data", "spec" and "members" are borrowed until close. Without data the
+ * exchange has memory of its own for them. */
+dml_status dml__exchange_open(dml_comm *comm, const struct dml__codec_spec *spec,
+                              float *data, size_t count,
+                              const struct dml__member *members, size_t nmembers,
+                              uint64_t stream, struct dml__exchange **exchange);
+void dml__exchange_close(struct dml__exchange *exchange);
+
+int dml__exchange_stages(const struct dml__exchange *exchange);
+dml_status dml__exchange_start(struct dml__exchange *exchange, int stage);
+void dml__exchange_finish(struct dml__exchange *exchange);
+
+/* Must a gradient that is sent whole take something along? Then data += what waits. */
+bool dml__exchange_waits(const struct dml__exchange *exchange);
+void dml__exchange_flush(struct dml__exchange *exchange);
+/* Forgets what waits. */
+void dml__exchange_clear(struct dml__exchange *exchange);
+
+/* For the forms: the parts' list, and a part. */
+dml_status dml__exchange_parts(struct dml__exchange *x, size_t nparts);
+dml_status dml__exchange_part(struct dml__exchange *x, size_t index,
+                              const struct dml__member *where, uint64_t stream);
+/* And the memory of the codes. */
+dml_status dml__exchange_memory(struct dml__exchange *x, size_t send_bytes,
+                                size_t recv_bytes);
+
+/* What a rank sends in a ring's all-reduce of so many bytes. */
+size_t dml__allreduce_bytes(const struct dml__exchange *x, size_t bytes);
+
+#endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * PowerSGD: the left factors of all the vector's matrices are averaged in one
+ * all-reduce, then the right ones in another.
+ */
+#include "compress/powersgd.h"
+#include "sync/exchange.h"
+
+static dml_status open_factors(struct dml__exchange *x)
+{
+    size_t left = 0, right = 0;
+    DML_TRY(dml__exchange_parts(x, x->nmembers));
+    for (size_t i = 0; i < x->nmembers; i++) {
+        DML_TRY(dml__exchange_part(x, i, &x->members[i], x->stream + (i << 16)));
+        left += dml__power_left_count(x->parts[i].codec);
+        right += dml__power_right_count(x->parts[i].codec);
+    }
+    x->code_bytes = (left + right) * sizeof(float);
+    x->wire_bytes = dml__allreduce_bytes(x, x->code_bytes);
+    return dml__exchange_memory(x, left * sizeof(float), right * sizeof(float));
+}
+
+static dml_status start_factors(struct dml__exchange *x, int stage)
+{
+    float *p = (float *)x->send, *q = (float *)x->recv;
+    for (size_t i = 0; i < x->nparts; i++) {
+        const struct dml__part *part = &x->parts[i];
+        if (stage == 0) {
+            uint32_t top = dml__power_first(part->codec, x->data + part->offset, p);
+            x->top = top > x->top ? top : x->top;
+        } else {
+            dml__power_second(part->codec, p, q);
+        }
+        p += dml__power_left_count(part->codec);
+        q += dml__power_right_count(part->codec);
+    }
+    float *factors = (float *)(stage == 0 ? x->send : x->recv);
+    return dml_iallreduce(DML_IN_PLACE, factors,
+                          (size_t)((stage == 0 ? p : q) - factors), DML_F32, DML_AVG,
+                          x->comm, &x->request);
+}
+
+static void finish_factors(struct dml__exchange *x)
+{
+    const float *p = (const float *)x->send, *q = (const float *)x->recv;
+    for (size_t i = 0; i < x->nparts; i++) {
+        const struct dml__part *part = &x->parts[i];
+        dml__power_third(part->codec, p, q, x->data + part->offset);
+        p += dml__power_left_count(part->codec);
+        q += dml__power_right_count(part->codec);
+    }
+}
+
+const struct dml__form_ops dml__form_factors = {2, open_factors, start_factors,
+                                                finish_factors};

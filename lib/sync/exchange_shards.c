@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Codes of blocks, which cannot be added as they are. The vector is cut into a share of
+ * whole blocks for each rank. Every rank sends each share's code to its owner (an
+ * all-to-all); the owner decodes and averages them, encodes the average, with a
+ * residual of its own, and sends that to all (an all-gather). So what a rank sends does
+ * not grow with the number of ranks, and all decode the same bytes.
+ *
+ * The last shares may be short or empty; their codes are as long as the others'.
+ *
+ * Source: Seide et al., Interspeech 2014, section 3.3.
+ */
+#include "sync/exchange.h"
+
+enum { WHOLE, SHARE };
+
+/* This rank's share, in elements. */
+static struct dml__member share_of(const struct dml__exchange *x)
+{
+    const size_t each = dml__codec_blocks(x->count) / (size_t)x->nranks +
+                        (dml__codec_blocks(x->count) % (size_t)x->nranks != 0);
+    size_t first = (size_t)x->rank * each * DML__CODEC_BLOCK;
+    size_t end = first + each * DML__CODEC_BLOCK;
+    first = first < x->count ? first : x->count;
+    end = end < x->count ? end : x->count;
+    return (struct dml__member){first, end - first, 0};
+}
+
+/* Bytes of the code of a share. */
+static size_t share_bytes(const struct dml__exchange *x)
+{
+    const size_t blocks = dml__codec_blocks(x->count), nranks = (size_t)x->nranks;
+    return (blocks / nranks + (blocks % nranks != 0)) * x->spec->kind->block_bytes;
+}
+
+static dml_status open_shards(struct dml__exchange *x)
+{
+    const struct dml__member all = {0, x->count, 0}, share = share_of(x);
+    /* The owner's noise is another than that of its own gradient. */
+    const uint64_t second = x->stream | UINT64_C(1) << 31;
+    DML_TRY(dml__exchange_parts(x, 2));
+    DML_TRY(dml__exchange_part(x, WHOLE, &all, x->stream));
+    DML_TRY(dml__exchange_part(x, SHARE, &share, second));
+    x->parts[SHARE].weight = (float)x->nranks;
+    x->code_bytes = dml_codec_bytes(x->parts[WHOLE].codec);
+    const size_t bytes = dml__mul(share_bytes(x), (size_t)x->nranks);
+    x->wire_bytes = 2 * share_bytes(x) * (size_t)(x->nranks - 1);
+    return dml__exchange_memory(x, bytes, bytes);
+}
+
+/* The codes of my share become its average, and that a code: my block of "send". */
+static void average_share(struct dml__exchange *x)
+{
+    const struct dml__codec_kind *kind = x->spec->kind;
+    const struct dml__part *share = &x->parts[SHARE];
+    float *average = x->data + share->offset;
+    for (int r = 0; r < x->nranks; r++)
+        kind->decode(share->codec, x->recv + r * share_bytes(x), 1 / (float)x->nranks,
+                     r > 0, average);
+    if (kind->prepare != NULL)
+        kind->prepare(share->codec, average);
+    kind->encode(share->codec, average, x->send + x->rank * share_bytes(x));
+}
+
+static dml_status start_shards(struct dml__exchange *x, int stage)
+{
+    if (stage == 0) {
+        uint32_t top = x->spec->kind->encode(x->parts[WHOLE].codec, x->data, x->send);
+        x->top = top > x->top ? top : x->top;
+        return dml_ialltoall(x->send, x->recv, share_bytes(x), DML_U8, x->comm,
+                             &x->request);
+    }
+    average_share(x);
+    return dml_iallgather(DML_IN_PLACE, x->send, share_bytes(x), DML_U8, x->comm,
+                          &x->request);
+}
+
+static void finish_shards(struct dml__exchange *x)
+{
+    dml_codec_decode(x->parts[WHOLE].codec, x->send, 1, false, x->data);
+}
+
+const struct dml__form_ops dml__form_shards = {2, open_shards, start_shards,
+                                               finish_shards};

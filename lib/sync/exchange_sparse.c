@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Codes of other elements on each rank: every rank gets all codes and adds them in the
+ * order of the ranks. All codes of a step are of one length, so nothing has to be said
+ * about it first. What is sent grows with the number of ranks; where that no longer
+ * pays the reducer's measurement says so.
+ */
+#include "sync/exchange.h"
+
+static dml_status open_sparse(struct dml__exchange *x)
+{
+    const struct dml__member all = {0, x->count, 0};
+    DML_TRY(dml__exchange_parts(x, 1));
+    DML_TRY(dml__exchange_part(x, 0, &all, x->stream));
+    /* The first code is the longest: dgc's warm-up only shortens it. */
+    x->code_bytes = dml_codec_bytes(x->parts[0].codec);
+    return dml__exchange_memory(x, 0, dml__mul(x->code_bytes, (size_t)x->nranks));
+}
+
+static dml_status start_sparse(struct dml__exchange *x, int stage)
+{
+    (void)stage;
+    dml_codec *c = x->parts[0].codec;
+    x->code_bytes = dml_codec_bytes(c);
+    x->wire_bytes = x->code_bytes * (size_t)(x->nranks - 1);
+    x->top = x->spec->kind->encode(c, x->data, x->recv + x->rank * x->code_bytes);
+    return dml_iallgather(DML_IN_PLACE, x->recv, x->code_bytes, DML_U8, x->comm,
+                          &x->request);
+}
+
+static void finish_sparse(struct dml__exchange *x)
+{
+    const float share = 1 / (float)x->nranks;
+    for (int r = 0; r < x->nranks; r++)
+        dml_codec_decode(x->parts[0].codec, x->recv + r * x->code_bytes, share, r > 0,
+                         x->data);
+}
+
+const struct dml__form_ops dml__form_sparse = {1, open_sparse, start_sparse,
+                                               finish_sparse};

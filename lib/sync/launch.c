@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The order in which a step's collectives are started: the same on all ranks, though
+ * buckets become full, and stages complete, in any order.
+ *
+ * A plain average is one collective, a compressed one up to three, each of which needs
+ * the one before it. They are started along diagonals: bucket t's first stage, then the
+ * second of bucket t - 1, the third of bucket t - 2. So while one bucket's messages are
+ * on their way the next one is encoded. Where something is not ready yet all that
+ * follows waits: order is what makes collectives meet.
+ */
+#include "sync/compress.h"
+
+#include <string.h>
+
+static int stages_of(const struct dml__bucket *b)
+{
+    return b->coded ? dml__exchange_stages(b->exchange) : 1;
+}
+
+static dml_request **request_of(struct dml__bucket *b)
+{
+    return b->coded ? &b->exchange->request : &b->request;
+}
+
+/* Between tensors that lie apart and the codec's one vector. */
+static void copy_pieces(const struct dml__bucket *b, bool to_vector)
+{
+    float *at = b->exchange->data;
+    for (size_t i = 0; i < b->n && b->layout == DML__APART; i++) {
+        const dml_piece *piece = &b->pieces[i];
+        if (piece->count > 0)
+            memcpy(to_vector ? at : piece->data, to_vector ? piece->data : at,
+                   piece->count * sizeof *at);
+        at += piece->count;
+    }
+}
+
+static dml_status start_plain(dml_reducer *r, struct dml__bucket *b)
+{
+    if (b->exchange != NULL && dml__exchange_waits(b->exchange)) {
+        copy_pieces(b, true);
+        dml__exchange_flush(b->exchange);
+        copy_pieces(b, false);
+    }
+    if (b->layout == DML__APART)
+        return dml_iallreduce_list(b->pieces, b->n, b->dtype, DML_AVG, r->comm,
+                                   &b->request);
+    return dml_iallreduce(DML_IN_PLACE, b->data, b->count, b->dtype, DML_AVG, r->comm,
+                          &b->request);
+}
+
+static dml_status start(dml_reducer *r, struct dml__bucket *b, int stage)
+{
+    if (!b->coded)
+        return start_plain(r, b);
+    if (stage == 0)
+        copy_pieces(b, true);
+    dml_status status = dml__exchange_start(b->exchange, stage);
+    if (stage == 0)
+        dml__compress_look(r, b);
+    return status;
+}
+
+/* When every bucket is encoded: did any rank meet a number that is not finite? */
+static dml_status start_agreement(dml_reducer *r)
+{
+    struct dml__compression *c = r->compression;
+    if (c == NULL || !c->any)
+        return DML_OK;
+    return dml_iallreduce(DML_IN_PLACE, &c->fault, 1, DML_F64, DML_MAX, r->comm,
+                          &c->agreement);
+}
+
+dml_status dml__launch(dml_reducer *r, bool wait)
+{
+    const size_t depth = r->compression != NULL ? DML__MOST_STAGES : 1;
+    const size_t turns = (r->nbuckets + depth - 1) * depth;
+    for (; r->next < turns; r->next++) {
+        size_t turn = r->next / depth, stage = r->next % depth;
+        if (stage > turn || turn - stage >= r->nbuckets)
+            continue;
+        struct dml__bucket *b = &r->buckets[turn - stage];
+        if ((int)stage >= stages_of(b))
+            continue;
+        if (stage == 0 && b->pending > 0)
+            return DML_OK;
+        if (stage > 0) {
+            dml_request **before = request_of(b);
+            dml_status done = wait ? dml_wait(before) : dml_test(before);
+            if (done != DML_OK)
+                return done == DML_PENDING ? DML_OK : done;
+        }
+        DML_TRY(start(r, b, (int)stage));
+        if (stage == 0 && turn + 1 == r->nbuckets)
+            DML_TRY(start_agreement(r));
+    }
+    return DML_OK;
+}
+
+dml_status dml__complete(struct dml__bucket *b)
+{
+    dml_status status = dml_wait(request_of(b));
+    if (status == DML_OK && b->coded) {
+        dml__exchange_finish(b->exchange);
+        copy_pieces(b, false);
+    }
+    return status;
+}
