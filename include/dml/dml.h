@@ -14,6 +14,7 @@
 #include "dml/lr.h"
 #include "dml/optim.h"
 #include "dml/rng.h"
+#include "dml/shard.h"
 #include "dml/status.h"
 #include "dml/sync.h"
 #include "dml/types.h"

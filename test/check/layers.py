@@ -41,6 +41,7 @@ PUBLIC = {
     "lr.h": "optim",
     "optim.h": "optim",
     "data.h": "data",
+    "shard.h": "sync",
     "sync.h": "sync",
     "gpu.h": "gpu",
 }

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Sharded state to and from the layout that an unsharded optimizer has, for snapshots
+ * that fit any number of ranks.
+ */
+#include "sync/shard.h"
+
+#include <string.h>
+
+/* A collective on one slot of one tensor: this rank's piece, and where all lie. */
+struct pieces {
+    float *mine;
+    size_t *counts, *displs; /* [P] each, the object's */
+};
+
+static dml_status check(dml_sharded *s, size_t param, const void *whole, int root,
+                        const char *where)
+{
+    dml_ctx *ctx = dml_comm_ctx(s->comm);
+    DML_TRY(dml__shard_check_index(s, param, where));
+    if (s->state == DML__SHARD_OPEN)
+        return dml__fail(ctx, DML_EINVAL, where,
+                         "a step is open; close it with dml_sharded_step");
+    if (root < 0 || root >= dml_comm_size(s->comm))
+        return dml__fail(ctx, DML_EINVAL, where,
+                         "root is %d; it must be one of the %d ranks", root,
+                         dml_comm_size(s->comm));
+    if (root == dml_comm_rank(s->comm) && whole == NULL && s->params[param].count > 0)
+        return dml__fail(ctx, DML_EINVAL, where, "the vector of root is NULL");
+    return DML_OK;
+}
+
+/* counts stays NULL when nothing is to be moved: no f32 tensor has a master copy. */
+static dml_status find(dml_sharded *s, size_t param, size_t slot, struct pieces *p)
+{
+    size_t nranks = (size_t)dml_comm_size(s->comm);
+    dml_optim_slot own;
+    *p = (struct pieces){0};
+    DML_TRY(dml_optim_slot_get(s->optim, param, slot, &own));
+    p->mine = own.data;
+    if (strcmp(own.name, "master") == 0 && s->params[param].dtype == DML_F32)
+        return DML_OK;
+    p->counts = s->piece_counts;
+    p->displs = p->counts + nranks;
+    for (size_t r = 0; r < nranks; r++)
+        dml__shard_piece(s, param, (int)r, &p->displs[r], &p->counts[r]);
+    return DML_OK;
+}
+
+dml_status dml_sharded_slot_gather(dml_sharded *s, size_t param, size_t slot,
+                                   float *out, int root)
+{
+    if (s == NULL)
+        return DML_EINVAL;
+    DML_TRY(check(s, param, out, root, __func__));
+    struct pieces p;
+    DML_TRY(find(s, param, slot, &p));
+    if (p.counts == NULL)
+        return DML_OK;
+    return dml_gatherv(p.mine, out, p.counts, p.displs, DML_F32, root, s->comm);
+}
+
+dml_status dml_sharded_slot_scatter(dml_sharded *s, size_t param, size_t slot,
+                                    const float *in, int root)
+{
+    if (s == NULL)
+        return DML_EINVAL;
+    DML_TRY(check(s, param, in, root, __func__));
+    struct pieces p;
+    DML_TRY(find(s, param, slot, &p));
+    if (p.counts == NULL)
+        return DML_OK;
+    return dml_scatterv(in, p.mine, p.counts, p.displs, DML_F32, root, s->comm);
+}
+
+dml_optim *dml_sharded_optim(dml_sharded *s)
+{
+    return s->optim;
+}
+
+void dml_sharded_get_stats(const dml_sharded *s, dml_sharded_stats *stats)
+{
+    *stats = s->stats;
+}

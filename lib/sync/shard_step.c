@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A step of sharded training: gradients are reduced and scattered bucket by bucket as
+ * they become ready, the parts updated, and parameters gathered.
+ *
+ * Collectives are started in the same order on every rank: buckets in their order, and
+ * the gathering against it, which is the order of the forward pass.
+ */
+#include "comm/comm.h"
+#include "sync/shard.h"
+
+#include <math.h>
+#include <string.h>
+
+static const char *name_of(const dml_sharded *s, size_t index)
+{
+    const char *name = s->params[index].name;
+    return name != NULL ? name : "no name";
+}
+
+dml_status dml__shard_check_index(const dml_sharded *s, size_t param, const char *where)
+{
+    if (param < s->n)
+        return DML_OK;
+    return dml__fail_values(dml_comm_ctx(s->comm), DML_EINVAL, where,
+                            dml_comm_rank(s->comm), (int64_t)param, (int64_t)s->n,
+                            "parameter %zu of %zu does not exist", param, s->n);
+}
+
+/* ---- gradients ---------------------------------------------------------------------
+ */
+
+dml_status dml_sharded_begin(dml_sharded *s)
+{
+    if (s == NULL)
+        return DML_EINVAL;
+    if (s->state == DML__SHARD_BROKEN)
+        return dml__fail(dml_comm_ctx(s->comm), DML_ECOMM, __func__,
+                         "an earlier step failed; destroy the object");
+    if (s->state == DML__SHARD_OPEN)
+        return dml__fail(dml_comm_ctx(s->comm), DML_EINVAL, __func__,
+                         "a step is open; close it with dml_sharded_step");
+    s->state = DML__SHARD_OPEN;
+    s->next = 0;
+    s->nready = 0;
+    for (size_t i = 0; i < s->n; i++)
+        s->slots[i].ready = false;
+    for (size_t b = 0; b < s->nbuckets; b++)
+        s->buckets[b].pending = s->buckets[b].n;
+    return DML_OK;
+}
+
+/* Starts every bucket whose turn it is and which is full. */
+static dml_status launch(dml_sharded *s)
+{
+    for (; s->next < s->nbuckets && s->buckets[s->next].pending == 0; s->next++) {
+        struct dml__shard_bucket *b = &s->buckets[s->next];
+        DML_TRY(dml_ireduce_scatterv(b->grads, b->part_grads, b->counts, b->grad_dtype,
+                                     DML_AVG, s->comm, &b->scatter));
+    }
+    return DML_OK;
+}
+
+static void take_gradient(dml_sharded *s, size_t index)
+{
+    struct dml__shard_slot *slot = &s->slots[index];
+    struct dml__shard_bucket *b = &s->buckets[slot->bucket];
+    const dml_param *p = &s->params[index];
+    size_t element = dml_dtype_bytes(p->grad_dtype);
+    if (b->grads_packed && p->count > 0)
+        memcpy(b->grads + slot->start * element, p->grad, p->count * element);
+    slot->ready = true;
+    s->nready++;
+    b->pending--;
+}
+
+dml_status dml_sharded_ready(dml_sharded *s, size_t index)
+{
+    if (s == NULL)
+        return DML_EINVAL;
+    dml_ctx *ctx = dml_comm_ctx(s->comm);
+    if (s->state != DML__SHARD_OPEN)
+        return dml__fail(ctx, DML_EINVAL, __func__,
+                         "no step is open; call dml_sharded_begin first");
+    DML_TRY(dml__shard_check_index(s, index, __func__));
+    if (s->slots[index].ready)
+        return dml__fail_values(ctx, DML_EINVAL, __func__, dml_comm_rank(s->comm),
+                                (int64_t)index, 0,
+                                "gradient %zu (%s) was ready already in this step",
+                                index, name_of(s, index));
+    take_gradient(s, index);
+    DML_TRY(launch(s));
+    return dml_progress(s->comm);
+}
+
+/* Gradients that never became ready add nothing to the average. They are the caller's
+ * memory, registered as an optimizer's const input; what the rank did not compute may
+ * be overwritten. */
+static void zero_unused(dml_sharded *s)
+{
+    for (size_t i = 0; i < s->n && s->nready < s->n; i++) {
+        const dml_param *p = &s->params[i];
+        if (s->slots[i].ready)
+            continue;
+        if (p->count > 0)
+            memset((void *)(uintptr_t)p->grad, 0,
+                   p->count * dml_dtype_bytes(p->grad_dtype));
+        take_gradient(s, i);
+    }
+}
+
+static dml_status finish_gradients(dml_sharded *s)
+{
+    zero_unused(s);
+    dml_status status = launch(s);
+    double begin_s = dml__now_s();
+    for (size_t i = 0; i < s->next; i++) {
+        dml_status waited = dml_wait(&s->buckets[i].scatter);
+        if (status == DML_OK)
+            status = waited;
+    }
+    s->stats.grad_wait_s += dml__now_s() - begin_s;
+    return status;
+}
+
+/* ---- faults ------------------------------------------------------------------------
+ */
+
+static bool all_finite(const dml_param *p)
+{
+    const uint32_t *wide = p->grad;
+    const uint16_t *narrow = p->grad;
+    uint32_t exponent = p->grad_dtype == DML_F32   ? 0x7f800000u
+                        : p->grad_dtype == DML_F16 ? 0x7c00u
+                                                   : 0x7f80u;
+    for (size_t i = 0; i < p->count; i++)
+        if (((p->grad_dtype == DML_F32 ? wide[i] : narrow[i]) & exponent) == exponent)
+            return false;
+    return true;
+}
+
+/* The average is not finite: whose gradient was it? The first tensor and its lowest
+ * rank are named on all ranks. Where no rank has one, the sum overflowed, and the
+ * optimizer's own error stands. Collective. */
+static dml_status name_culprit(dml_sharded *s)
+{
+    size_t found = 0;
+    while (found < s->n && all_finite(&s->params[found]))
+        found++;
+    int nranks = dml_comm_size(s->comm);
+    double first = -(double)found;
+    DML_TRY(dml__comm_max(s->comm, &first, 1));
+    size_t tensor = (size_t)-first;
+    if (tensor == s->n)
+        return DML_ENUMERIC;
+    double lowest = found == tensor ? nranks - dml_comm_rank(s->comm) : 0;
+    DML_TRY(dml__comm_max(s->comm, &lowest, 1));
+    int rank = nranks - (int)lowest;
+    return dml__fail_values(dml_comm_ctx(s->comm), DML_ENUMERIC, "dml_sharded_step",
+                            rank, (int64_t)tensor, 0,
+                            "%s: the gradient of rank %d is not finite, in step %llu; "
+                            "nothing was changed",
+                            name_of(s, tensor), rank,
+                            (unsigned long long)s->stats.steps + 1);
+}
+
+/* ---- update ------------------------------------------------------------------------
+ */
+
+/* The optimizer's step, with its sums added up over the ranks. */
+static dml_status update(dml_sharded *s, double lr)
+{
+    double *sums = NULL;
+    size_t nsums = 0;
+    dml_status status;
+    while ((status = dml_optim_norms(s->optim, &sums, &nsums)) == DML_PENDING)
+        DML_TRY(dml_allreduce(DML_IN_PLACE, sums, nsums, DML_F64, DML_SUM, s->comm));
+    if (status == DML_ENUMERIC)
+        return name_culprit(s);
+    return status == DML_OK ? dml_optim_apply(s->optim, lr) : status;
+}
+
+/* Between a bucket's packed vector and this rank's pieces, or all but them. */
+static void pack_own(dml_sharded *s, const struct dml__shard_bucket *b)
+{
+    size_t element = dml_dtype_bytes(b->dtype);
+    for (size_t i = 0; i < b->n; i++) {
+        size_t index = s->order[b->first + i], first, count;
+        dml__shard_piece(s, index, dml_comm_rank(s->comm), &first, &count);
+        if (count > 0)
+            memcpy(b->params + (s->slots[index].start + first) * element,
+                   (char *)s->params[index].param + first * element, count * element);
+    }
+}
+
+static void unpack(dml_sharded *s, const struct dml__shard_bucket *b)
+{
+    size_t element = dml_dtype_bytes(b->dtype);
+    for (size_t i = 0; i < b->n; i++) {
+        size_t index = s->order[b->first + i];
+        const dml_param *p = &s->params[index];
+        if (p->count > 0)
+            memcpy(p->param, b->params + s->slots[index].start * element,
+                   p->count * element);
+    }
+}
+
+/* Parameters set out for all ranks, the last bucket's first: the forward pass begins
+ * there. */
+static dml_status gather(dml_sharded *s)
+{
+    for (size_t i = s->nbuckets; i-- > 0;) {
+        struct dml__shard_bucket *b = &s->buckets[i];
+        if (b->params_packed)
+            pack_own(s, b);
+        DML_TRY(dml_iallgatherv(DML_IN_PLACE, b->params, b->counts, NULL, b->dtype,
+                                s->comm, &b->gather));
+        b->gathering = true;
+    }
+    return dml_progress(s->comm);
+}
+
+static dml_status wait_bucket(dml_sharded *s, struct dml__shard_bucket *b)
+{
+    if (!b->gathering)
+        return DML_OK;
+    double begin_s = dml__now_s();
+    dml_status status = dml_wait(&b->gather);
+    s->stats.param_wait_s += dml__now_s() - begin_s;
+    b->gathering = false;
+    if (status != DML_OK)
+        s->state = DML__SHARD_BROKEN;
+    else if (b->params_packed)
+        unpack(s, b);
+    return status;
+}
+
+dml_status dml_sharded_step(dml_sharded *s, double lr)
+{
+    if (s == NULL)
+        return DML_EINVAL;
+    dml_ctx *ctx = dml_comm_ctx(s->comm);
+    if (s->state != DML__SHARD_OPEN)
+        return dml__fail(ctx, DML_EINVAL, __func__,
+                         "no step is open; call dml_sharded_begin first");
+    if (!(lr >= 0 && isfinite((float)lr)))
+        return dml__fail(ctx, DML_EINVAL, __func__,
+                         "lr is %g; use 0 or more, within the range of f32", lr);
+    dml_status status = finish_gradients(s);
+    if (status == DML_OK)
+        status = dml_sharded_wait_all(s);
+    if (status == DML_OK)
+        status = update(s, lr);
+    dml_optim_info info;
+    dml_optim_info_get(s->optim, &info);
+    if (status == DML_OK && !info.last_skipped)
+        status = gather(s);
+    s->stats.steps++;
+    /* A number that is not finite is found by all ranks, before anything is changed. */
+    s->state = status == DML_OK || status == DML_ENUMERIC ? DML__SHARD_CLOSED
+                                                          : DML__SHARD_BROKEN;
+    return status;
+}
+
+dml_status dml_sharded_wait(dml_sharded *s, size_t index)
+{
+    if (s == NULL)
+        return DML_EINVAL;
+    DML_TRY(dml__shard_check_index(s, index, __func__));
+    return wait_bucket(s, &s->buckets[s->slots[index].bucket]);
+}
+
+dml_status dml_sharded_wait_all(dml_sharded *s)
+{
+    if (s == NULL)
+        return DML_EINVAL;
+    for (size_t i = s->nbuckets; i-- > 0;)
+        DML_TRY(wait_bucket(s, &s->buckets[i]));
+    return DML_OK;
+}
