@@ -3,6 +3,7 @@
  * dml-cnn: convolutional networks trained data-parallel over MPI.
  */
 #include "commands.h"
+#include "option_file.h"
 
 #include <omp.h>
 #include <string.h>
@@ -69,26 +70,39 @@ static dml_status run_command(struct job *job, const struct command *command,
     return command->run(&run);
 }
 
-int main(int argc, char **argv)
+/* The command line with the words of option files; what is not understood is told in
+ * error. */
+static enum cli_result parse(const struct command *command, int argc, char **argv,
+                             struct option_words *words, struct cnn_options *options,
+                             char error[CLI_TEXT])
 {
     const char *name = argc > 1 ? argv[1] : NULL;
-    const struct command *command = find_command(name);
-    struct cnn_options options = {0};
-    char error[CLI_TEXT] = "";
-    enum cli_result parsed = CLI_BAD;
+    if (command && !option_words_read(words, argc, argv, error))
+        return CLI_BAD;
     if (command)
-        parsed = cli_parse(command->cli, argc, argv, 2, &options, error);
-    else if (name && (strcmp(name, "--help") == 0 || strcmp(name, "help") == 0))
-        parsed = CLI_HELP;
-    else if (name)
-        snprintf(error, sizeof error, "unknown command \"%.60s\"; see dml-cnn --help",
+        return cli_parse(command->cli, words->argc, words->argv, 2, options, error);
+    if (name && (strcmp(name, "--help") == 0 || strcmp(name, "help") == 0))
+        return CLI_HELP;
+    if (name)
+        snprintf(error, CLI_TEXT, "unknown command \"%.60s\"; see dml-cnn --help",
                  name);
     else
-        snprintf(error, sizeof error, "which command? see dml-cnn --help");
+        snprintf(error, CLI_TEXT, "which command? see dml-cnn --help");
+    return CLI_BAD;
+}
+
+int main(int argc, char **argv)
+{
+    const struct command *command = find_command(argc > 1 ? argv[1] : NULL);
+    struct cnn_options options = {0};
+    struct option_words words = {0};
+    char error[CLI_TEXT] = "";
+    enum cli_result parsed = parse(command, argc, argv, &words, &options, error);
 
     /* Help needs no MPI; but under a launcher other ranks may wait for this one. */
     if (parsed == CLI_HELP && !job_is_launched()) {
         print_help(command);
+        option_words_free(&words);
         return 0;
     }
     struct job job;
@@ -98,5 +112,6 @@ int main(int argc, char **argv)
             &job, parsed == CLI_BAD ? job_fail(&job, DML_EINVAL, "%s", error) : DML_OK);
     if (status == DML_OK)
         status = run_command(&job, command, parsed == CLI_HELP, &options);
+    option_words_free(&words);
     return job_end(&job, status);
 }

@@ -207,12 +207,16 @@ dml_status net_forward(struct net *net, enum net_mode mode, const float *images)
 {
     /* oneDNN's handles are not const, but sources are only read. */
     DNN_TRY(&net->dnn, dnnl_memory_set_data_handle(net->input->data, (void *)images));
-    for (int i = 0; i < net->nlayers; i++)
-        CNN_TRY(net->layers[i]->ops->forward(net->layers[i], mode));
+    for (int i = 0; i < net->nlayers; i++) {
+        struct layer *layer = net->layers[i];
+        for (int p = 0; net->need && p < layer->nparams; p++)
+            CNN_TRY(net->need(net->need_user, layer->first_param + p));
+        CNN_TRY(layer->ops->forward(layer, mode));
+    }
     return DML_OK;
 }
 
-dml_status net_backward(struct net *net, net_ready_fn *ready, void *user)
+dml_status net_backward(struct net *net, net_param_fn *ready, void *user)
 {
     for (int i = net->nlayers; i-- > 0;) {
         struct layer *layer = net->layers[i];
@@ -251,19 +255,28 @@ uint64_t net_layout_hash(const struct net *net)
     return hash;
 }
 
-dml_status net_get_param(struct net *net, int i, float *plain)
+dml_status net_to_plain(struct net *net, int i, const float *stored, float *plain)
 {
     const struct param *param = &net->params[i];
     dnnl_memory_desc_t md;
     CNN_TRY(dnn_plain(&net->dnn, param->ndims, param->dims, &md));
-    return dnn_convert(&net->dnn, &param->md, dnn_data(param->data), &md, plain);
+    return dnn_convert(&net->dnn, &param->md, (void *)stored, &md, plain);
+}
+
+dml_status net_from_plain(struct net *net, int i, const float *plain, float *stored)
+{
+    const struct param *param = &net->params[i];
+    dnnl_memory_desc_t md;
+    CNN_TRY(dnn_plain(&net->dnn, param->ndims, param->dims, &md));
+    return dnn_convert(&net->dnn, &md, (void *)plain, &param->md, stored);
+}
+
+dml_status net_get_param(struct net *net, int i, float *plain)
+{
+    return net_to_plain(net, i, dnn_data(net->params[i].data), plain);
 }
 
 dml_status net_set_param(struct net *net, int i, const float *plain)
 {
-    const struct param *param = &net->params[i];
-    dnnl_memory_desc_t md;
-    CNN_TRY(dnn_plain(&net->dnn, param->ndims, param->dims, &md));
-    return dnn_convert(&net->dnn, &md, (void *)plain, &param->md,
-                       dnn_data(param->data));
+    return net_from_plain(net, i, plain, dnn_data(net->params[i].data));
 }

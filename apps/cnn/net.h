@@ -72,6 +72,10 @@ enum net_mode { NET_TRAIN, NET_TEST };
 
 struct layer;
 
+/* Called with a parameter's number: when its gradient is final in the backward pass, or
+ * before the forward pass reads it. */
+typedef dml_status net_param_fn(void *user, int param);
+
 /* What a kind of layer does. Reads layer->in[]->data, writes layer->out[]->data; then
  * reads out[]->grad, and writes in[]->grad (unless NULL) and the parameters' grad. */
 struct layer_ops {
@@ -114,6 +118,9 @@ struct net {
     size_t nparam_floats, nstate_floats;
     size_t activation_bytes; /* data and gradients of all values */
 
+    net_param_fn *need; /* before a layer's forward pass, for each of its parameters */
+    void *need_user;
+
     uint64_t step;      /* of the pass in progress: the key of dropout */
     uint64_t first_row; /* number of this rank's first row in the step's global batch */
 };
@@ -150,14 +157,11 @@ const char *net_error(const struct net *net);
 
 /* ---- passes --------------------------------------------------------------------- */
 
-/* Called in the backward pass when a parameter's gradient is final. */
-typedef dml_status net_ready_fn(void *user, int param);
-
 /* images: [N][C][H][W], borrowed until after net_backward(). */
 dml_status net_forward(struct net *net, enum net_mode mode, const float *images);
 
 /* Starts from the gradient in net->output->grad (see loss.h). ready may be NULL. */
-dml_status net_backward(struct net *net, net_ready_fn *ready, void *user);
+dml_status net_backward(struct net *net, net_param_fn *ready, void *user);
 
 /* ---- parameters ----------------------------------------------------------------- */
 
@@ -167,7 +171,12 @@ size_t net_count_params(const struct net *net);
 /* FNV-1a over the stored layouts: ranks may average only if they agree on it. */
 uint64_t net_layout_hash(const struct net *net);
 
-/* Copy a parameter to or from plain row-major order, [params[i].count]. */
+/* Copy a parameter's values, or gradients, between the layout in which they are stored,
+ * [params[i].stored], and plain row-major order, [params[i].count]. */
+dml_status net_to_plain(struct net *net, int i, const float *stored, float *plain);
+dml_status net_from_plain(struct net *net, int i, const float *plain, float *stored);
+
+/* The same for the net's own values. */
 dml_status net_get_param(struct net *net, int i, float *plain);
 dml_status net_set_param(struct net *net, int i, const float *plain);
 

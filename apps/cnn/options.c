@@ -5,8 +5,14 @@
 #include "options.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define AT(member) offsetof(struct cnn_options, member)
+
+/* "|a|b|c" from one of the library's tables; the first bar is stepped over. */
+#define BAR_NAME(NAME, number, name) "|" name
+#define OPTIMIZERS                   (&("" DML_OPTIM_MAP(BAR_NAME))[1])
+#define SCHEDULES                    (&("" DML_LR_MAP(BAR_NAME))[1])
 
 static const struct cli_option train_options[] = {
     {"data and net", "data", CLI_STRING, AT(data), NULL, "DIR", 0, 0,
@@ -30,22 +36,64 @@ static const struct cli_option train_options[] = {
     {NULL, "seed", CLI_INT, AT(seed), "1", "N", 0, 9e15,
      "of initial weights, shuffling, augmentation and dropout"},
 
-    {"optimizer", "lr", CLI_REAL, AT(lr), "0.05", "RATE", 0, 1e6,
-     "learning rate at the end of the warm-up"},
+    {"optimizer", "optimizer", CLI_CHOICE, AT(optimizer), "sgd", OPTIMIZERS, 0, 0,
+     "update rule"},
+    {NULL, "lr", CLI_REAL, AT(lr), "auto", "RATE", 0, 1e6,
+     "learning rate at the end of the warm-up; auto: sgd 0.05, adam and adamw 0.001, "
+     "lars 1, lamb 0.005"},
+    {NULL, "scale-lr", CLI_CHOICE, AT(scale_lr), "none", "none|linear|sqrt", 0, 0,
+     "the rate is meant for --base-batch: multiply it by batch / base batch, or its "
+     "root"},
+    {NULL, "base-batch", CLI_INT, AT(base_batch), "256", "N", 1, 1e7,
+     "what --scale-lr scales from"},
     {NULL, "momentum", CLI_REAL, AT(momentum), "0.9", "MU", 0, 0.9999,
-     "of stochastic gradient descent"},
+     "of sgd and lars, and of the codec dgc"},
     {NULL, "nesterov", CLI_FLAG, AT(nesterov), NULL, NULL, 0, 0,
-     "look ahead along the momentum"},
-    {NULL, "weight-decay", CLI_REAL, AT(weight_decay), "5e-4", "L", 0, 1e3,
-     "pulls weights (not biases, not batch norm) to zero"},
-    {NULL, "schedule", CLI_CHOICE, AT(schedule), "cosine", "constant|step|cosine|poly",
-     0, 0, "how the rate goes down after the warm-up"},
+     "look ahead along the momentum (sgd, lars)"},
+    {NULL, "weight-decay", CLI_REAL, AT(weight_decay), "auto", "L", 0, 1e3,
+     "pulls weights (not biases, not batch norm) to zero; auto: sgd 5e-4, lars 1e-4, "
+     "adam 0, adamw and lamb 0.01"},
+    {NULL, "beta1", CLI_REAL, AT(beta1), "auto", "B", 0, 0.999999,
+     "of adam, adamw, lamb: memory of the mean; auto: 0.9"},
+    {NULL, "beta2", CLI_REAL, AT(beta2), "auto", "B", 0, 0.999999,
+     "likewise of the square; auto: 0.999"},
+    {NULL, "eps", CLI_REAL, AT(eps), "auto", "EPS", 0, 1,
+     "added to a divisor; auto: adam, adamw 1e-8, lamb 1e-6, lars 0"},
+    {NULL, "trust", CLI_REAL, AT(trust), "auto", "T", 0, 1e6,
+     "trust coefficient of lars; auto: 0.001"},
+    {NULL, "trust-max", CLI_REAL, AT(trust_max), "auto", "T", 0, 1e6,
+     "upper bound on a tensor's ratio (lars, lamb); auto: none"},
+    {NULL, "clip-norm", CLI_REAL, AT(clip_norm), "0", "NORM", 0, 1e9,
+     "scale averaged gradients down to this norm over all tensors; 0: off"},
+    {NULL, "schedule", CLI_CHOICE, AT(schedule), "cosine", SCHEDULES, 0, 0,
+     "how the rate goes down after the warm-up; onecycle: the warm-up is the way up, "
+     "as "
+     "many epochs lead down, the rest lead to the end"},
     {NULL, "warmup-epochs", CLI_REAL, AT(warmup_epochs), "0.2", "E", 0, 1e6,
      "linear rise of the rate from 0 at the start"},
+    {NULL, "power", CLI_REAL, AT(power), "1", "P", 1e-3, 100,
+     "of schedule poly: 1 is a line, 2 a parabola"},
+    {NULL, "end-lr", CLI_REAL, AT(end_lr), "0", "RATE", 0, 1e6,
+     "rate at the end of cosine, poly and onecycle"},
     {NULL, "milestones", CLI_STRING, AT(milestones), "auto", "E,E,...", 0, 0,
      "epochs at which schedule step divides the rate by 10; auto: after 1/2 and 3/4"},
 
-    {"running", "threads", CLI_INT, AT(threads), "auto", "N", 1, 4096,
+    {"communication", "compress", CLI_STRING, AT(compress), NULL, "CODEC", 0, 0,
+     "send gradients in fewer bytes where that is measured to be faster: "
+     "NAME[:NUMBER][,KEY=VALUE]...[,force], see codecs below"},
+    {NULL, "precision", CLI_CHOICE, AT(precision), "f32", "f32|bf16", 0, 0,
+     "bf16: parameters and averaged gradients are bf16 (half the bytes sent), the "
+     "optimizer keeps f32 masters; convolutions and matrix products round their inputs "
+     "to bf16 where the processor has instructions for it, other layers compute in "
+     "f32"},
+    {NULL, "shard-optimizer", CLI_FLAG, AT(shard_optimizer), NULL, NULL, 0, 0,
+     "spread the optimizer's state over the ranks: each holds 1/ranks of it"},
+
+    {"running", "options", CLI_STRING, AT(options), NULL, "FILE", 0, 0,
+     "read options from a file, as they would be typed, # begins a comment; those "
+     "after "
+     "it win (recipes: apps/cnn/recipes)"},
+    {NULL, "threads", CLI_INT, AT(threads), "auto", "N", 1, 4096,
      "threads of each rank; auto: its share of the processors it may use"},
     {NULL, "report", CLI_STRING, AT(report), NULL, "FILE", 0, 0,
      "write figures of the run as JSON"},
@@ -71,6 +119,13 @@ static const struct cli_option test_options[] = {
     {NULL, "quiet", CLI_FLAG, AT(quiet), NULL, NULL, 0, 0, "print nothing but errors"},
 };
 
+static void list_codecs(FILE *out)
+{
+    fprintf(out, "codecs:\n");
+    for (size_t i = 0; dml_codec_name(i); i++)
+        fprintf(out, "  %-9s %s\n", dml_codec_name(i), dml_codec_text(i));
+}
+
 const struct cli_command cnn_train_command = {
     .app = "dml-cnn",
     .name = "train",
@@ -82,7 +137,9 @@ const struct cli_command cnn_train_command = {
         "  mpirun -n 2 dml-cnn train\n"
         "  mpirun -n 2 dml-cnn train --epochs 20 --augment --curve curve.jsonl\n"
         "  mpirun -n 4 dml-cnn train --data cifar10-subset --net resnet20 --epochs 30 "
-        "--augment\n",
+        "--augment\n"
+        "  mpirun -n 4 dml-cnn train --options apps/cnn/recipes/lamb-8192.txt\n",
+    .more = list_codecs,
 };
 
 const struct cli_command cnn_test_command = {
@@ -93,6 +150,60 @@ const struct cli_command cnn_test_command = {
     .noptions = sizeof test_options / sizeof test_options[0],
     .examples = "  mpirun -n 2 dml-cnn test --model net.dml\n",
 };
+
+/* ---- what options stand for ----------------------------------------------------- */
+
+/* "auto" of --lr and --weight-decay, tuned on the net small; -1: libdml's own. */
+static const struct {
+    double lr, weight_decay;
+} automatic[] = {
+    [DML_OPTIM_SGD] = {0.05, 5e-4},  [DML_OPTIM_ADAM] = {0.001, -1},
+    [DML_OPTIM_ADAMW] = {0.001, -1}, [DML_OPTIM_LARS] = {1, -1},
+    [DML_OPTIM_LAMB] = {0.005, -1},
+};
+
+/* The number of a name in one of the library's tables; the parser has checked it. */
+static int find(const char *const *names, int count, const char *name)
+{
+    int i = 0;
+    while (i < count - 1 && strcmp(names[i], name) != 0)
+        i++;
+    return i;
+}
+
+#define TABLE_NAME(NAME, number, name) [number] = (name),
+
+dml_optim_rule cnn_rule(const struct cnn_options *options)
+{
+    static const char *const names[] = {DML_OPTIM_MAP(TABLE_NAME)};
+    return (dml_optim_rule)find(names, sizeof names / sizeof *names,
+                                options->optimizer);
+}
+
+dml_lr_shape cnn_shape(const struct cnn_options *options)
+{
+    static const char *const names[] = {DML_LR_MAP(TABLE_NAME)};
+    return (dml_lr_shape)find(names, sizeof names / sizeof *names, options->schedule);
+}
+
+double cnn_weight_decay(const struct cnn_options *options)
+{
+    return options->weight_decay != CLI_AUTO
+               ? options->weight_decay
+               : automatic[cnn_rule(options)].weight_decay;
+}
+
+double cnn_rate(const struct cnn_options *options)
+{
+    double rate =
+        options->lr != CLI_AUTO ? options->lr : automatic[cnn_rule(options)].lr;
+    double factor = (double)options->batch / (double)options->base_batch;
+    if (strcmp(options->scale_lr, "linear") == 0)
+        return dml_lr_scale_linear(rate, factor);
+    if (strcmp(options->scale_lr, "sqrt") == 0)
+        return dml_lr_scale_sqrt(rate, factor);
+    return rate;
+}
 
 int cnn_parse_milestones(const char *text, double *milestones, int room)
 {

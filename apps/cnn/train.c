@@ -92,6 +92,7 @@ static void end_block(struct training *training)
 static dml_status test_now(struct training *training)
 {
     struct trainer *trainer = &training->trainer;
+    CNN_TRY(job_agree(training->run->job, replica_settle(&trainer->replica)));
     CNN_TRY(evaluate(training->run->job, trainer->net, training->test_loader,
                      trainer->rows, &training->result));
     curve_test(training);
@@ -163,18 +164,19 @@ static dml_status write_report(struct training *training, const struct report *r
 {
     const struct cnn_options *options = training->run->options;
     struct trainer *trainer = &training->trainer;
-    dml_reducer_stats stats;
-    dml_reducer_get_stats(trainer->reducer, &stats);
     json_t *extra = json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:I}", "net",
+        "{s:s, s:I, s:I, s:I, s:I, s:f, s:s, s:f, s:f, s:f, s:f, s:f, s:I, s:I}", "net",
         options->net, "epochs", (json_int_t)options->epochs, "steps",
         (json_int_t)trainer->step, "batch", (json_int_t)options->batch, "accumulate",
-        (json_int_t)options->accumulate, "samples_per_second_median",
-        median_speed(training), "train_loss", trainer->loss, "test_loss",
-        training->result.loss, "data_seconds", trainer->data_s, "parameters",
-        (json_int_t)net_count_params(trainer->net), "activation_bytes",
-        (json_int_t)trainer->net->activation_bytes, "buckets",
-        (json_int_t)stats.buckets, "packed_buckets", (json_int_t)stats.packed_buckets);
+        (json_int_t)options->accumulate, "lr", trainer->schedule.base, "schedule",
+        options->schedule, "warmup_epochs", options->warmup_epochs,
+        "samples_per_second_median", median_speed(training), "train_loss",
+        trainer->loss, "test_loss", training->result.loss, "data_seconds",
+        trainer->data_s, "parameters", (json_int_t)net_count_params(trainer->net),
+        "activation_bytes", (json_int_t)trainer->net->activation_bytes);
+    json_t *chosen = replica_report(&trainer->replica);
+    json_object_update(extra, chosen);
+    json_decref(chosen);
     struct job *job = training->run->job;
     return report_write(&training->report, report, extra, job->error,
                         sizeof job->error);
@@ -186,11 +188,11 @@ static dml_status gather_report(struct training *training, struct report *report
     const struct trainer *trainer = &training->trainer;
     const struct cnn_run *run = training->run;
     dml_comm_stats stats;
-    dml_reducer_stats reducer;
     dml_comm_get_stats(run->job->comm, &stats);
-    dml_reducer_get_stats(trainer->reducer, &reducer);
-    double sums[] = {(double)stats.bytes_sent, trainer->comm_s, reducer.wait_s,
-                     trainer->step_s - trainer->comm_s - trainer->data_s};
+    double comm_s = trainer->replica.comm_s;
+    double sums[] = {(double)stats.bytes_sent, comm_s,
+                     replica_wait_s(&trainer->replica),
+                     trainer->step_s - comm_s - trainer->data_s};
     int64_t peak = report_peak_rss_bytes();
     dml_status status =
         dml_allreduce(DML_IN_PLACE, sums, 4, DML_F64, DML_SUM, run->job->comm);
@@ -264,7 +266,7 @@ static dml_status check_options(const struct cnn_run *run)
     const struct cnn_options *options = run->options;
     int64_t parts = run->job->nranks * options->accumulate;
     if (options->batch % parts == 0)
-        return DML_OK;
+        return replica_check(run->job, options);
     int64_t above = (options->batch / parts + 1) * parts;
     return job_fail(
         run->job, DML_EINVAL,
@@ -288,10 +290,7 @@ static dml_status prepare(struct training *training)
                            "0: give all ranks the same data"));
     CNN_TRY(trainer_create(run->job, options, set, trainer));
 
-    training->nsteps = (uint64_t)options->epochs * trainer->epoch_steps;
-    if (options->max_steps != CLI_AUTO &&
-        (uint64_t)options->max_steps < training->nsteps)
-        training->nsteps = (uint64_t)options->max_steps;
+    training->nsteps = trainer->nsteps;
     training->nblocks_room = training->nsteps / BLOCK_STEPS + 1;
     training->block_speeds =
         calloc(training->nblocks_room, sizeof *training->block_speeds);

@@ -36,10 +36,7 @@ static dml_status gradient_ready(void *user, int param)
         dml_vec_axpy(trainer->job->ctx, net->params[param].stored, 1,
                      trainer->sum + net->params[param].offset,
                      net->param_grad + net->params[param].offset);
-    double start = trainer_now_s();
-    dml_status status = dml_reducer_ready(trainer->reducer, (size_t)param);
-    trainer->comm_s += trainer_now_s() - start;
-    return job_note(trainer->job, status);
+    return replica_ready(&trainer->replica, param);
 }
 
 /* One of the passes of a step: the next batch forward and backward. */
@@ -97,27 +94,19 @@ static void keep_gradients(struct trainer *trainer, int64_t pass)
         dml_vec_axpy(trainer->job->ctx, count, 1, grad, sum);
 }
 
-static dml_status finish_reduction(struct trainer *trainer)
-{
-    double start = trainer_now_s();
-    dml_status status = dml_reducer_finish(trainer->reducer);
-    trainer->comm_s += trainer_now_s() - start;
-    return job_note(trainer->job, status);
-}
-
 dml_status trainer_step(struct trainer *trainer)
 {
     struct job *job = trainer->job;
     int64_t passes = trainer->options->accumulate;
     double start = trainer_now_s();
-    CNN_TRY(job_note(job, dml_reducer_begin(trainer->reducer, true)));
+    CNN_TRY(replica_begin(&trainer->replica, trainer->step + 1 == trainer->nsteps));
     for (int64_t pass = 0; pass < passes; pass++) {
         trainer->last_pass = pass == passes - 1;
         CNN_TRY(run_pass(trainer, pass));
         if (!trainer->last_pass)
             keep_gradients(trainer, pass);
     }
-    CNN_TRY(finish_reduction(trainer));
+    CNN_TRY(replica_average(&trainer->replica));
     trainer->loss = (double)trainer->net->param_grad[0];
     trainer->accuracy = (double)trainer->net->param_grad[1];
     trainer->rate = dml_lr_at(&trainer->schedule, trainer->step);
@@ -128,7 +117,7 @@ dml_status trainer_step(struct trainer *trainer)
                         isnan(trainer->loss) ? "not a number" : "infinite",
                         (unsigned long long)trainer->step,
                         (double)trainer->step / (double)trainer->epoch_steps);
-    CNN_TRY(job_note(job, dml_optim_step(trainer->optim, trainer->rate)));
+    CNN_TRY(replica_update(&trainer->replica, trainer->rate));
     trainer->step++;
     trainer->step_s += trainer_now_s() - start;
     return DML_OK;
@@ -181,6 +170,10 @@ static dml_status make_loader(struct trainer *trainer, const struct dataset *set
         return job_note(trainer->job, status);
     trainer->epoch_steps =
         dml_loader_steps(trainer->loader) / (uint64_t)options->accumulate;
+    trainer->nsteps = (uint64_t)options->epochs * trainer->epoch_steps;
+    if (options->max_steps != CLI_AUTO &&
+        (uint64_t)options->max_steps < trainer->nsteps)
+        trainer->nsteps = (uint64_t)options->max_steps;
     return DML_OK;
 }
 
@@ -203,59 +196,15 @@ static dml_status make_schedule(struct trainer *trainer)
     for (int i = 0; i < count; i++)
         trainer->milestones[i] = (uint64_t)(epochs[i] * epoch_steps + 0.5);
     dml_lr_init(lr);
-    static const char *const names[] = {
-#define NAME(ID, number, name) [number] = (name),
-        DML_LR_MAP(NAME)
-#undef NAME
-    };
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strcmp(names[i], options->schedule) == 0)
-            lr->shape = (dml_lr_shape)i;
-    lr->base = options->lr;
+    lr->shape = cnn_shape(options);
+    lr->base = cnn_rate(options);
+    lr->end = options->end_lr;
+    lr->power = options->power;
     lr->warmup_steps = (uint64_t)(options->warmup_epochs * epoch_steps + 0.5);
     lr->total_steps = (uint64_t)options->epochs * trainer->epoch_steps;
     lr->milestones = trainer->milestones;
     lr->nmilestones = (size_t)count;
     return job_note(trainer->job, dml_lr_check(trainer->job->ctx, lr));
-}
-
-static dml_status make_optimizer(struct trainer *trainer)
-{
-    const struct net *net = trainer->net;
-    const struct cnn_options *options = trainer->options;
-    dml_param params[NET_MAX_PARAMS];
-    dml_optim_opts opts;
-    for (int i = 0; i < net->nparams; i++)
-        params[i] = (dml_param){.param = net->param_data + net->params[i].offset,
-                                .grad = net->param_grad + net->params[i].offset,
-                                .count = net->params[i].stored,
-                                .flags = net->params[i].flags,
-                                .name = net->params[i].name};
-    dml_optim_opts_init(&opts, DML_OPTIM_SGD);
-    opts.momentum = options->momentum;
-    opts.nesterov = options->nesterov;
-    opts.weight_decay = options->weight_decay;
-    return job_note(trainer->job,
-                    dml_optim_create(trainer->job->ctx, DML_OPTIM_SGD, params,
-                                     (size_t)net->nparams, &opts, &trainer->optim));
-}
-
-/* Collective. The loss is registered as the last tensor: it is ready first. */
-static dml_status make_reducer(struct trainer *trainer)
-{
-    const struct net *net = trainer->net;
-    dml_tensor grads[NET_MAX_PARAMS + 1];
-    for (int i = 0; i < net->nparams; i++)
-        grads[i] = (dml_tensor){net->param_grad + net->params[i].offset,
-                                net->params[i].stored, DML_F32, net->params[i].name};
-    grads[net->nparams] = (dml_tensor){net->param_grad, NET_HEAD, DML_F32, "loss"};
-    dml_status status = dml_reducer_create(grads, (size_t)net->nparams + 1, NULL,
-                                           trainer->job->comm, &trainer->reducer);
-    if (status == DML_OK) {
-        dml_tensor all = {net->param_data, net->nparam_floats, DML_F32, "parameters"};
-        status = dml_sync_bcast(&all, 1, 0, trainer->job->comm);
-    }
-    return job_note(trainer->job, status);
 }
 
 dml_status trainer_create(struct job *job, const struct cnn_options *options,
@@ -270,22 +219,23 @@ dml_status trainer_create(struct job *job, const struct cnn_options *options,
 
     struct net_shape shape = {trainer->rows, set->info.channels, set->info.height,
                               set->info.width, set->info.nclasses};
+    /* oneDNN may then round what it multiplies, where the processor is faster so. */
+    if (strcmp(options->precision, "bf16") == 0)
+        (void)dnnl_set_default_fpmath_mode(dnnl_fpmath_mode_bf16);
     CNN_TRY(trainer_make_net(job, options->net, &shape, (uint64_t)options->seed,
                              options->dropout, &trainer->net));
-    status = make_optimizer(trainer);
-    if (status == DML_OK && options->accumulate > 1) {
+    if (options->accumulate > 1) {
         trainer->sum = calloc(trainer->net->nparam_floats, sizeof *trainer->sum);
         if (!trainer->sum)
             status = job_fail(job, DML_ENOMEM, "out of memory for gradients");
     }
     CNN_TRY(job_agree(job, status));
-    return job_agree(job, make_reducer(trainer));
+    return replica_create(job, options, trainer->net, &trainer->replica);
 }
 
 void trainer_destroy(struct trainer *trainer)
 {
-    dml_reducer_destroy(trainer->reducer);
-    dml_optim_destroy(trainer->optim);
+    replica_destroy(&trainer->replica);
     dml_loader_destroy(trainer->loader);
     net_destroy(trainer->net);
     free(trainer->sum);

@@ -8,6 +8,7 @@
 #include "dataset.h"
 #include "nets.h"
 #include "options.h"
+#include "replica.h"
 
 #define TRAINER_MAX_MILESTONES 16
 
@@ -16,19 +17,18 @@ struct trainer {
     const struct cnn_options *options;
     struct net *net;
     dml_loader *loader;
-    dml_reducer *reducer;
-    dml_optim *optim;
+    struct replica replica;
     dml_lr schedule;
     uint64_t milestones[TRAINER_MAX_MILESTONES];
     float *sum; /* [net->nparam_floats] gradients of earlier passes of a step */
     bool
         last_pass; /* the pass in progress ends the step: gradients go to the reducer */
     size_t rows;   /* of one pass on this rank */
-    uint64_t epoch_steps, step;
+    uint64_t epoch_steps, nsteps, step; /* nsteps: of the whole training */
     /* Of the newest step, over the global batch. */
     double loss, accuracy, rate;
     /* Seconds on this rank since the start. */
-    double step_s, data_s, comm_s;
+    double step_s, data_s;
 };
 
 /* What a test found, over the whole test set. */

@@ -211,7 +211,12 @@ void cli_help(const struct cli_command *command, FILE *out)
         print_option(out, &command->options[i]);
     }
     fprintf(out, "  --help                      this text\n");
-    fprintf(out, "\nDefaults stand in [brackets].\n\nexamples:\n%s", command->examples);
+    fprintf(out, "\nDefaults stand in [brackets].\n\n");
+    if (command->more) {
+        command->more(out);
+        fprintf(out, "\n");
+    }
+    fprintf(out, "examples:\n%s", command->examples);
     fprintf(out,
             "\nexit status: 0 when the work is done; 1 after any failure, with one "
             "line\non standard error that says what, where and what to do.\n");

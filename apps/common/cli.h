@@ -41,7 +41,8 @@ struct cli_command {
     const char *summary; /* one sentence */
     const struct cli_option *options;
     size_t noptions;
-    const char *examples; /* lines, each ending in a newline */
+    const char *examples;    /* lines, each ending in a newline */
+    void (*more)(FILE *out); /* prints what else --help has to say; may be NULL */
 };
 
 #define CLI_TEXT 512 /* room for one error line or one option's text */
