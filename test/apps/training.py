@@ -15,6 +15,8 @@ from jobs import (IMAGES, Skip, TRAIN_S, images_path, labels_path, main, make_ci
                   make_idx, mpirun, pack, require)
 
 EPOCHS, BATCH = 3, 12
+RECIPES = os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                       "../../apps/cnn/recipes")
 PLOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../scripts/plot")
 
 # Keys that the report of every application has, with what is plausible.
@@ -149,6 +151,75 @@ class Cases:
         alone = self.train(folder, self.idx, "--epochs", 1, nranks=1)
         self.same(whole, alone, "on one rank")
 
+    def model_bytes(self, folder, *options):
+        """Report and model file of a short run in reproducible mode."""
+        report = self.train(folder, self.idx, "--epochs", 1, "--model", "net.dml",
+                            *options, env={"DML_REPRODUCIBLE": "1"})
+        with open(os.path.join(folder, "net.dml"), "rb") as file:
+            return report, file.read()
+
+    def rules(self, folder):
+        """Every rule learns; sharded, it gives the same bits with 1/ranks of the state."""
+        rates = {"sgd": 0.02, "adam": 0.002, "adamw": 0.002, "lars": 2, "lamb": 0.02}
+        for rule, rate in rates.items():
+            options = ["--optimizer", rule, "--lr", rate, "--clip-norm", 5]
+            whole, model = self.model_bytes(folder, *options)
+            require(whole["optimizer"] == rule and whole["lr"] == rate,
+                    f"report: {whole['optimizer']} {whole['lr']}")
+            require(whole["train_loss"] < 1.3, f"{rule}: loss {whole['train_loss']}")
+            cut, same = self.model_bytes(folder, *options, "--shard-optimizer")
+            require(model == same, f"{rule}: another model when sharded")
+            require(cut["whole_state_bytes"] == whole["state_bytes"],
+                    f"{rule}: {cut['whole_state_bytes']} bytes of state in all")
+            share = whole["state_bytes"] / self.nranks
+            require(abs(cut["state_bytes"] - share) <= 2 * 4 * 1024,
+                    f"{rule}: {cut['state_bytes']} bytes of state, a share is {share}")
+
+    def half_precision(self, folder):
+        """bf16 learns, sends half of the bytes, and is the same sharded."""
+        wide = self.model_bytes(folder)[0]
+        half, model = self.model_bytes(folder, "--precision", "bf16")
+        require(half["train_loss"] < 1.3, f"loss {half['train_loss']}")
+        require(half["state_bytes"] == 2 * wide["state_bytes"], "no masters in the state")
+        require(self.nranks == 1 or half["bytes_sent"] < 0.75 * wide["bytes_sent"],
+                f"{half['bytes_sent']} bytes sent, {wide['bytes_sent']} in f32")
+        same = self.model_bytes(folder, "--precision", "bf16", "--shard-optimizer")[1]
+        require(model == same, "another model when sharded")
+
+    def compresses(self, folder):
+        """Codecs learn and send less; without force a codec is measured first."""
+        dense = self.train(folder, self.idx)
+        for codec in "onebit", "topk:0.05", "dgc:0.05", "powersgd:2", "terngrad":
+            report = self.train(folder, self.idx, "--compress", codec + ",force")
+            require(report["compress"].startswith(codec), f"report: {report['compress']}")
+            require(report["test_value"] >= 0.7, f"{codec}: {report['test_value']}")
+            require(self.nranks == 1 or report["bytes_sent"] < 0.5 * dense["bytes_sent"],
+                    f"{codec}: {report['bytes_sent']} bytes, {dense['bytes_sent']} dense")
+        report = self.train(folder, self.idx, "--compress", "onebit")
+        require(all(b["why"] for b in report["compress_buckets"]), "no reasons")
+
+    def reads_options(self, folder):
+        """A file of options is as if they were typed; what comes later wins."""
+        with open(os.path.join(folder, "recipe"), "w", encoding="utf-8") as file:
+            file.write("# a recipe\n--lr 0.5 --optimizer lamb # twice\n\n"
+                       "--schedule poly\n--power 2 --batch 24 --scale-lr sqrt\n"
+                       "--base-batch 6")
+        report = self.train(folder, self.idx, "--options", "recipe", "--lr", 0.01)
+        require(report["lr"] == 0.02 and report["optimizer"] == "lamb" and
+                report["batch"] == 24 and report["schedule"] == "poly",
+                f"report: {report}")
+
+    def recipes(self, folder):
+        """Every recipe is understood, up to its batch, which is larger than the data."""
+        names = sorted(os.listdir(RECIPES))
+        require(len(names) >= 6, f"recipes: {names}")
+        for name in names:
+            path = os.path.join(RECIPES, name)
+            report = self.train(folder, self.idx, "--options", path, "--batch", BATCH,
+                                "--accumulate", 1, "--epochs", EPOCHS, "--max-steps", 2,
+                                "--warmup-epochs", 1)
+            require(report["steps"] == 2, f"{name}: {report['steps']} steps")
+
     def speaks(self, folder):
         """Plain lines on a pipe; a report may go there, too."""
         words = ["train", "--data", self.idx, "--batch", BATCH, "--threads", 1]
@@ -174,6 +245,11 @@ def make_cases(top, nranks):
             ("CIFAR-10, augmented", cases.cifar_learns),
             ("the same seed twice", cases.repeats),
             ("accumulation and ranks", cases.accumulates),
+            ("* every rule, sharded or not", cases.rules),
+            ("bf16", cases.half_precision),
+            ("* codecs", cases.compresses),
+            ("options from a file", cases.reads_options),
+            ("recipes", cases.recipes),
             ("what is printed", cases.speaks),
             ("help", cases.helps)]
 

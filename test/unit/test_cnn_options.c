@@ -66,6 +66,28 @@ static void options_are_understood(void **state)
     assert_int_equal(PARSE(&options, error, "--batch", "64", "-h"), CLI_HELP);
 }
 
+static void auto_is_of_the_rule_and_scaled(void **state)
+{
+    (void)state;
+    struct cnn_options options;
+    char error[CLI_TEXT];
+    assert_int_equal(PARSE(&options, error, "--batch", "1024"), CLI_OK);
+    assert_int_equal(cnn_rule(&options), DML_OPTIM_SGD);
+    assert_true(cnn_rate(&options) == 0.05 && cnn_weight_decay(&options) == 5e-4);
+    assert_int_equal(PARSE(&options, error, "--optimizer", "lamb", "--batch", "1024",
+                           "--scale-lr", "sqrt", "--lr", "0.5", "--schedule",
+                           "onecycle"),
+                     CLI_OK);
+    assert_int_equal(cnn_rule(&options), DML_OPTIM_LAMB);
+    assert_int_equal(cnn_shape(&options), DML_LR_ONECYCLE);
+    assert_true(cnn_rate(&options) == 1);
+    assert_true(cnn_weight_decay(&options) == CLI_AUTO);
+    assert_int_equal(PARSE(&options, error, "--batch", "1024", "--scale-lr", "linear",
+                           "--lr", "0.5", "--weight-decay", "0"),
+                     CLI_OK);
+    assert_true(cnn_rate(&options) == 2 && cnn_weight_decay(&options) == 0);
+}
+
 static void mistakes_are_named_in_one_line(void **state)
 {
     (void)state;
@@ -207,6 +229,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_those_of_the_help),
         cmocka_unit_test(options_are_understood),
+        cmocka_unit_test(auto_is_of_the_rule_and_scaled),
         cmocka_unit_test(mistakes_are_named_in_one_line),
         cmocka_unit_test(every_option_stands_in_the_help),
         cmocka_unit_test(options_read_as_they_were_understood),
