@@ -11,6 +11,28 @@
 /* ---- bytes -------------------------------------------------------------------------
  */
 
+/* Pieces of a tensor end where a block of norms does, or with the tensor; and each rank
+ * begins where the one before it ended. */
+static void check_cuts(struct dml_test *t, dml_sharded *s, const size_t *shapes,
+                       size_t n)
+{
+    uint64_t *counts = dml_test_alloc((size_t)t->nranks * sizeof *counts);
+    for (size_t i = 0; i < n; i++) {
+        dml_optim_slot slot;
+        (void)dml_optim_slot_get(dml_sharded_optim(s), i, 0, &slot);
+        uint64_t mine = slot.count, end = 0;
+        (void)dml_allgather(&mine, counts, 1, DML_U64, t->comm);
+        for (int r = 0; r < t->nranks; r++) {
+            end += counts[r];
+            DML_CHECK(t, end % DML_OPTIM_BLOCK == 0 || end == shapes[i],
+                      "tensor %zu is cut at %llu", i, (unsigned long long)end);
+        }
+        DML_CHECK(t, end == shapes[i], "tensor %zu: %llu elements", i,
+                  (unsigned long long)end);
+    }
+    free(counts);
+}
+
 /* A net of fully connected and convolutional layers with biases: 3.3 M parameters. */
 void test_sharded_bytes(struct dml_test *t)
 {
@@ -39,6 +61,8 @@ void test_sharded_bytes(struct dml_test *t)
                       "the whole is %zu bytes", stats.whole_state_bytes);
             DML_CHECK(t, fabs((double)stats.state_bytes / share - 1) <= 0.01,
                       "%zu bytes of state, a share is %.0f", stats.state_bytes, share);
+            if (rule == DML_OPTIM_LARS || rule == DML_OPTIM_LAMB)
+                check_cuts(t, s, shapes, N);
             uint64_t bytes = stats.state_bytes, sum = bytes;
             (void)dml_allreduce(&bytes, &sum, 1, DML_U64, DML_SUM, t->comm);
             DML_CHECK(t, sum == stats.whole_state_bytes, "%llu bytes over all ranks",
