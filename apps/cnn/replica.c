@@ -24,11 +24,24 @@ static double now_s(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+/* libdml's line; on a number that is not finite, what a user of dml-cnn can do. */
+static dml_status note(struct replica *replica, dml_status status)
+{
+    if (status != DML_ENUMERIC)
+        return job_note(replica->job, status);
+    dml_error error;
+    dml_ctx_last_error(replica->job->ctx, &error);
+    return job_fail(replica->job, status,
+                    "training diverged: %s; try a smaller --lr or a longer "
+                    "--warmup-epochs",
+                    error.text);
+}
+
 /* Adds the time of a call to the seconds of communication. */
 static dml_status timed(struct replica *replica, double start, dml_status status)
 {
     replica->comm_s += now_s() - start;
-    return job_note(replica->job, status);
+    return note(replica, status);
 }
 
 /* ---- options -------------------------------------------------------------------- */
@@ -107,7 +120,6 @@ static dml_optim_opts optim_options(const struct replica *replica)
             memcpy((char *)&opts + numbers[i].member, &numbers[i].given,
                    sizeof(double));
     opts.nesterov = options->nesterov;
-    opts.rank = replica->job->rank;
     return opts;
 }
 
@@ -304,7 +316,7 @@ dml_status replica_update(struct replica *replica, double rate)
     if (replica->sharded)
         status = timed(replica, start, dml_sharded_step(replica->sharded, rate));
     else
-        status = job_note(replica->job, dml_optim_step(replica->optim, rate));
+        status = note(replica, dml_optim_step(replica->optim, rate));
     for (int i = 0; replica->params16 && i < replica->net->nparams; i++)
         replica->stale[i] = true;
     return status;
