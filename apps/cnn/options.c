@@ -40,7 +40,7 @@ static const struct cli_option train_options[] = {
      "update rule"},
     {NULL, "lr", CLI_REAL, AT(lr), "auto", "RATE", 0, 1e6,
      "learning rate at the end of the warm-up; auto: sgd 0.05, adam and adamw 0.001, "
-     "lars 1, lamb 0.005"},
+     "lars 0.02, lamb 0.005"},
     {NULL, "scale-lr", CLI_CHOICE, AT(scale_lr), "none", "none|linear|sqrt", 0, 0,
      "the rate is meant for --base-batch: multiply it by batch / base batch, or its "
      "root"},
@@ -59,8 +59,9 @@ static const struct cli_option train_options[] = {
      "likewise of the square; auto: 0.999"},
     {NULL, "eps", CLI_REAL, AT(eps), "auto", "EPS", 0, 1,
      "added to a divisor; auto: adam, adamw 1e-8, lamb 1e-6, lars 0"},
-    {NULL, "trust", CLI_REAL, AT(trust), "auto", "T", 0, 1e6,
-     "trust coefficient of lars; auto: 0.001"},
+    {NULL, "trust", CLI_REAL, AT(trust), "0.1", "T", 0, 1e6,
+     "trust coefficient of lars, by which the rate is multiplied where a tensor is "
+     "adapted; biases get the rate as it is"},
     {NULL, "trust-max", CLI_REAL, AT(trust_max), "auto", "T", 0, 1e6,
      "upper bound on a tensor's ratio (lars, lamb); auto: none"},
     {NULL, "clip-norm", CLI_REAL, AT(clip_norm), "0", "NORM", 0, 1e9,
@@ -158,7 +159,7 @@ static const struct {
     double lr, weight_decay;
 } automatic[] = {
     [DML_OPTIM_SGD] = {0.05, 5e-4},  [DML_OPTIM_ADAM] = {0.001, -1},
-    [DML_OPTIM_ADAMW] = {0.001, -1}, [DML_OPTIM_LARS] = {1, -1},
+    [DML_OPTIM_ADAMW] = {0.001, -1}, [DML_OPTIM_LARS] = {0.02, -1},
     [DML_OPTIM_LAMB] = {0.005, -1},
 };
 

@@ -160,7 +160,7 @@ class Cases:
 
     def rules(self, folder):
         """Every rule learns; sharded, it gives the same bits with 1/ranks of the state."""
-        rates = {"sgd": 0.02, "adam": 0.002, "adamw": 0.002, "lars": 2, "lamb": 0.02}
+        rates = {"sgd": 0.02, "adam": 0.002, "adamw": 0.002, "lars": 0.05, "lamb": 0.02}
         for rule, rate in rates.items():
             options = ["--optimizer", rule, "--lr", rate, "--clip-norm", 5]
             whole, model = self.model_bytes(folder, *options)
