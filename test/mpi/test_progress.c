@@ -315,24 +315,28 @@ static void wait_idly(struct dml_test *t, dml_progress_mode mode, const char *al
     if (status == DML_OK) {
         dml_comm_stats before, after;
         double waited_s = 0, used_s = 0, counted_s = 0;
+        bool late = t->rank == t->nranks - 1;
         int over = 1; /* on some rank: then once more, a loaded machine disturbs */
         for (int attempt = 0; over && attempt < 3; attempt++) {
             MPI_Barrier(t->mpi);
             dml_comm_get_stats(comm, &before);
-            sleep_s(t->rank == t->nranks - 1 ? 0.5 : 0);
+            sleep_s(late ? 0.5 : 0);
             double begin_s = now_s(), begin_cpu_s = cpu_s();
             dml_allreduce(v.send, v.recv, v.count, DML_F32, DML_SUM, comm);
             waited_s = now_s() - begin_s;
             used_s = cpu_s() - begin_cpu_s;
             dml_comm_get_stats(comm, &after);
             counted_s = after.wait_s - before.wait_s;
-            over = used_s >= 0.05 * waited_s + 0.004 || counted_s <= waited_s - 2e-3;
+            over = used_s >= 0.05 * waited_s + 0.004 ||
+                   (!late && counted_s <= waited_s - 2e-3);
             MPI_Allreduce(MPI_IN_PLACE, &over, 1, MPI_INT, MPI_MAX, t->mpi);
         }
         DML_CHECK(t, used_s < 0.05 * waited_s + 0.004,
                   "%.1f ms of processor time in a wait of %.1f ms", 1e3 * used_s,
                   1e3 * waited_s);
-        DML_CHECK(t, counted_s < waited_s + 1e-5 && counted_s > waited_s - 2e-3,
+        /* The late rank's call is short, and may be no wait but want of a processor. */
+        DML_CHECK(t,
+                  counted_s < waited_s + 1e-5 && (late || counted_s > waited_s - 2e-3),
                   "waited %.6f s, counted %.6f s", waited_s, counted_s);
         check_sum(t, &v);
     }

@@ -63,8 +63,8 @@ static void *write_records(void *arg)
 {
     (void)arg;
     for (uint64_t i = 1; !atomic_load(&stop); i++) {
-        uint64_t seq = i % 2 << DML__PART_BITS; /* two numbers take turns, ... */
-        seq += (uint64_t)DML__RECORDS << DML__PART_BITS; /* ... none of them 0 */
+        /* Two places take turns; as in earnest no number comes twice. */
+        uint64_t seq = (i * DML__RECORDS + i % 2) << DML__PART_BITS;
         struct dml__op op = make(seq, 100 + i % 2, 0);
         dml__ledger_write(&shared, &op);
         op.alg = 3;
