@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { PLACE = 96 };
 
@@ -206,7 +207,15 @@ bool perf_report_open(struct perf_report *report, const struct perf_options *o)
     report->json = NULL;
     if (o->json == NULL)
         return true;
-    int length = snprintf(report->path, sizeof report->path, "%s.part", o->json);
+    struct stat about;
+    bool there = stat(o->json, &about) == 0;
+    if (there && S_ISDIR(about.st_mode)) {
+        errno = EISDIR;
+        return false;
+    }
+    report->in_place = there && !S_ISREG(about.st_mode);
+    int length = snprintf(report->path, sizeof report->path, "%s%s", o->json,
+                          report->in_place ? "" : ".part");
     if (length < 0 || (size_t)length >= sizeof report->path) {
         errno = ENAMETOOLONG;
         return false;
@@ -222,8 +231,12 @@ bool perf_report_close(struct perf_report *report, const struct perf_options *o,
         return true;
     bool written = ferror(report->json) == 0;
     written = fclose(report->json) == 0 && written;
-    if (keep && written)
-        return rename(report->path, o->json) == 0;
+    if (report->in_place)
+        return written || !keep;
+    if (keep && written && rename(report->path, o->json) == 0)
+        return true;
+    int error = errno;
     remove(report->path);
+    errno = error;
     return !keep;
 }

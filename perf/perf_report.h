@@ -10,6 +10,7 @@
 struct perf_report {
     FILE *json;      /* of rank 0, or NULL */
     char path[4096]; /* written beside the name asked for, and renamed at the end */
+    bool in_place;   /* but a device or a pipe is what it is, and must stay it */
 };
 
 /* Collective: gathers the ranks' places, then rank 0 prints the head. */

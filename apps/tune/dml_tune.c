@@ -31,7 +31,7 @@ struct tune {
     char *send, *recv; /* [max_bytes + a rank's rest] */
     bool failed;
     const char *failed_at;
-    FILE *out;
+    struct outfile out; /* of rank 0 */
 };
 
 static double slowest_s(double own_s)
@@ -174,12 +174,20 @@ static void tune(struct tune *t, dml_coll coll)
     dml_comm_set_algorithm(t->comm, coll, "auto");
     if (t->rank != 0 || t->failed)
         return;
-    tune_write(t->out, coll, t->nranks, t->nnodes, shared, nshared, "shared");
-    tune_write(t->out, coll, t->nranks, t->nnodes, plain, nplain, NULL);
+    tune_write(t->out.file, coll, t->nranks, t->nnodes, shared, nshared, "shared");
+    tune_write(t->out.file, coll, t->nranks, t->nnodes, plain, nplain, NULL);
     fprintf(stderr, "%s%-14s %zu sizes, %.1f s          \n", t->terminal ? "\r" : "",
             dml_coll_name(coll), nplain, MPI_Wtime() - begin_s);
 }
 
+static int say(const struct tune *t, const char *what)
+{
+    if (t->rank == 0)
+        fprintf(stderr, "dml-tune: %s\n", what);
+    return 1;
+}
+
+/* The same, with what libdml found. */
 static int complain(const struct tune *t, const char *what)
 {
     dml_error error = {.text = ""};
@@ -195,6 +203,7 @@ static int run(struct tune *t)
 {
     size_t bytes = t->o.max_bytes + (size_t)t->nranks * sizeof(float);
     int node_rank, first;
+    char error[512] = "";
     dml_comm_node(t->comm, &node_rank, NULL);
     first = node_rank == 0;
     MPI_Allreduce(&first, &t->nnodes, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
@@ -203,22 +212,22 @@ static int run(struct tune *t)
     int ok = t->send != NULL && t->recv != NULL, all_ok;
     MPI_Allreduce(&ok, &all_ok, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
     if (!all_ok)
-        return complain(t, "not enough memory; lower --max");
-    ok = t->rank != 0 || (t->out = tune_open(&t->o)) != NULL;
+        return say(t, "not enough memory; lower --max");
+    ok = t->rank != 0 || tune_open(&t->out, &t->o, error, sizeof error);
     MPI_Bcast(&ok, 1, MPI_INT, 0, MPI_COMM_WORLD);
     if (!ok)
-        return complain(t, "cannot write the file of --output");
+        return say(t, error);
     if (t->rank == 0)
-        tune_head(t->out, t->nranks, t->nnodes);
+        tune_head(t->out.file, t->nranks, t->nnodes);
     for (int c = 0; c < DML_NCOLLS && !t->failed; c++)
         if (t->o.wanted[c])
             tune(t, (dml_coll)c);
     if (t->failed)
         complain(t, t->failed_at);
-    ok = t->rank != 0 || tune_close(t->out, &t->o, !t->failed);
+    ok = t->rank != 0 || tune_close(&t->out, &t->o, !t->failed, error, sizeof error);
     MPI_Bcast(&ok, 1, MPI_INT, 0, MPI_COMM_WORLD);
     if (!ok)
-        return complain(t, "cannot write the file of --output");
+        return say(t, error);
     return t->failed;
 }
 

@@ -138,31 +138,25 @@ void tune_row_steady(struct tune_row *row, const struct tune_row *before)
     row->best_number = before->best_number;
 }
 
-static bool beside(const struct tune_options *o, char path[4096])
+bool tune_open(struct outfile *out, const struct tune_options *o, char *error,
+               size_t error_bytes)
 {
-    int length = snprintf(path, 4096, "%s.part", o->output);
-    return length > 0 && length < 4096;
+    *out = (struct outfile){.file = stdout};
+    return o->output == NULL ||
+           outfile_open(out, o->output, error, error_bytes) == DML_OK;
 }
 
-FILE *tune_open(const struct tune_options *o)
+bool tune_close(struct outfile *out, const struct tune_options *o, bool keep,
+                char *error, size_t error_bytes)
 {
-    char path[4096];
-    if (o->output == NULL)
-        return stdout;
-    return beside(o, path) ? fopen(path, "w") : NULL;
-}
-
-bool tune_close(FILE *out, const struct tune_options *o, bool keep)
-{
-    char path[4096];
-    bool written = ferror(out) == 0;
-    if (out == stdout)
-        return fflush(out) == 0 && written;
-    written = fclose(out) == 0 && written && beside(o, path);
-    if (written && keep)
-        return rename(path, o->output) == 0;
-    remove(path);
-    return written;
+    if (o->output != NULL && !keep) {
+        outfile_cancel(out);
+        return true;
+    }
+    if (o->output != NULL)
+        return outfile_commit(out, error, error_bytes) == DML_OK;
+    snprintf(error, error_bytes, "standard output cannot be written; give --output");
+    return fflush(stdout) == 0 && ferror(stdout) == 0;
 }
 
 void tune_head(FILE *out, int nranks, int nnodes)

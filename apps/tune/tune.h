@@ -5,6 +5,8 @@
 
 #include "dml/dml.h"
 
+#include "../common/outfile.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -40,9 +42,11 @@ void tune_row_add(struct tune_row *row, const char *name, double seconds,
  * does not cut the table into small rules. */
 void tune_row_steady(struct tune_row *row, const struct tune_row *before);
 
-/* The file is written beside its name, and renamed when it is whole. */
-FILE *tune_open(const struct tune_options *o);
-bool tune_close(FILE *out, const struct tune_options *o, bool keep);
+/* Where the table goes; error: one line. */
+bool tune_open(struct outfile *out, const struct tune_options *o, char *error,
+               size_t error_bytes);
+bool tune_close(struct outfile *out, const struct tune_options *o, bool keep,
+                char *error, size_t error_bytes);
 
 void tune_head(FILE *out, int nranks, int nnodes);
 

@@ -153,7 +153,7 @@ dml_status dml__model_measure(dml_comm *comm, double limit_s, struct dml__model 
     double missing = p.out == NULL || p.in == NULL || request == NULL;
     dml_status status = dml__comm_max(comm, &missing, 1);
     if (status == DML_OK && missing > 0)
-        status = dml__fail(ctx, DML_ENOMEM, __func__, "no memory to measure with");
+        status = dml__fail(ctx, DML_ENOMEM, "dml_comm", "no memory to measure with");
     if (status != DML_OK)
         goto out;
     status = DML_ECOMM;

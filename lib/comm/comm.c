@@ -79,7 +79,7 @@ static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
         return status;
     }
     dml__trace_open(comm, told[1] != 0);
-    if (comm->rank == 0)
+    if (comm->rank == 0 && parent == NULL)
         dml__ctx_check_env(ctx);
     dml__progress_join(comm);
     *out = comm;

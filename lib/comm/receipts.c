@@ -97,8 +97,9 @@ void dml__receipts_close(struct dml__roll *roll)
     struct dml__receipts *r = roll->receipts;
     if (r == NULL)
         return;
-    bool sound = roll->comm->broken == DML_OK && (!r->open || finish(roll) == DML_OK);
-    if (sound && r->ncalls > 0)
+    bool told = roll->comm->broken != DML_OK; /* by the call that failed */
+    bool sound = told || !r->open || finish(roll) == DML_OK;
+    if (!told && sound && r->ncalls > 0)
         sound = exchange(roll, "dml_comm_destroy") == DML_OK && finish(roll) == DML_OK;
     if (!sound) {
         dml_error error;

@@ -84,4 +84,7 @@ static inline bool dml__request_native(const dml_request *r)
     return r->nsteps > 0 && r->steps[0].native;
 }
 
+/* The public function that made it, for messages. */
+void dml__request_where(const dml_request *r, char *text, size_t room);
+
 #endif

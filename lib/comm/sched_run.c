@@ -52,7 +52,9 @@ static void give_up(dml_request *r, dml_status status)
 
 static void fail(dml_request *r, int code)
 {
-    give_up(r, dml__mpi_fail(r->comm, "schedule", code));
+    char where[48];
+    dml__request_where(r, where, sizeof where);
+    give_up(r, dml__mpi_fail(r->comm, where, code));
 }
 
 /* Bytes of the MPI message that carries the step's bytes from "at" on. The program's

@@ -8,6 +8,7 @@
 #include "comm/trace.h"
 #include "comm/wait.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static bool no_collectives(const void *what)
@@ -24,13 +25,26 @@ dml_status dml__comm_drain(dml_comm *comm)
     return dml__wait_until(comm, no_collectives, comm);
 }
 
+void dml__request_where(const dml_request *r, char *text, size_t room)
+{
+    if (r->record.seq > 0)
+        dml__op_where(&r->record, text, room);
+    else
+        snprintf(text, room, "%s",
+                 r->nsteps == 0                  ? "dml_send or dml_recv"
+                 : r->steps[0].kind == DML__SEND ? "dml_send"
+                                                 : "dml_recv");
+}
+
 static dml_status start(dml_request *r)
 {
     dml_comm *comm = r->comm;
     if (r->status < 0) {
+        char where[48];
+        dml__request_where(r, where, sizeof where);
         dml_status status =
-            dml__fail(comm->ctx, r->status, "schedule",
-                      "out of memory for a schedule of %d steps", r->nsteps);
+            dml__fail(comm->ctx, r->status, where,
+                      "no memory on rank %d for the plan of this call", comm->rank);
         dml__comm_break(comm, status);
         dml__sched_discard(r);
         return status;

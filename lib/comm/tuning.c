@@ -7,25 +7,45 @@
 #include "comm/comm_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { MOST_BYTES = 1 << 20 };
+
+/* Opens it, unless it is a folder, or a pipe for whose writer this would wait; else
+ * NULL, and errno says why. */
+static FILE *open_file(const char *path)
+{
+    struct stat about = {0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return NULL;
+    bool regular = fstat(fd, &about) == 0 && S_ISREG(about.st_mode);
+    FILE *file = regular ? fdopen(fd, "r") : NULL;
+    int error = regular ? errno : S_ISDIR(about.st_mode) ? EISDIR : EINVAL;
+    if (file == NULL)
+        close(fd);
+    errno = error;
+    return file;
+}
 
 /* The file's name and text, each ended by a zero; NULL: errno says why. */
 static char *read_file(const char *path, long long *bytes)
 {
     size_t name_bytes = strlen(path) + 1, n = 0;
-    FILE *file = fopen(path, "r");
+    FILE *file = open_file(path);
     if (file == NULL)
         return NULL;
     char *both = calloc(1, name_bytes + MOST_BYTES + 1);
     if (both != NULL) {
         memcpy(both, path, name_bytes);
         n = fread(both + name_bytes, 1, MOST_BYTES, file);
-        if (ferror(file) || n == MOST_BYTES) {
-            errno = n == MOST_BYTES ? EFBIG : EIO;
+        if (ferror(file) || n == MOST_BYTES || strlen(both + name_bytes) != n) {
+            errno = n == MOST_BYTES ? EFBIG : ferror(file) ? EIO : EILSEQ;
             free(both);
             both = NULL;
         }
@@ -70,7 +90,8 @@ dml_status dml__comm_read_tuning(dml_comm *comm)
         return DML_OK;
     if (told < 0)
         return dml__fail(comm->ctx, DML_EIO, "dml_comm_from_mpi",
-                         "DML_TUNING=%s: rank 0 cannot read the tuning table: %s",
+                         "DML_TUNING=%s: rank 0 cannot read the tuning table: %s; a "
+                         "text file of up to 1 MiB is expected",
                          path != NULL ? path : "", strerror((int)-told));
     dml_status status = copy_tuning(comm, both, (size_t)told);
     free(both);

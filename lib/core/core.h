@@ -33,11 +33,11 @@ void dml__ctx_set_progress(dml_ctx *ctx, struct dml__progress *progress,
                            void (*close)(struct dml__progress *));
 
 /* Value of the environment variable DML_<name> when the context was made; NULL if it
- * was not set, or empty. */
+ * was not set, or empty, or takes few values (env.c) and this is none of them. */
 const char *dml__ctx_env(const dml_ctx *ctx, const char *name);
 
-/* Warn of variables DML_* that libdml does not know, once in a context's life: called
- * by one rank, when a communicator is made. */
+/* Warn of variables DML_*, and values, that libdml does not know, once in a context's
+ * life: called by one rank, when a communicator is made. */
 void dml__ctx_check_env(dml_ctx *ctx);
 
 /*

@@ -94,7 +94,9 @@ const char *dml__ctx_env(const dml_ctx *ctx, const char *name)
     for (size_t i = 0; i < ctx->nenv; i++) {
         const char *entry = ctx->env[i] + 4;
         if (strncmp(entry, name, length) == 0 && entry[length] == '=')
-            return entry[length + 1] != '\0' ? entry + length + 1 : NULL;
+            return entry[length + 1] != '\0' && dml__env_refused(ctx->env[i]) == NULL
+                       ? entry + length + 1
+                       : NULL;
     }
     return NULL;
 }
@@ -154,7 +156,10 @@ void dml__ctx_check_env(dml_ctx *ctx)
     if (atomic_flag_test_and_set(&ctx->env_checked))
         return;
     for (size_t i = 0; i < ctx->nenv; i++) {
-        const char *nearest = NULL;
+        const char *nearest = NULL, *use = dml__env_refused(ctx->env[i]);
+        if (use != NULL)
+            dml__log(ctx, DML_LOG_WARN, "environment: %.100s is ignored; use %s",
+                     ctx->env[i], use);
         if (dml__env_unknown(ctx->env[i], &nearest))
             dml__log(ctx, DML_LOG_WARN,
                      "environment: %.*s is no variable of libdml; did you mean "

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Every environment variable that libdml and its programs read, so that a misspelt one
- * is told instead of ignored. README.md describes them; the check docs.py compares.
+ * Every environment variable that libdml and its programs read, and the values of those
+ * that take few, so that what is misspelt is told instead of ignored. README.md
+ * describes them; the check docs.py compares.
  */
 #include "core/core.h"
 #include "core/ctx_internal.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Without the prefix DML_. Those that start with TEST_ are the tests' own. */
@@ -19,6 +22,79 @@ static const char *const names[] = {
 };
 
 enum { NNAMES = sizeof names / sizeof names[0], LONGEST = 32 };
+
+/* ---- values ------------------------------------------------------------------------
+ */
+
+/* Is it one of the words of a list? */
+static bool in_list(const char *value, const char *list)
+{
+    size_t length = strlen(value);
+    for (; *list != '\0'; list += strcspn(list, " "), list += strspn(list, " "))
+        if (strcspn(list, " ") == length && strncmp(list, value, length) == 0)
+            return true;
+    return false;
+}
+
+static bool is_seconds(const char *value, const char *list)
+{
+    (void)list;
+    char *end = NULL;
+    double s = strtod(value, &end);
+    return end != value && *end == '\0' && isfinite(s) && s >= 0;
+}
+
+/* Numbers of up to six digits with commas between. */
+static bool is_nodes(const char *value, const char *list)
+{
+    enum { DIGITS = 6 };
+    (void)list;
+    for (;; value++) {
+        size_t digits = strspn(value, "0123456789");
+        value += digits;
+        if (digits == 0 || digits > DIGITS || (*value != '\0' && *value != ','))
+            return false;
+        if (*value == '\0')
+            return true;
+    }
+}
+
+static const struct {
+    const char *name;
+    bool (*valid)(const char *value, const char *list);
+    const char *list, *use;
+} limited[] = {
+    {"CMA", in_list, "0 1", "0 or 1"},
+    {"LOG", in_list, "error warn info debug", "error, warn, info or debug"},
+    {"MEASURE", in_list, "0 1", "0 or 1"},
+    {"MPI_MULTIPLE", in_list, "0 1", "0 or 1"},
+    {"MPI_STATS", in_list, "0 1", "0 or 1"},
+    {"NODES", is_nodes, NULL, "a number of nodes, or each rank's: 0,0,1"},
+    {"PROGRESS", in_list, "poll thread patient", "poll, thread or patient"},
+    {"REPRODUCIBLE", in_list, "0 1", "0 or 1"},
+    {"ROLL_CALL", in_list, "0 1", "0 or 1"},
+    {"SHM", in_list, "0 1", "0 or 1"},
+    {"SINGLETON", in_list, "1", "1, or nothing"},
+    {"SUMMARY", in_list, "0 1", "0 or 1"},
+    {"TIMEOUT_S", is_seconds, NULL, "seconds, 0 for never"},
+    {"WAIT", in_list, "block", "block, or nothing"},
+};
+
+const char *dml__env_refused(const char *entry)
+{
+    const char *name = entry + strlen("DML_");
+    size_t length = strcspn(name, "=");
+    const char *value = name + length + (name[length] == '=');
+    for (size_t i = 0; *value != '\0' && i < sizeof limited / sizeof limited[0]; i++)
+        if (strlen(limited[i].name) == length &&
+            strncmp(name, limited[i].name, length) == 0 &&
+            !limited[i].valid(value, limited[i].list))
+            return limited[i].use;
+    return NULL;
+}
+
+/* ---- names -------------------------------------------------------------------------
+ */
 
 /* Letters to insert, remove or replace until one word is the other (Levenshtein). */
 static size_t distance(const char *a, size_t a_length, const char *b)

@@ -55,11 +55,14 @@ unsigned dml__trace_lane(struct dml__trace_file *file)
 
 static void begin(struct dml__trace_file *file)
 {
-    file->fd = open(file->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    /* Not to wait for a pipe's reader: without one this fails. */
+    file->fd =
+        open(file->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0666);
     if (file->fd < 0) {
         fail(file, "opening", errno);
         return;
     }
+    fcntl(file->fd, F_SETFL, O_APPEND);
     if (flock(file->fd, LOCK_EX | LOCK_NB) == 0) {
         int code = ftruncate(file->fd, 0);
         (void)code; /* a pipe or a device has no length */

@@ -76,6 +76,20 @@ def tensors(nranks, *more):
     return case
 
 
+def full_device(start):
+    """A name for /dev/full, which a program that renames to it replaces without harm."""
+    def case(folder):
+        os.symlink("/dev/full", os.path.join(folder, "full"))
+        job = Job([*start, "barrier", *SMALL, "--json", "full"], folder)
+        status = job.end(TRAIN_S)
+        told = [line for line in job.text(job.err).splitlines()
+                if line.startswith("dml-perf: ")]
+        require(status != 0 and len(told) == 1 and "--json full: No space" in told[0],
+                job.told(f"exit status {status} and {told}"))
+        require(os.path.islink(os.path.join(folder, "full")), "the device was replaced")
+    return case
+
+
 def make_cases(_, nranks):
     start = [Job.launcher, "-n", nranks, Job.program]
     openmpi = "orterun" in os.path.realpath(Job.launcher)
@@ -100,6 +114,9 @@ def make_cases(_, nranks):
             folder, [*start, "bcast", "--in-place"], ["--in-place"])),
         ("no budget", lambda folder: fails(
             folder, [*start, "bcast", "--budget", "no"], ["--budget"])),
+        ("rows into a folder", lambda folder: fails(
+            folder, [*start, "bcast", "--json", "/"], ["--json /", "directory"])),
+        ("rows onto a full device", full_device(start)),
     ]
     if openmpi:
         cases.append(("best peer", table(nranks, ["allreduce", "--peer", "best"],

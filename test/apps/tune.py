@@ -64,15 +64,31 @@ def reproducible(nranks):
     return case
 
 
+def full_device(start):
+    """A name for /dev/full, which a program that renames to it replaces without harm."""
+    def case(folder):
+        os.symlink("/dev/full", os.path.join(folder, "full"))
+        job = Job([*start, "--output", "full", "--collective", "barrier", *QUICK], folder)
+        status = job.end(TRAIN_S)
+        told = [line for line in without_banners(job.text(job.err))
+                if line.startswith("dml-tune: ")]
+        require(status != 0 and len(told) == 1 and "No space left" in told[0],
+                job.told(f"exit status {status} and {told}"))
+        require(os.path.islink(os.path.join(folder, "full")), "the device was replaced")
+    return case
+
+
 def make_cases(_, nranks):
     start = [Job.launcher, "-n", nranks, Job.program]
     cases = [("the whole table", whole_table(nranks)),
              ("one collective", one_collective(nranks)),
-             ("reproducible mode", reproducible(nranks))]
+             ("reproducible mode", reproducible(nranks)),
+             ("a full device", full_device(start))]
     for words, said in ([["--max", "x"], ["--max x"]], [["--seconds", "0"], ["--seconds"]],
                         [["--collective", "bcst"], ["bcst"]], [["now"], ["now", "--help"]],
                         [["--outptu", "x"], ["--outptu"]],
-                        [["--output", "no/such/folder"], ["--output"]]):
+                        [["--output", "no/such/folder"], ["no/such/folder", "folder"]],
+                        [["--output", "/"], ["directory"]]):
         cases.append((" ".join(words), lambda folder, w=words, s=said:
                       fails(folder, [*start, *w], s)))
     return cases

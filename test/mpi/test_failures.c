@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What must not be silent, or hang: every allocation that can fail, ranks that complete
- * a pending collective before or after a blocking one, and blocks of nothing.
+ * a pending collective before or after a blocking one, blocks of nothing, and a tuning
+ * table that is none.
  */
 #include "dml_test.h"
 
@@ -10,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { COUNT = 3000, MAX_ALLOCS = 400 };
 
@@ -163,12 +166,39 @@ static void test_empty_blocks(struct dml_test *t)
     dml_ctx_destroy(ctx);
 }
 
+/* What is no text file is refused on all ranks: a folder, zero bytes, and a pipe into
+ * which nobody writes, for which a job would wait. */
+static void test_no_table(struct dml_test *t)
+{
+    char path[64];
+    dml_ctx *ctx = NULL;
+    dml_comm *comm = NULL;
+    for (int kind = 0; kind < 3; kind++) {
+        snprintf(path, sizeof path, "table-%ld-%d", (long)getpid(), kind);
+        FILE *file = kind == 2 ? fopen(path, "w") : NULL;
+        int made = kind == 0   ? mkdir(path, 0700)
+                   : kind == 1 ? mkfifo(path, 0600)
+                               : -(file == NULL || fwrite("*", 1, 2, file) != 2);
+        if (file != NULL)
+            fclose(file);
+        DML_CHECK(t, made == 0, "cannot make %s", path);
+        setenv("DML_TUNING", path, 1);
+        dml_test_status(t, "dml_ctx_create", dml_ctx_create(NULL, &ctx), DML_OK);
+        unsetenv("DML_TUNING");
+        dml_test_status(t, path, dml_comm_from_mpi(ctx, MPI_COMM_WORLD, &comm),
+                        DML_EIO);
+        remove(path);
+        dml_ctx_destroy(ctx);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const struct dml_test_case cases[] = {
         {"failing allocations", test_allocations},
         {"order of waiting", test_wait_order},
         {"empty blocks", test_empty_blocks},
+        {"no table", test_no_table},
     };
     return dml_test_main(argc, argv, cases, sizeof cases / sizeof cases[0]);
 }
