@@ -21,6 +21,8 @@
 #include "dml/ctx.h"
 #include "dml/lr.h"
 
+#include <stdbool.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -94,20 +96,21 @@ typedef enum dml_finite {
 typedef struct dml_optim_opts {
     size_t size;         /**< sizeof(dml_optim_opts), set by the initialiser */
     double momentum;     /**< mu; SGD, LARS: 0.9 */
-    int nesterov;        /**< non-zero: Nesterov's look-ahead; needs momentum > 0 */
+    bool nesterov;       /**< Nesterov's look-ahead; needs momentum > 0 */
     double weight_decay; /**< lambda; SGD, Adam: 0, LARS: 1e-4, AdamW, LAMB: 0.01 */
 
-    dml_velocity velocity;   /**< SGD: rate outside, LARS: inside */
-    int momentum_correction; /**< non-zero, rate inside: the velocity is scaled by new
+    dml_velocity velocity;    /**< SGD: rate outside, LARS: inside */
+    bool momentum_correction; /**< rate inside: the velocity is scaled by new
                                   rate / old rate when the rate changes (Goyal et al.
                                   2017, section 3), unless the old one is 0; default 0
                                 */
-    double beta1, beta2;     /**< Adam, AdamW, LAMB: 0.9 and 0.999 */
-    double eps;              /**< Adam, AdamW: 1e-8, LAMB: 1e-6, LARS: 0 */
-    int no_bias_correction;  /**< non-zero: moments are used as they are; default 0 */
-    double trust;            /**< LARS's trust coefficient; default 0.001 */
-    double trust_max;        /**< LARS, LAMB: bound on a tensor's ratio; 0 (default):
-                                  none */
+    double beta1, beta2;      /**< Adam, AdamW, LAMB: 0.9 and 0.999 */
+    double eps;               /**< Adam, AdamW: 1e-8, LAMB: 1e-6, LARS: 0 */
+    bool bias_correction;     /**< Adam, AdamW, LAMB: moments are divided by 1 - beta^t;
+                                   default true */
+    double trust;             /**< LARS's trust coefficient; default 0.001 */
+    double trust_max;         /**< LARS, LAMB: bound on a tensor's ratio; 0 (default):
+                                   none */
 
     double clip_norm;  /**< gradients are scaled down so that the norm of all of them
                             together is at most this; 0 (default): off */
@@ -175,7 +178,7 @@ DML_API void dml_optim_destroy(dml_optim *optim);
  * clip_norm, loss_scale or DML_FINITE_FIRST with a rule other than LARS.
  *
  * With a loss scale, a gradient that is not finite is no error: the step is skipped and
- * the scale halved (unless it is fixed); see dml_optim_info_get().
+ * the scale halved (unless it is fixed); see dml_optim_get_info().
  * @return DML_OK | DML_EINVAL (lr not finite, or negative; the optimizer has shards:
  * use dml_optim_norms()) | DML_ENUMERIC (a gradient, or the weights or state, not
  * finite: tensor, step and opts.rank are named; see dml_finite).  @since 0.1
@@ -218,9 +221,9 @@ DML_API dml_status dml_optim_apply(dml_optim *optim, double lr);
 
 /** What happened so far. */
 typedef struct dml_optim_info {
-    uint64_t steps;   /**< t: updates made */
-    uint64_t skipped; /**< steps skipped because a gradient was not finite */
-    int last_skipped; /**< whether the last step was */
+    uint64_t steps;    /**< t: updates made */
+    uint64_t skipped;  /**< steps skipped because a gradient was not finite */
+    bool last_skipped; /**< whether the last step was */
     double
         loss_scale;   /**< by which to multiply the loss of the next step; 1 when off */
     double grad_norm; /**< of all gradients together at the last step, before clipping;
@@ -228,7 +231,7 @@ typedef struct dml_optim_info {
 } dml_optim_info;
 
 /** @param[out] info  copied out. Not collective. @since 0.2 */
-DML_API void dml_optim_info_get(const dml_optim *optim, dml_optim_info *info);
+DML_API void dml_optim_get_info(const dml_optim *optim, dml_optim_info *info);
 
 /* ---- state -------------------------------------------------------------------------
  */
@@ -263,16 +266,16 @@ DML_API size_t dml_optim_state_bytes(const dml_optim *optim);
  * Not collective.
  * @return DML_OK | DML_EINVAL (no such tensor or slot).  @since 0.2
  */
-DML_API dml_status dml_optim_slot_get(dml_optim *optim, size_t param, size_t slot,
+DML_API dml_status dml_optim_get_slot(dml_optim *optim, size_t param, size_t slot,
                                       dml_optim_slot *out);
 
 /** Copy the counters out. Not collective. @since 0.2 */
-DML_API void dml_optim_counters_get(const dml_optim *optim, dml_optim_counters *out);
+DML_API void dml_optim_get_counters(const dml_optim *optim, dml_optim_counters *out);
 
 /** Set the counters, between two steps. Not collective.
  * @return DML_OK | DML_EINVAL (a loss scale without opts.loss_scale or the other way
  * round; a number that is not finite; in mid-step).  @since 0.2 */
-DML_API dml_status dml_optim_counters_set(dml_optim *optim,
+DML_API dml_status dml_optim_set_counters(dml_optim *optim,
                                           const dml_optim_counters *counters);
 
 /** Take the master copies from the 16-bit parameters anew: after somebody else, such as

@@ -135,7 +135,7 @@ DML_API void dml_sharded_get_stats(const dml_sharded *sharded,
 /* ---- state -------------------------------------------------------------------------
  */
 
-/** This rank's optimizer, for dml_optim_info_get(), the names and number of its slots,
+/** This rank's optimizer, for dml_optim_get_info(), the names and number of its slots,
  * and its counters, which are equal on all ranks: set them on all. Do not step it;
  * lives as long as @p sharded. Not collective. @since 0.2 */
 DML_API dml_optim *dml_sharded_optim(dml_sharded *sharded);

@@ -12,6 +12,7 @@ static void defaults_adam(dml_optim_opts *opts)
     opts->beta1 = 0.9;
     opts->beta2 = 0.999;
     opts->eps = 1e-8;
+    opts->bias_correction = true;
 }
 
 static void defaults_adamw(dml_optim_opts *opts)

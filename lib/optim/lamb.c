@@ -14,6 +14,7 @@ static void defaults(dml_optim_opts *opts)
     opts->beta1 = 0.9;
     opts->beta2 = 0.999;
     opts->eps = 1e-6;
+    opts->bias_correction = true;
     opts->weight_decay = 0.01;
 }
 

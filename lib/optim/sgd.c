@@ -54,7 +54,7 @@ void dml__optim_sgd_update(const struct dml__kernels *kernels,
         .carry = dml__optim_f32(opts->momentum * change),
         .momentum = (float)opts->momentum,
         .weight_decay = (float)dml__optim_decay(opts, &part->tensor->param),
-        .nesterov = opts->nesterov != 0,
+        .nesterov = opts->nesterov,
     };
     kernels->sgd_f32(part->n, part->w, part->g, part->slot[0], &args);
 }

@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-void dml_optim_info_get(const dml_optim *optim, dml_optim_info *info)
+void dml_optim_get_info(const dml_optim *optim, dml_optim_info *info)
 {
     *info = (dml_optim_info){
         .steps = optim->counters.steps,
@@ -27,9 +27,11 @@ size_t dml_optim_state_bytes(const dml_optim *optim)
     return optim->state_count * sizeof *optim->state;
 }
 
-dml_status dml_optim_slot_get(dml_optim *optim, size_t param, size_t slot,
+dml_status dml_optim_get_slot(dml_optim *optim, size_t param, size_t slot,
                               dml_optim_slot *out)
 {
+    if (optim == NULL)
+        return DML_EINVAL;
     if (param >= optim->nparams || slot >= dml_optim_nslots(optim))
         return dml__fail(optim->ctx, DML_EINVAL, __func__,
                          "param %zu, slot %zu: there are %zu tensors with %zu slots",
@@ -44,13 +46,15 @@ dml_status dml_optim_slot_get(dml_optim *optim, size_t param, size_t slot,
     return DML_OK;
 }
 
-void dml_optim_counters_get(const dml_optim *optim, dml_optim_counters *out)
+void dml_optim_get_counters(const dml_optim *optim, dml_optim_counters *out)
 {
     *out = optim->counters;
 }
 
-dml_status dml_optim_counters_set(dml_optim *optim, const dml_optim_counters *counters)
+dml_status dml_optim_set_counters(dml_optim *optim, const dml_optim_counters *counters)
 {
+    if (optim == NULL)
+        return DML_EINVAL;
     const double scale = counters->loss_scale, lr = counters->last_lr;
     if (optim->phase != DML__OPTIM_IDLE)
         return dml__fail(optim->ctx, DML_EINVAL, __func__,

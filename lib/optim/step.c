@@ -107,7 +107,7 @@ static void begin(dml_optim *optim)
 {
     const dml_optim_opts *opts = &optim->opts;
     double t = (double)(optim->counters.steps + 1);
-    bool unbias = !opts->no_bias_correction;
+    bool unbias = opts->bias_correction;
     optim->skip = false;
     optim->grad_norm = NAN;
     optim->now = (struct dml__optim_now){
@@ -165,6 +165,8 @@ static dml_status norms(dml_optim *optim, const char *where, double **sums,
 
 dml_status dml_optim_norms(dml_optim *optim, double **sums, size_t *nsums)
 {
+    if (optim == NULL)
+        return DML_EINVAL;
     return norms(optim, __func__, sums, nsums);
 }
 
@@ -216,6 +218,8 @@ static dml_status apply(dml_optim *optim, const char *where, double lr)
 
 dml_status dml_optim_apply(dml_optim *optim, double lr)
 {
+    if (optim == NULL)
+        return DML_EINVAL;
     if (optim->phase != DML__OPTIM_READY)
         return dml__fail(optim->ctx, DML_EINVAL, __func__,
                          "norms are missing; call dml_optim_norms() until it returns "
@@ -226,6 +230,8 @@ dml_status dml_optim_apply(dml_optim *optim, double lr)
 
 dml_status dml_optim_step(dml_optim *optim, double lr)
 {
+    if (optim == NULL)
+        return DML_EINVAL;
     DML_TRY(check_lr(optim, __func__, lr));
     if (optim->phase != DML__OPTIM_IDLE)
         return dml__fail(optim->ctx, DML_EINVAL, __func__,

@@ -36,7 +36,7 @@ static dml_status find(dml_sharded *s, size_t param, size_t slot, struct pieces 
     size_t nranks = (size_t)dml_comm_size(s->comm);
     dml_optim_slot own;
     *p = (struct pieces){0};
-    DML_TRY(dml_optim_slot_get(s->optim, param, slot, &own));
+    DML_TRY(dml_optim_get_slot(s->optim, param, slot, &own));
     p->mine = own.data;
     if (strcmp(own.name, "master") == 0 && s->params[param].dtype == DML_F32)
         return DML_OK;

@@ -252,7 +252,7 @@ dml_status dml_sharded_step(dml_sharded *s, double lr)
     if (status == DML_OK)
         status = update(s, lr);
     dml_optim_info info;
-    dml_optim_info_get(s->optim, &info);
+    dml_optim_get_info(s->optim, &info);
     if (status == DML_OK && !info.last_skipped)
         status = gather(s);
     s->stats.steps++;

@@ -32,7 +32,7 @@ CASES = [
     ("clip_value", "sgd", dict(clip_value=0.25, weight_decay=0.01)),
     ("adam", "adam", dict()),
     ("adam_decay", "adam", dict(weight_decay=0.02, eps=1e-6)),
-    ("adam_biased", "adam", dict(no_bias_correction=1, beta1=0.8, beta2=0.9)),
+    ("adam_biased", "adam", dict(bias_correction=0, beta1=0.8, beta2=0.9)),
     ("adam_clip_value", "adam", dict(clip_value=0.1)),
     ("adamw", "adamw", dict()),
     ("adamw_clip_norm", "adamw", dict(clip_norm=0.75, weight_decay=0.05)),
@@ -45,7 +45,7 @@ CASES = [
     ("lamb", "lamb", dict()),
     ("lamb_clip_norm", "lamb", dict(clip_norm=1)),
     ("lamb_max", "lamb", dict(trust_max=0.5, weight_decay=0)),
-    ("lamb_biased", "lamb", dict(no_bias_correction=1, weight_decay=0.1)),
+    ("lamb_biased", "lamb", dict(bias_correction=0, weight_decay=0.1)),
 ]
 DEFAULTS = {
     "sgd": dict(momentum=0.9),
@@ -142,7 +142,7 @@ class Adam:
 
     def step(self, g, eta, t):
         b1, b2, eps = self.opts["beta1"], self.opts["beta2"], self.opts["eps"]
-        c1, c2 = (1, 1) if self.opts.get("no_bias_correction") else (1 - b1**t, 1 - b2**t)
+        c1, c2 = (1, 1) if self.opts.get("bias_correction") == 0 else (1 - b1**t, 1 - b2**t)
         if self.rule == "adam":
             g = [x + self.decay * w for x, w in zip(g, self.w)]
         self.m = [b1 * m + (1 - b1) * x for m, x in zip(self.m, g)]

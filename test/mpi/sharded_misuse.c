@@ -19,7 +19,7 @@ static void check_cuts(struct dml_test *t, dml_sharded *s, const size_t *shapes,
     uint64_t *counts = dml_test_alloc((size_t)t->nranks * sizeof *counts);
     for (size_t i = 0; i < n; i++) {
         dml_optim_slot slot;
-        (void)dml_optim_slot_get(dml_sharded_optim(s), i, 0, &slot);
+        (void)dml_optim_get_slot(dml_sharded_optim(s), i, 0, &slot);
         uint64_t mine = slot.count, end = 0;
         (void)dml_allgather(&mine, counts, 1, DML_U64, t->comm);
         for (int r = 0; r < t->nranks; r++) {

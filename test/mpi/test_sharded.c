@@ -24,7 +24,7 @@ static void compare_state(struct sharded_run *r)
     for (size_t i = 0; i < NTENSORS; i++)
         for (size_t k = 0; k < dml_optim_nslots(r->optim); k++) {
             dml_optim_slot want;
-            (void)dml_optim_slot_get(r->optim, i, k, &want);
+            (void)dml_optim_get_slot(r->optim, i, k, &want);
             dml_test_status(r->t, "dml_sharded_slot_gather",
                             dml_sharded_slot_gather(r->sharded, i, k,
                                                     r->t->rank == root ? got : NULL,
@@ -45,14 +45,14 @@ static void restore(struct sharded_run *r)
     r->sharded = sharded_make(r);
     if (r->sharded == NULL)
         return;
-    dml_optim_counters_get(r->optim, &counters);
-    dml_test_status(r->t, "dml_optim_counters_set",
-                    dml_optim_counters_set(dml_sharded_optim(r->sharded), &counters),
+    dml_optim_get_counters(r->optim, &counters);
+    dml_test_status(r->t, "dml_optim_set_counters",
+                    dml_optim_set_counters(dml_sharded_optim(r->sharded), &counters),
                     DML_OK);
     for (size_t i = 0; i < NTENSORS; i++)
         for (size_t k = 0; k < dml_optim_nslots(r->optim); k++) {
             dml_optim_slot slot;
-            (void)dml_optim_slot_get(r->optim, i, k, &slot);
+            (void)dml_optim_get_slot(r->optim, i, k, &slot);
             dml_test_status(r->t, "dml_sharded_slot_scatter",
                             dml_sharded_slot_scatter(r->sharded, i, k,
                                                      r->t->rank == 0 ? slot.data : NULL,
@@ -80,8 +80,8 @@ static void run_variant(struct dml_test *t, const struct sharded_variant *v)
         }
     if (t->failures == 0) {
         dml_optim_info want, got;
-        dml_optim_info_get(r.optim, &want);
-        dml_optim_info_get(dml_sharded_optim(r.sharded), &got);
+        dml_optim_get_info(r.optim, &want);
+        dml_optim_get_info(dml_sharded_optim(r.sharded), &got);
         DML_CHECK(t, want.skipped == got.skipped && want.loss_scale == got.loss_scale,
                   "skipped %d steps, not %d", (int)got.skipped, (int)want.skipped);
         DML_CHECK(t, (v->fault_step >= 0) == (want.skipped == 1), "skipped %d",

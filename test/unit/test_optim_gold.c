@@ -56,13 +56,13 @@ static void set_option(dml_optim_opts *opts, const char *name, double value)
             return;
         }
     if (strcmp(name, "nesterov") == 0)
-        opts->nesterov = (int)value;
+        opts->nesterov = value != 0;
     else if (strcmp(name, "velocity") == 0)
         opts->velocity = (dml_velocity)value;
     else if (strcmp(name, "momentum_correction") == 0)
-        opts->momentum_correction = (int)value;
-    else if (strcmp(name, "no_bias_correction") == 0)
-        opts->no_bias_correction = (int)value;
+        opts->momentum_correction = value != 0;
+    else if (strcmp(name, "bias_correction") == 0)
+        opts->bias_correction = value != 0;
     else
         fail_msg("no option is called %s", name);
 }

@@ -109,7 +109,7 @@ static void clipping_bounds_the_step(void **state)
     assert_int_equal(dml_optim_step(optim, 1), DML_OK);
     assert_true(w[0] == -1.5f && w[1] == 2 && w[2] == -6);
     dml_optim_info info;
-    dml_optim_info_get(optim, &info);
+    dml_optim_get_info(optim, &info);
     assert_true(info.grad_norm == 13 && info.steps == 1 && info.loss_scale == 1);
     memset(g, 0, sizeof g);
     g[0] = 6; /* short enough */

@@ -52,7 +52,7 @@ static void go(struct run *r, dml_optim_rule rule, int first, int end)
     for (int step = first; step < end; step++) {
         five_gradients(&r->five, (size_t)step);
         dml_optim_info info;
-        dml_optim_info_get(r->optim, &info);
+        dml_optim_get_info(r->optim, &info);
         for (size_t t = 0; t < FIVE; t++)
             for (size_t i = 0; i < five_counts[t]; i++)
                 r->five.g[t][i] *= (float)info.loss_scale;
@@ -68,7 +68,7 @@ static size_t copy_state(struct run *r, struct snapshot *s, bool save)
     for (size_t t = 0; t < FIVE; t++)
         for (size_t k = 0; k < dml_optim_nslots(r->optim); k++) {
             dml_optim_slot slot;
-            assert_int_equal(dml_optim_slot_get(r->optim, t, k, &slot), DML_OK);
+            assert_int_equal(dml_optim_get_slot(r->optim, t, k, &slot), DML_OK);
             assert_true(slot.name != NULL && slot.name[0] != '\0');
             size_t bytes = slot.count * sizeof *slot.data;
             if (bytes > 0)
@@ -91,7 +91,7 @@ static void restored_in_mid_schedule_it_goes_on_alike(void **state)
         memset(&s, 0, sizeof s);
         size_t floats = copy_state(&whole, &s, true);
         assert_int_equal(dml_optim_state_bytes(whole.optim), floats * sizeof(float));
-        dml_optim_counters_get(whole.optim, &s.counters);
+        dml_optim_get_counters(whole.optim, &s.counters);
         assert_int_equal(s.counters.steps, 7);
         assert_int_equal(s.counters.skipped, 1);
         s.five = whole.five;
@@ -102,17 +102,17 @@ static void restored_in_mid_schedule_it_goes_on_alike(void **state)
         memcpy(resumed.five.w, s.five.w, sizeof s.five.w);
         memcpy(resumed.half, s.half, sizeof s.half);
         copy_state(&resumed, &s, false);
-        assert_int_equal(dml_optim_counters_set(resumed.optim, &s.counters), DML_OK);
+        assert_int_equal(dml_optim_set_counters(resumed.optim, &s.counters), DML_OK);
         go(&resumed, rules[k], 9, 20);
         assert_memory_equal(resumed.five.w, whole.five.w, sizeof whole.five.w);
         assert_memory_equal(resumed.half, whole.half, sizeof whole.half);
 
         s.counters.loss_scale = 0;
-        assert_int_equal(dml_optim_counters_set(whole.optim, &s.counters), DML_EINVAL);
-        expect_error(ctx, DML_EINVAL, "dml_optim_counters_set", "loss_scale");
+        assert_int_equal(dml_optim_set_counters(whole.optim, &s.counters), DML_EINVAL);
+        expect_error(ctx, DML_EINVAL, "dml_optim_set_counters", "loss_scale");
         dml_optim_slot slot;
-        assert_int_equal(dml_optim_slot_get(whole.optim, FIVE, 0, &slot), DML_EINVAL);
-        assert_int_equal(dml_optim_slot_get(whole.optim, 0, 9, &slot), DML_EINVAL);
+        assert_int_equal(dml_optim_get_slot(whole.optim, FIVE, 0, &slot), DML_EINVAL);
+        assert_int_equal(dml_optim_get_slot(whole.optim, 0, 9, &slot), DML_EINVAL);
         dml_optim_destroy(whole.optim);
         dml_optim_destroy(resumed.optim);
     }

@@ -78,18 +78,18 @@ static void the_loss_scale_falls_and_grows(void **state)
     float want = 1;
     for (size_t i = 0; i < sizeof overflows; i++) {
         dml_optim_info info;
-        dml_optim_info_get(optim, &info);
+        dml_optim_get_info(optim, &info);
         g = dml__f32_to_f16(overflows[i] ? INFINITY : 0.25f * (float)info.loss_scale);
         assert_int_equal(dml_optim_step(optim, 0.5), DML_OK);
         want -= overflows[i] ? 0 : 0.125f;
         assert_true(dml__f16_to_f32(w) == want);
-        dml_optim_info_get(optim, &info);
+        dml_optim_get_info(optim, &info);
         assert_true(info.loss_scale == scales[i]);
         assert_int_equal(info.last_skipped, overflows[i]);
         assert_true(overflows[i] || info.grad_norm == 0.25);
     }
     dml_optim_info info;
-    dml_optim_info_get(optim, &info);
+    dml_optim_get_info(optim, &info);
     assert_true(info.steps == 5 && info.skipped == 2);
     dml_optim_destroy(optim);
 
@@ -97,7 +97,7 @@ static void the_loss_scale_falls_and_grows(void **state)
     optim = make_optim(ctx, DML_OPTIM_SGD, &param, 1, &opts);
     g = dml__f32_to_f16(NAN);
     assert_int_equal(dml_optim_step(optim, 0.5), DML_OK);
-    dml_optim_info_get(optim, &info);
+    dml_optim_get_info(optim, &info);
     assert_true(info.loss_scale == 1024 && info.skipped == 1 && info.steps == 0);
     dml_optim_destroy(optim);
     dml_ctx_destroy(ctx);
@@ -137,7 +137,7 @@ static void masters_follow_an_f32_run(void **state)
             }
             dml_optim_slot slot;
             size_t master = dml_optim_nslots(b) - 1;
-            assert_int_equal(dml_optim_slot_get(b, 0, master, &slot), DML_OK);
+            assert_int_equal(dml_optim_get_slot(b, 0, master, &slot), DML_OK);
             assert_string_equal(slot.name, "master");
             assert_memory_equal(slot.data, w, sizeof w);
             for (size_t i = 0; i < N; i++)
@@ -163,7 +163,7 @@ static void calls_out_of_order_are_refused(void **state)
     double *sums;
     size_t nsums;
     dml_optim_counters counters;
-    dml_optim_counters_get(optim, &counters);
+    dml_optim_get_counters(optim, &counters);
     assert_int_equal(dml_optim_apply(optim, 0.1), DML_EINVAL);
     expect_error(ctx, DML_EINVAL, "dml_optim_apply", "dml_optim_norms");
     assert_int_equal(dml_optim_norms(optim, &sums, &nsums), DML_PENDING);
@@ -171,13 +171,13 @@ static void calls_out_of_order_are_refused(void **state)
     assert_int_equal(dml_optim_apply(optim, 0.1), DML_EINVAL);
     assert_int_equal(dml_optim_step(optim, 0.1), DML_EINVAL);
     expect_error(ctx, DML_EINVAL, "dml_optim_step", "under way");
-    assert_int_equal(dml_optim_counters_set(optim, &counters), DML_EINVAL);
+    assert_int_equal(dml_optim_set_counters(optim, &counters), DML_EINVAL);
     assert_int_equal(dml_optim_norms(optim, &sums, &nsums), DML_OK);
     assert_int_equal(dml_optim_norms(optim, &sums, &nsums), DML_OK);
     assert_int_equal(nsums, 0);
     assert_int_equal(dml_optim_apply(optim, NAN), DML_EINVAL);
     assert_int_equal(dml_optim_apply(optim, 0.1), DML_OK);
-    assert_int_equal(dml_optim_counters_set(optim, &counters), DML_OK);
+    assert_int_equal(dml_optim_set_counters(optim, &counters), DML_OK);
     dml_optim_destroy(optim);
     dml_ctx_destroy(ctx);
 }
