@@ -14,6 +14,8 @@
  *     topk:RATIO         the largest RATIO of the elements, 0 < RATIO <= 1
  *     dgc:RATIO          top-k with momentum correction (Lin et al. 2018);
  *                        momentum=0.9, clip=NORM (0: none), warmup=STEPS (0: none)
+ *                        over whose fifths the ratio falls from RATIO^(1/5) to RATIO;
+ *                        a reducer counts all its steps, a single codec its codes
  *     randomk:RATIO      elements drawn at random, the same on all ranks; seed=N
  *     powersgd:RANK      a product of two thin matrices (Vogels et al. 2019), RANK 1 to
  *                        16; seed=N

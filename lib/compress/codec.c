@@ -86,6 +86,7 @@ dml_status dml_codec_encode(dml_codec *codec, const float *gradient, void *code)
     const struct dml__codec_kind *kind = codec->spec.kind;
     uint32_t top = kind->prepare != NULL ? kind->prepare(codec, gradient) : 0;
     uint32_t coded = kind->encode(codec, gradient, code);
+    codec->age++;
     if (dml__codec_finite(top) && dml__codec_finite(coded))
         return DML_OK;
     dml__codec_clear(codec);

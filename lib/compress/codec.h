@@ -59,6 +59,7 @@ struct dml_codec {
     size_t count;
     struct dml__matrix shape; /* of powersgd */
     uint64_t stream, step;    /* step: codes so far */
+    uint64_t age;             /* of the warm-up: codes so far, or the reducer's steps */
     int nranks;               /* among which the gradient is averaged, for dgc's clip */
     float *residual;          /* [count] or NULL */
     bool waiting;             /* it may hold something */

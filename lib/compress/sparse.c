@@ -52,8 +52,8 @@ size_t dml__codec_slots(const dml_codec *c)
 {
     double ratio = c->spec.number;
     /* In the warm-up's fifths ratio^(1/5), ratio^(2/5) ... */
-    if (c->step < c->spec.warmup)
-        ratio = pow(ratio, (double)(c->step * 5 / c->spec.warmup + 1) / 5);
+    if (c->age < c->spec.warmup)
+        ratio = pow(ratio, (double)(c->age * 5 / c->spec.warmup + 1) / 5);
     double wanted = ceil(ratio * (double)c->count);
     size_t slots = wanted < (double)c->count ? (size_t)wanted : c->count;
     return slots == 0 && c->count > 0 ? 1 : slots;

@@ -3,7 +3,9 @@
  * Does the codec pay? Both ways are tried on made-up numbers, for the largest and the
  * smallest bucket; what lies between is interpolated. All ranks take the slowest rank's
  * times, so all decide alike. As links and neighbours change, it is done again after
- * 64, 512, 4,096 ... steps, which costs ever less in proportion.
+ * 64, 512, 4,096 ... steps, which costs ever less in proportion; and whenever dgc's
+ * warm-up lowers the ratio, since codes get shorter then. Dense steps until then are a
+ * warm-up too: nothing is left out of them.
  */
 #include "comm/comm.h"
 #include "sync/compress.h"
@@ -111,6 +113,8 @@ static dml_status measure(dml_reducer *r, const struct dml__bucket *b,
     if (data != NULL)
         status = dml__exchange_open(r->comm, &r->compression->spec, data, b->count,
                                     r->compression->members + b->first, b->n, 0, &x);
+    if (status == DML_OK)
+        dml__exchange_age(x, r->stats.steps);
     double failed = status != DML_OK;
     dml_status agreed = dml__comm_max(r->comm, &failed, 1);
     if (agreed == DML_OK && failed > 0)
@@ -188,7 +192,9 @@ dml_status dml__compress_choose(dml_reducer *r)
     struct dml__compression *c = r->compression;
     if (!c->spec.force && dml_comm_size(r->comm) > 1) {
         DML_TRY(measure_ends(r));
-        c->next_measure = c->next_measure == 0 ? FIRST_AGAIN : c->next_measure * LATER;
+        if (r->stats.steps >= c->next_measure)
+            c->next_measure =
+                c->next_measure == 0 ? FIRST_AGAIN : c->next_measure * LATER;
     }
     for (size_t i = 0; i < r->nbuckets; i++)
         decide(r, &r->buckets[i]);

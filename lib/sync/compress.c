@@ -219,6 +219,8 @@ void dml__compress_begin(dml_reducer *r)
     for (size_t i = 0; i < r->nbuckets; i++) {
         struct dml__bucket *b = &r->buckets[i];
         b->coded = b->compressed && !dense;
+        if (b->exchange != NULL)
+            dml__exchange_age(b->exchange, r->stats.steps);
         c->any = c->any || b->coded;
     }
 }
@@ -263,6 +265,13 @@ static dml_status fail_numeric(dml_reducer *r)
         tensor, name_of(&r->grads[tensor]), rank, (unsigned long long)r->stats.steps);
 }
 
+/* Is the coming step the first of a fifth of dgc's warm-up, or the first after it? */
+static bool ratio_changes(const dml_reducer *r)
+{
+    const uint64_t steps = r->stats.steps, warmup = r->compression->spec.warmup;
+    return steps <= warmup && steps * 5 / warmup != (steps - 1) * 5 / warmup;
+}
+
 dml_status dml__compress_end(dml_reducer *r)
 {
     struct dml__compression *c = r->compression;
@@ -273,7 +282,7 @@ dml_status dml__compress_end(dml_reducer *r)
         if (c->fault > 0)
             return fail_numeric(r);
     }
-    if (r->stats.steps != c->next_measure)
+    if (r->stats.steps != c->next_measure && !ratio_changes(r))
         return DML_OK;
     return dml__compress_choose(r);
 }

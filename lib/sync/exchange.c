@@ -137,6 +137,14 @@ void dml__exchange_finish(struct dml__exchange *x)
     x->decode_s = dml__now_s() - begin_s;
 }
 
+void dml__exchange_age(struct dml__exchange *x, uint64_t steps)
+{
+    for (size_t i = 0; i < x->nparts; i++)
+        x->parts[i].codec->age = steps;
+    if (x->ops->size != NULL)
+        x->ops->size(x);
+}
+
 bool dml__exchange_waits(const struct dml__exchange *x)
 {
     return x->parts[0].codec->waiting || x->spec->kind->velocity;

@@ -35,6 +35,8 @@ struct dml__form_ops {
     dml_status (*start)(struct dml__exchange *x, int stage);
     /* When all are complete: data = the average. */
     void (*finish)(struct dml__exchange *x);
+    /* Sets the code's length, where it differs from step to step; else NULL. */
+    void (*size)(struct dml__exchange *x);
 };
 
 struct dml__exchange {
@@ -54,7 +56,7 @@ struct dml__exchange {
     size_t code_bytes, wire_bytes;
     uint32_t top;              /* largest magnitude met in this step */
     double encode_s, decode_s; /* of this step so far */
-    uint64_t steps;
+    uint64_t steps; /* compressed so far */
     dml_request *request;
 };
 
@@ -72,6 +74,9 @@ void dml__exchange_close(struct dml__exchange *exchange);
 int dml__exchange_stages(const struct dml__exchange *exchange);
 dml_status dml__exchange_start(struct dml__exchange *exchange, int stage);
 void dml__exchange_finish(struct dml__exchange *exchange);
+
+/* The reducer's steps so far, by which dgc's warm-up goes. */
+void dml__exchange_age(struct dml__exchange *exchange, uint64_t steps);
 
 /* Must a gradient that is sent whole take something along? Then data += what waits. */
 bool dml__exchange_waits(const struct dml__exchange *exchange);

@@ -52,4 +52,4 @@ static void finish_factors(struct dml__exchange *x)
 }
 
 const struct dml__form_ops dml__form_factors = {2, open_factors, start_factors,
-                                                finish_factors};
+                                                finish_factors, NULL};

@@ -29,4 +29,4 @@ static void finish_picked(struct dml__exchange *x)
 }
 
 const struct dml__form_ops dml__form_picked = {1, open_picked, start_picked,
-                                               finish_picked};
+                                               finish_picked, NULL};

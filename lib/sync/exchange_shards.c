@@ -81,4 +81,4 @@ static void finish_shards(struct dml__exchange *x)
 }
 
 const struct dml__form_ops dml__form_shards = {2, open_shards, start_shards,
-                                               finish_shards};
+                                               finish_shards, NULL};

@@ -7,13 +7,19 @@
  */
 #include "sync/exchange.h"
 
+static void size_sparse(struct dml__exchange *x)
+{
+    x->code_bytes = dml_codec_bytes(x->parts[0].codec);
+    x->wire_bytes = x->code_bytes * (size_t)(x->nranks - 1);
+}
+
 static dml_status open_sparse(struct dml__exchange *x)
 {
     const struct dml__member all = {0, x->count, 0};
     DML_TRY(dml__exchange_parts(x, 1));
     DML_TRY(dml__exchange_part(x, 0, &all, x->stream));
     /* The first code is the longest: dgc's warm-up only shortens it. */
-    x->code_bytes = dml_codec_bytes(x->parts[0].codec);
+    size_sparse(x);
     return dml__exchange_memory(x, 0, dml__mul(x->code_bytes, (size_t)x->nranks));
 }
 
@@ -21,8 +27,6 @@ static dml_status start_sparse(struct dml__exchange *x, int stage)
 {
     (void)stage;
     dml_codec *c = x->parts[0].codec;
-    x->code_bytes = dml_codec_bytes(c);
-    x->wire_bytes = x->code_bytes * (size_t)(x->nranks - 1);
     x->top = x->spec->kind->encode(c, x->data, x->recv + x->rank * x->code_bytes);
     return dml_iallgather(DML_IN_PLACE, x->recv, x->code_bytes, DML_U8, x->comm,
                           &x->request);
@@ -37,4 +41,4 @@ static void finish_sparse(struct dml__exchange *x)
 }
 
 const struct dml__form_ops dml__form_sparse = {1, open_sparse, start_sparse,
-                                               finish_sparse};
+                                               finish_sparse, size_sparse};

@@ -129,6 +129,42 @@ void test_codec_bytes(struct dml_test *t)
                 2 * (2 * 4 * (ROWS + COLS) / p) * (p - 1));
 }
 
+/* dgc's warm-up goes by the reducer's steps, dense ones too, whether it compresses or
+ * not: in fifths from ratio^(1/5) down to the ratio. */
+void test_codec_warmup(struct dml_test *t)
+{
+    enum { N = 70000, WARMUP = 10, STEPS = 12 };
+    static const char *const texts[] = {"dgc:0.001,warmup=10,start=3,force",
+                                        "dgc:0.001,warmup=10"};
+    float *g = dml_test_alloc(N * sizeof *g);
+    dml_tensor tensor = {g, N, DML_F32, "g"};
+    for (size_t k = 0; k < DML_TEST_COUNT(texts); k++) {
+        dml_reducer_opts opts;
+        dml_reducer *r = NULL;
+        dml_reducer_opts_init(&opts);
+        opts.codec = texts[k];
+        dml_test_status(t, texts[k],
+                        dml_reducer_create(&tensor, 1, &opts, t->comm, &r), DML_OK);
+        for (int step = 0; step < STEPS && r != NULL; step++) {
+            dml_bucket_info info;
+            for (size_t i = 0; i < N; i++)
+                g[i] = model_value(t, NORMAL, step, t->rank, i);
+            dml_test_step(t, "%s, step %d", texts[k], step);
+            dml_reducer_begin(r, true);
+            dml_reducer_ready(r, 0);
+            dml_test_status(t, "finish", dml_reducer_finish(r), DML_OK);
+            dml_test_status(t, "query", dml_reducer_get_bucket(r, 0, &info), DML_OK);
+            double fifths = step < WARMUP ? step * 5 / WARMUP + 1 : 5;
+            size_t slots = (size_t)ceil(pow(0.001, fifths / 5) * N);
+            size_t bytes = 2 * 4 + 4 * slots + 2 * (slots + slots % 2);
+            DML_CHECK(t, step == 0 || info.code_bytes == bytes,
+                      "%zu bytes of code, wanted %zu", info.code_bytes, bytes);
+        }
+        dml_reducer_destroy(r);
+    }
+    free(g);
+}
+
 /* ---- numbers that are not finite ---------------------------------------------------
  */
 

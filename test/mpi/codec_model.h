@@ -52,6 +52,7 @@ void model_compare(struct dml_test *t, const struct model *m, const char *codec,
 /* In codec_checks.c. */
 void test_choice(struct dml_test *t);
 void test_codec_bytes(struct dml_test *t);
+void test_codec_warmup(struct dml_test *t);
 void test_codec_faults(struct dml_test *t);
 void test_codec_misuse(struct dml_test *t);
 /* In codec_memory.c. */

@@ -200,6 +200,7 @@ static const struct dml_test_case cases[] = {
     {"unused gradients", test_unused},
     {"choice and forced choice", test_choice},
     {"bytes", test_codec_bytes},
+    {"warm-up", test_codec_warmup},
     {"faults", test_codec_faults},
     {"misuse", test_codec_misuse},
     {"memory", test_codec_memory},
