@@ -272,16 +272,16 @@ static bool ratio_changes(const dml_reducer *r)
     return steps <= warmup && steps * 5 / warmup != (steps - 1) * 5 / warmup;
 }
 
-dml_status dml__compress_end(dml_reducer *r)
+dml_status dml__compress_end(dml_reducer *r, dml_status status)
 {
     struct dml__compression *c = r->compression;
     if (c == NULL)
-        return DML_OK;
-    if (c->any) {
-        DML_TRY(dml_wait(&c->agreement));
-        if (c->fault > 0)
-            return fail_numeric(r);
-    }
+        return status;
+    dml_status agreed = dml_wait(&c->agreement);
+    DML_TRY(status);
+    DML_TRY(agreed);
+    if (c->any && c->fault > 0)
+        return fail_numeric(r);
     if (r->stats.steps != c->next_measure && !ratio_changes(r))
         return DML_OK;
     return dml__compress_choose(r);

@@ -52,9 +52,9 @@ void dml__compress_forget(dml_reducer *r);
 
 /* A step begins: which buckets are compressed in it. */
 void dml__compress_begin(dml_reducer *r);
-/* A step is over: DML_ENUMERIC where a rank found a fault; measures now and then.
- * Collective. */
-dml_status dml__compress_end(dml_reducer *r);
+/* A step is over, with this status: DML_ENUMERIC where a rank found a fault; measures
+ * now and then. Collective. */
+dml_status dml__compress_end(dml_reducer *r, dml_status status);
 
 /* Notes a fault of a bucket just encoded. */
 void dml__compress_look(dml_reducer *r, const struct dml__bucket *b);

@@ -72,7 +72,7 @@ static dml_status start_agreement(dml_reducer *r)
                           &c->agreement);
 }
 
-dml_status dml__launch(dml_reducer *r, bool wait)
+static dml_status launch(dml_reducer *r, bool wait)
 {
     const size_t depth = r->compression != NULL ? DML__MOST_STAGES : 1;
     const size_t turns = (r->nbuckets + depth - 1) * depth;
@@ -92,16 +92,25 @@ dml_status dml__launch(dml_reducer *r, bool wait)
                 return done == DML_PENDING ? DML_OK : done;
         }
         DML_TRY(start(r, b, (int)stage));
+        b->started++;
         if (stage == 0 && turn + 1 == r->nbuckets)
             DML_TRY(start_agreement(r));
     }
     return DML_OK;
 }
 
+dml_status dml__launch(dml_reducer *r, bool wait)
+{
+    /* What failed is not tried again: a codec would count the gradient twice. */
+    if (r->launched == DML_OK)
+        r->launched = launch(r, wait);
+    return r->launched;
+}
+
 dml_status dml__complete(struct dml__bucket *b)
 {
     dml_status status = dml_wait(request_of(b));
-    if (status == DML_OK && b->coded) {
+    if (status == DML_OK && b->coded && b->started == stages_of(b)) {
         dml__exchange_finish(b->exchange);
         copy_pieces(b, false);
     }

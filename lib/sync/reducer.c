@@ -189,11 +189,14 @@ dml_status dml_reducer_begin(dml_reducer *r, bool reduce)
                          "a step is open; close it with dml_reducer_finish");
     r->state = reduce ? DML__REDUCING : DML__ACCUMULATING;
     r->next = 0;
+    r->launched = DML_OK;
     r->nready = 0;
     for (size_t i = 0; i < r->ngrads; i++)
         r->slots[i].ready = false;
-    for (size_t b = 0; b < r->nbuckets; b++)
+    for (size_t b = 0; b < r->nbuckets; b++) {
         r->buckets[b].pending = r->buckets[b].n;
+        r->buckets[b].started = 0;
+    }
     dml__compress_begin(r);
     return DML_OK;
 }
@@ -279,8 +282,7 @@ dml_status dml_reducer_finish(dml_reducer *r)
     r->stats.steps++;
     if (status == DML_OK && r->stats.steps == 1)
         status = follow_ready_order(r);
-    if (status == DML_OK)
-        status = dml__compress_end(r);
+    status = dml__compress_end(r, status);
     if (status != DML_OK && status != DML_ENUMERIC)
         r->state = DML__BROKEN;
     return status;

@@ -33,6 +33,7 @@ struct dml__bucket {
     struct dml__exchange *exchange; /* NULL: always a plain average */
     bool compressed;                /* where the step allows it */
     bool coded;                     /* in this step */
+    int started;                    /* stages of this step */
     const char *why;
 };
 
@@ -57,6 +58,7 @@ struct dml_reducer {
     struct dml__bucket *buckets;
     size_t nbuckets;
     size_t next;                          /* what launch.c does next in this step */
+    dml_status launched;                  /* the error that ended this step's launches */
     dml_piece *pieces;                    /* [ngrads] in "order", for buckets */
     struct dml__compression *compression; /* NULL: no codec */
     enum dml__reducer_state state;
@@ -70,7 +72,8 @@ void dml__buckets_free(dml_reducer *reducer);
 /* Starts whatever can start in this step, in an order that is the same on all ranks;
  * with "wait" it waits for what has to be complete first. */
 dml_status dml__launch(dml_reducer *reducer, bool wait);
-/* Waits for a bucket of this step and leaves the average in its data. */
+/* Waits for a bucket of this step; when all its stages went well, its data are the
+ * average. */
 dml_status dml__complete(struct dml__bucket *bucket);
 
 /* DML_EMISMATCH on all ranks when tensors differ between ranks. Collective. */
