@@ -9,8 +9,9 @@
  *     8bit               256 levels between the least and the largest of 1,024 elements
  *     onebit             one bit an element, two means per 1,024 (Seide et al. 2014)
  *     sign               the same with one mean, EF-signSGD (Karimireddy et al. 2019)
- *     terngrad[:CLIP]    -s, 0 or s at random, unbiased (Wen et al. 2017); CLIP 2.5
- *                        standard deviations, 0: no clipping; seed=N
+ *     terngrad[:CLIP]    -s, 0 or s at random (Wen et al. 2017), unbiased with CLIP 0;
+ *                        otherwise elements of a block beyond CLIP of its standard
+ *                        deviations, 2.5 unless said, are cut to them; seed=N
  *     topk:RATIO         the largest RATIO of the elements, 0 < RATIO <= 1
  *     dgc:RATIO          top-k with momentum correction (Lin et al. 2018);
  *                        momentum=0.9, clip=NORM (0: none), warmup=STEPS (0: none)
@@ -27,7 +28,7 @@
  *
  * Error feedback. Of p = gradient + residual the code holds C(p), and p - C(p) becomes
  * the residual; so the codes and the last residual add up to the gradients. TernGrad
- * has none: it is right in the mean. dgc keeps momentum itself, per rank, before
+ * has none: with CLIP 0 it is right in the mean. dgc keeps momentum itself, per rank, before
  * it selects: the optimizer's own momentum must be 0 then.
  *
  * Elements that are not finite, or of magnitude 2^100 and above (sums of a block would

@@ -3,8 +3,9 @@
  * TernGrad (Wen et al., NIPS 2017): an element x becomes s * sign(x) with probability
  * |x| / s, else 0. In the mean that is x, so nothing is kept back. s is the largest
  * magnitude of the block, or "clip" standard deviations where that is less (variance
- * grows with s), and then the largest s of all ranks, so that the sums of a block are
- * multiples of one number.
+ * grows with s; elements beyond it are cut to it, so the mean is right with clip 0
+ * only), and then the largest s of all ranks, so that the sums of a block are multiples
+ * of one number.
  */
 #include "compress/codec.h"
 
@@ -44,7 +45,7 @@ static void decode(const dml_codec *c, const void *code, float scale, bool add,
 
 const struct dml__codec_kind dml__codec_terngrad = {
     .name = "terngrad",
-    .text = "-s, 0 or s at random, right in the mean",
+    .text = "-s, 0 or s at random, without a residual",
     .form = DML__FORM_SHARDS,
     .block_bytes = DML__TERN_BYTES,
     .own_stream = true,

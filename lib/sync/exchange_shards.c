@@ -42,6 +42,9 @@ static dml_status open_shards(struct dml__exchange *x)
     DML_TRY(dml__exchange_part(x, WHOLE, &all, x->stream));
     DML_TRY(dml__exchange_part(x, SHARE, &share, second));
     x->parts[SHARE].weight = (float)x->nranks;
+    /* TernGrad clips the ranks' gradients; clipping their average again would cut what
+     * is left of a lonely element down once more. */
+    x->parts[SHARE].codec->spec.number = 0;
     x->code_bytes = dml_codec_bytes(x->parts[WHOLE].codec);
     const size_t bytes = dml__mul(share_bytes(x), (size_t)x->nranks);
     x->wire_bytes = 2 * share_bytes(x) * (size_t)(x->nranks - 1);

@@ -155,6 +155,36 @@ static void test_unbiased(struct dml_test *t)
     free(g);
 }
 
+/* TernGrad cuts what is beyond 2.5 deviations, but once: the one element of a block
+ * comes out as 2.5 / sqrt(1024) of it, which both stages can say exactly. */
+static void test_clipped_once(struct dml_test *t)
+{
+    enum { COUNT = 3 * 1024 };
+    float *g = dml_test_alloc(COUNT * sizeof *g);
+    dml_tensor tensor = {g, COUNT, DML_F32, "g"};
+    dml_reducer_opts opts;
+    dml_reducer_opts_init(&opts);
+    opts.codec = "terngrad,force";
+    dml_reducer *r = NULL;
+    dml_test_status(t, "create", dml_reducer_create(&tensor, 1, &opts, t->comm, &r),
+                    DML_OK);
+    for (int step = 0; step < 3 && r != NULL; step++) {
+        for (int i = 0; i < COUNT; i++)
+            g[i] = i % 1024 == 77 ? 4 : 0;
+        dml_test_step(t, "step %d", step);
+        dml_reducer_begin(r, true);
+        dml_reducer_ready(r, 0);
+        dml_test_status(t, "finish", dml_reducer_finish(r), DML_OK);
+        for (int i = 0; i < COUNT && step > 0; i++) {
+            double want = i % 1024 == 77 ? 4 * 2.5 / 32 : 0;
+            DML_CHECK(t, fabs((double)g[i] - want) < 1e-3, "element %d: %g, wanted %g",
+                      i, (double)g[i], want);
+        }
+    }
+    dml_reducer_destroy(r);
+    free(g);
+}
+
 /* In dense steps dgc is momentum SGD: what comes out is the plain velocity. */
 static void test_momentum(struct dml_test *t)
 {
@@ -196,6 +226,7 @@ static const struct dml_test_case cases[] = {
     {"without shapes", test_without_rows},
     {"lossless limits", test_lossless},
     {"unbiased", test_unbiased},
+    {"clipped once", test_clipped_once},
     {"momentum in dense steps", test_momentum},
     {"unused gradients", test_unused},
     {"choice and forced choice", test_choice},
