@@ -115,7 +115,8 @@ DML_API dml_status dml_reducer_ready(dml_reducer *reducer, size_t index);
  * DML_EMISMATCH | DML_ETIMEOUT |
  * DML_ENUMERIC on all ranks: a compressed gradient is not finite (or 2^100 and above);
  * the text names tensor, rank and step. The gradients are undefined then, what waited
- * is forgotten, and the next step may begin. A dense bucket hands a NaN on instead.
+ * is forgotten, and the next step may begin. A dense bucket hands a NaN on instead,
+ * unless the codec is dgc, whose momentum would keep it.
  * @since 0.1
  */
 DML_API dml_status dml_reducer_finish(dml_reducer *reducer);

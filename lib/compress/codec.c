@@ -116,16 +116,18 @@ float dml__codec_clip(const dml_codec *c, const float *g)
     return norm > limit ? (float)(limit / norm) : 1;
 }
 
-void dml__codec_flush(dml_codec *c, float weight, float *g)
+uint32_t dml__codec_flush(dml_codec *c, float weight, float *g)
 {
+    uint32_t top = 0;
     if (c->velocity != NULL)
-        c->loops->momentum(c->count, (float)c->spec.momentum, dml__codec_clip(c, g), g,
-                           c->velocity);
+        top = c->loops->momentum(c->count, (float)c->spec.momentum,
+                                 dml__codec_clip(c, g), g, c->velocity);
     if (c->residual == NULL || !c->waiting)
-        return;
+        return top;
     c->kernels->axpy_f32(c->count, weight, c->residual, g);
     memset(c->residual, 0, c->count * sizeof *g);
     c->waiting = false;
+    return top;
 }
 
 void dml__codec_clear(dml_codec *c)

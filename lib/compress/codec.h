@@ -78,8 +78,9 @@ dml_status dml__codec_open(dml_ctx *ctx, const struct dml__codec_spec *spec,
                            dml_codec **codec);
 
 /* Takes what waits along in a gradient that is sent whole: g += weight * residual, with
- * dgc by way of the velocity. Nothing waits then. */
-void dml__codec_flush(dml_codec *codec, float weight, float *g);
+ * dgc by way of the velocity. Nothing waits then. Returns the velocity's largest
+ * magnitude, else 0. */
+uint32_t dml__codec_flush(dml_codec *codec, float weight, float *g);
 
 /* Forgets residual and momentum, after numbers that are not finite. */
 void dml__codec_clear(dml_codec *codec);

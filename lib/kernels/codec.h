@@ -75,7 +75,7 @@ struct dml__codec_kernels {
 
     dml__select_fn *select;
     /* u = momentum * u + factor * g, g = u. */
-    void (*momentum)(size_t n, float momentum, float factor, float *g, float *u);
+    uint32_t (*momentum)(size_t n, float momentum, float factor, float *g, float *u);
     /* e += g. */
     uint32_t (*accumulate)(size_t n, const float *g, float *e);
 

@@ -86,19 +86,26 @@ static size_t select_above(size_t n, const float *g, float *e, float *u,
     return select_lanes(n, g, e, u, args, index, largest);
 }
 
-static void momentum_step(size_t n, float momentum, float factor, float *g, float *u)
+static uint32_t momentum_step(size_t n, float momentum, float factor, float *g,
+                              float *u)
 {
     const lanes m = all(momentum), f = all(factor);
+    words tops = no_words();
+    uint32_t largest = 0;
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) {
         lanes x = add(mul(m, load(u + i)), mul(f, load(g + i)));
         store(u + i, x);
         store(g + i, x);
+        tops = top(tops, x);
     }
     for (; i < n; i++) {
         u[i] = momentum * u[i] + factor * g[i];
         g[i] = u[i];
+        largest = magnitude(u[i]) > largest ? magnitude(u[i]) : largest;
     }
+    uint32_t found = top_of(tops);
+    return found > largest ? found : largest;
 }
 
 static uint32_t accumulate(size_t n, const float *g, float *e)

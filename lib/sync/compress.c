@@ -213,7 +213,7 @@ void dml__compress_begin(dml_reducer *r)
     if (c == NULL || r->state != DML__REDUCING)
         return;
     const bool dense = c->flush || r->stats.steps < c->spec.start;
-    c->any = false;
+    c->any = c->spec.kind->velocity;
     c->flush = false;
     c->fault = 0;
     for (size_t i = 0; i < r->nbuckets; i++) {
@@ -228,20 +228,25 @@ void dml__compress_begin(dml_reducer *r)
 void dml__compress_look(dml_reducer *r, const struct dml__bucket *b)
 {
     struct dml__compression *c = r->compression;
-    if (dml__codec_finite(b->exchange->top))
+    /* In the first step there is only the gradient, of which momentum is then made. */
+    const bool first = b->exchange == NULL;
+    if (first ? !c->spec.kind->velocity || b->part == DML__KEPT
+              : dml__codec_finite(b->exchange->top))
         return;
     /* A sum with the residual may be too large where no gradient is: then the bucket's
      * first tensor stands for it. */
     size_t tensor = r->order[b->first];
     bool found = false;
     for (size_t i = b->first; i < b->first + b->n && !found; i++) {
-        const struct dml__member *m = &c->members[i];
-        const float *x = b->exchange->data + m->offset;
-        for (size_t k = 0; k < m->count && !found; k++)
+        const dml_tensor *t = &r->grads[r->order[i]];
+        const float *x = t->data;
+        for (size_t k = 0; k < t->count && !found; k++)
             found = !(fabsf(x[k]) < 0x1p100f);
         if (found)
             tensor = r->order[i];
     }
+    if (first && !found)
+        return;
     int above = dml_comm_size(r->comm) - dml_comm_rank(r->comm);
     double fault = (double)above * (double)r->ngrads - (double)tensor;
     c->fault = fault > c->fault ? fault : c->fault;

@@ -24,7 +24,7 @@ struct dml__compression {
     bool rows_known;             /* vectors can be told from matrices */
     struct dml__member *members; /* [ngrads] in the order of dml_reducer.order */
     bool flush;                  /* the next step takes along what waits */
-    bool any;                    /* this step compresses something */
+    bool any;                    /* this step compresses something, or keeps momentum */
     uint64_t next_measure;       /* after so many steps */
     struct dml__sample small, large;
     /* The lowest rank's first tensor that is not finite, as a number that is the larger
@@ -56,7 +56,7 @@ void dml__compress_begin(dml_reducer *r);
  * now and then. Collective. */
 dml_status dml__compress_end(dml_reducer *r, dml_status status);
 
-/* Notes a fault of a bucket just encoded. */
+/* Notes a fault of a bucket just encoded, or whose momentum goes on. */
 void dml__compress_look(dml_reducer *r, const struct dml__bucket *b);
 
 /* Measures where that tells something, and sets what is compressed. Collective. */

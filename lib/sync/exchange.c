@@ -154,7 +154,9 @@ void dml__exchange_flush(struct dml__exchange *x)
 {
     for (size_t i = 0; i < x->nparts; i++) {
         const struct dml__part *part = &x->parts[i];
-        dml__codec_flush(part->codec, part->weight, x->data + part->offset);
+        uint32_t top =
+            dml__codec_flush(part->codec, part->weight, x->data + part->offset);
+        x->top = top > x->top ? top : x->top;
     }
 }
 

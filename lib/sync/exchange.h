@@ -56,7 +56,7 @@ struct dml__exchange {
     size_t code_bytes, wire_bytes;
     uint32_t top;              /* largest magnitude met in this step */
     double encode_s, decode_s; /* of this step so far */
-    uint64_t steps; /* compressed so far */
+    uint64_t steps;            /* compressed so far */
     dml_request *request;
 };
 
@@ -78,7 +78,8 @@ void dml__exchange_finish(struct dml__exchange *exchange);
 /* The reducer's steps so far, by which dgc's warm-up goes. */
 void dml__exchange_age(struct dml__exchange *exchange, uint64_t steps);
 
-/* Must a gradient that is sent whole take something along? Then data += what waits. */
+/* Must a gradient that is sent whole take something along? Then data += what waits, and
+ * "top" is of what is kept. */
 bool dml__exchange_waits(const struct dml__exchange *exchange);
 void dml__exchange_flush(struct dml__exchange *exchange);
 /* Forgets what waits. */

@@ -38,11 +38,15 @@ static void copy_pieces(const struct dml__bucket *b, bool to_vector)
 
 static dml_status start_plain(dml_reducer *r, struct dml__bucket *b)
 {
+    if (b->exchange != NULL)
+        b->exchange->top = 0;
     if (b->exchange != NULL && dml__exchange_waits(b->exchange)) {
         copy_pieces(b, true);
         dml__exchange_flush(b->exchange);
         copy_pieces(b, false);
     }
+    if (r->compression != NULL)
+        dml__compress_look(r, b);
     if (b->layout == DML__APART)
         return dml_iallreduce_list(b->pieces, b->n, b->dtype, DML_AVG, r->comm,
                                    &b->request);

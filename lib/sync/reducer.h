@@ -57,9 +57,9 @@ struct dml_reducer {
     struct dml__slot *slots; /* [ngrads] */
     struct dml__bucket *buckets;
     size_t nbuckets;
-    size_t next;                          /* what launch.c does next in this step */
-    dml_status launched;                  /* the error that ended this step's launches */
-    dml_piece *pieces;                    /* [ngrads] in "order", for buckets */
+    size_t next;         /* what launch.c does next in this step */
+    dml_status launched; /* the error that ended this step's launches */
+    dml_piece *pieces;   /* [ngrads] in "order", for buckets */
     struct dml__compression *compression; /* NULL: no codec */
     enum dml__reducer_state state;
     dml_reducer_stats stats;

@@ -143,8 +143,8 @@ void test_codec_warmup(struct dml_test *t)
         dml_reducer *r = NULL;
         dml_reducer_opts_init(&opts);
         opts.codec = texts[k];
-        dml_test_status(t, texts[k],
-                        dml_reducer_create(&tensor, 1, &opts, t->comm, &r), DML_OK);
+        dml_test_status(t, texts[k], dml_reducer_create(&tensor, 1, &opts, t->comm, &r),
+                        DML_OK);
         for (int step = 0; step < STEPS && r != NULL; step++) {
             dml_bucket_info info;
             for (size_t i = 0; i < N; i++)
@@ -169,11 +169,12 @@ void test_codec_warmup(struct dml_test *t)
  */
 
 static const char *const fault_codecs[] = {
-    "f16,force",      "8bit,force",      "onebit,force",  "sign,force",
-    "terngrad,force", "topk:0.1,force",  "dgc:0.1,force", "randomk:0.1,force",
-    "bf16,force",     "powersgd:2,force"};
+    "f16,force",      "8bit,force",       "onebit,force",  "sign,force",
+    "terngrad,force", "topk:0.1,force",   "dgc:0.1,force", "randomk:0.1,force",
+    "bf16,force",     "powersgd:2,force", "dgc:0.1",       "dgc:0.1,start=9,force"};
 
-/* The error names tensor, rank and step on all ranks, and the next step works. */
+/* The error names tensor, rank and step on all ranks, and the next step works. dgc
+ * keeps momentum in dense steps too, from the first one on. */
 void test_codec_faults(struct dml_test *t)
 {
     static const float bad[] = {NAN, INFINITY, -INFINITY, 0x1p101f};
@@ -185,7 +186,8 @@ void test_codec_faults(struct dml_test *t)
         dml_reducer *r = model_reducer(t, &m, fault_codecs[k]);
         const int culprit = (int)(k % (size_t)t->nranks);
         for (int step = 0; step < 5 && r != NULL; step++) {
-            const bool faulty = step == 2 || step == 3;
+            const bool keeps = strncmp(fault_codecs[k], "dgc", 3) == 0;
+            const bool faulty = step == 2 || step == 3 || (step == 0 && keeps);
             dml_test_step(t, "%s, step %d", fault_codecs[k], step);
             model_fill(t, &m, NORMAL, step);
             float *g = m.tensors[4].data;

@@ -156,7 +156,7 @@ static void call_select(const struct dml__codec_kernels *k, struct scene *s, siz
     s->returned += 5 * k->select(n, NULL, D(s), NULL, &args, s->index, &top);
     s->returned += (uint64_t)top << 32;
     s->returned ^= k->accumulate(n, G(s), E(s));
-    k->momentum(n, 0.9f, 0.5f, G(s), U(s));
+    s->returned += 7 * (uint64_t)k->momentum(n, 0.9f, 0.5f, G(s), U(s));
 }
 
 static void call_power(const struct dml__codec_kernels *k, struct scene *s, size_t n,
