@@ -2,7 +2,10 @@
 /*
  * Making replicas equal before the first step.
  */
+#include "comm/comm.h"
 #include "sync/reducer.h"
+
+#include <string.h>
 
 /* Broadcasts in flight at once: enough to overlap latencies, few enough to poll. */
 enum { MAX_PENDING = 16 };
@@ -10,8 +13,23 @@ enum { MAX_PENDING = 16 };
 dml_status dml__bcast_now(void *data, size_t bytes, int root, dml_comm *comm)
 {
     dml_request *request = NULL;
-    DML_TRY(dml_ibcast(data, bytes, DML_U8, root, comm, &request));
-    return dml_wait(&request);
+    void *copy = dml__alloc(dml_comm_ctx(comm), bytes);
+    if (copy == NULL) {
+        dml_status status =
+            dml__fail(dml_comm_ctx(comm), DML_ENOMEM, "dml_reducer",
+                      "no memory to broadcast %zu bytes to all ranks", bytes);
+        dml__comm_break(comm, status); /* the others are in it already */
+        return status;
+    }
+    if (bytes > 0)
+        memcpy(copy, data, bytes);
+    dml_status status = dml_ibcast(copy, bytes, DML_U8, root, comm, &request);
+    if (status == DML_OK)
+        status = dml_wait(&request);
+    if (status == DML_OK && bytes > 0)
+        memcpy(data, copy, bytes);
+    dml__comm_release(comm, copy);
+    return status;
 }
 
 dml_status dml_sync_bcast(const dml_tensor *tensors, size_t ntensors, int root,

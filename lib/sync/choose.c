@@ -123,10 +123,11 @@ static dml_status measure(dml_reducer *r, const struct dml__bucket *b,
     if (agreed == DML_OK)
         agreed = repeat(r, x, sample);
     dml__exchange_close(x);
-    if (symmetric)
+    /* After a failure symmetric memory stays the communicator's. */
+    if (!symmetric)
+        dml__comm_release(r->comm, data);
+    else if (agreed == DML_OK || agreed == DML_ENOMEM)
         dml_free(r->comm, data);
-    else
-        dml__free(data);
     return agreed;
 }
 

@@ -78,7 +78,7 @@ void dml__compress_close(dml_reducer *r)
         return;
     dml__free(r->compression->rows);
     dml__free(r->compression->members);
-    dml__free(r->compression);
+    dml__comm_release(r->comm, r->compression); /* the fault in it is reduced in place */
     r->compression = NULL;
 }
 

@@ -4,6 +4,8 @@
  */
 #include "sync/exchange.h"
 
+#include "comm/comm.h"
+
 static const struct dml__form_ops *const forms[] = {
     [DML__FORM_SHARDS] = &dml__form_shards,
     [DML__FORM_SPARSE] = &dml__form_sparse,
@@ -89,12 +91,18 @@ void dml__exchange_close(struct dml__exchange *x)
 {
     if (x == NULL)
         return;
-    for (size_t i = 0; i < x->nparts; i++)
-        dml_codec_destroy(x->parts[i].codec);
+    for (size_t i = 0; i < x->nparts; i++) {
+        dml_codec *codec = x->parts[i].codec;
+        if (codec == NULL)
+            continue;
+        dml__comm_release(x->comm, codec->shared);
+        codec->shared = NULL;
+        dml_codec_destroy(codec);
+    }
     dml__free(x->parts);
-    dml__free(x->send);
-    dml__free(x->recv);
-    dml__free(x->own);
+    dml__comm_release(x->comm, x->send);
+    dml__comm_release(x->comm, x->recv);
+    dml__comm_release(x->comm, x->own);
     dml__free(x);
 }
 

@@ -80,8 +80,8 @@ dml_status dml__complete(struct dml__bucket *bucket);
 dml_status dml__verify_tensors(const dml_tensor *tensors, size_t n, dml_comm *comm,
                                const char *where);
 
-/* Small broadcast by the non-blocking call, which never stops to measure. Collective.
- */
+/* Small broadcast by the non-blocking call, which never stops to measure. The data may
+ * lie on the stack: MPI sees a copy, which outlives a failure. Collective. */
 dml_status dml__bcast_now(void *data, size_t bytes, int root, dml_comm *comm);
 
 #endif
