@@ -14,7 +14,9 @@
  *                        deviations, 2.5 unless said, are cut to them; seed=N
  *     topk:RATIO         the largest RATIO of the elements, 0 < RATIO <= 1
  *     dgc:RATIO          top-k with momentum correction (Lin et al. 2018);
- *                        momentum=0.9, clip=NORM (0: none), warmup=STEPS (0: none)
+ *                        momentum=0.9; clip=NORM (0: none) for the gradient of one
+ *                        rank's bucket, whose limit is NORM / sqrt(ranks) (a single
+ *                        codec's: NORM); warmup=STEPS (0: none)
  *                        over whose fifths the ratio falls from RATIO^(1/5) to RATIO;
  *                        a reducer counts all its steps, a single codec its codes
  *     randomk:RATIO      elements drawn at random, the same on all ranks; seed=N

@@ -85,8 +85,9 @@ uint32_t dml__codec_flush(dml_codec *codec, float weight, float *g);
 /* Forgets residual and momentum, after numbers that are not finite. */
 void dml__codec_clear(dml_codec *codec);
 
-/* By what dgc multiplies a gradient whose norm is above its share of the limit, which
- * is clip / sqrt(nranks): the average of independent gradients is that much shorter. */
+/* By what dgc multiplies a gradient (of a bucket) whose norm is above its share of the
+ * limit, which is clip / sqrt(nranks): the average of independent gradients is that
+ * much shorter. */
 float dml__codec_clip(const dml_codec *codec, const float *g);
 
 size_t dml__codec_blocks(size_t count);
