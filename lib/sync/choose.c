@@ -10,7 +10,7 @@
 #include "comm/comm.h"
 #include "sync/compress.h"
 
-#include <string.h>
+#include <math.h>
 
 enum { REPEATS = 5, FIRST_AGAIN = 64, LATER = 8 };
 
@@ -83,6 +83,9 @@ static dml_status repeat(dml_reducer *r, struct dml__exchange *x,
         s[2] = x->encode_s;
         s[3] = x->decode_s;
         DML_TRY(dml__comm_max(r->comm, s, 4));
+        /* Different ranks may have been the slowest; parts are within the whole. */
+        s[2] = fmin(s[2], s[1]);
+        s[3] = fmin(s[3], s[1] - s[2]);
         spent_s += s[0] + s[1];
         keep(sample, s, i < 2);
         if (spent_s > 4 * enough_s)
@@ -131,15 +134,20 @@ static dml_status measure(dml_reducer *r, const struct dml__bucket *b,
     return agreed;
 }
 
-/* The value for "count" elements between those of the two samples. */
-static double between(const struct dml__compression *c, size_t count, double small,
-                      double large)
+struct dml__sample dml__compress_predict(const struct dml__compression *c, size_t count)
 {
-    if (c->large.count <= c->small.count)
-        return large;
-    double along =
-        (double)(count - c->small.count) / (double)(c->large.count - c->small.count);
-    return small + along * (large - small);
+    const struct dml__sample *small = &c->small, *large = &c->large;
+    if (large->count <= small->count)
+        return *large;
+    const double along =
+        (double)(count - small->count) / (double)(large->count - small->count);
+    return (struct dml__sample){
+        .count = count,
+        .dense_s = small->dense_s + along * (large->dense_s - small->dense_s),
+        .total_s = small->total_s + along * (large->total_s - small->total_s),
+        .encode_s = small->encode_s + along * (large->encode_s - small->encode_s),
+        .decode_s = small->decode_s + along * (large->decode_s - small->decode_s),
+    };
 }
 
 static dml_status measure_ends(dml_reducer *r)
@@ -180,9 +188,8 @@ static void decide(dml_reducer *r, struct dml__bucket *b)
     } else if (dml_comm_size(r->comm) == 1) {
         b->why = "one rank: nothing is sent";
     } else {
-        double dense_s = between(c, b->count, c->small.dense_s, c->large.dense_s);
-        double total_s = between(c, b->count, c->small.total_s, c->large.total_s);
-        b->compressed = total_s < margin * dense_s;
+        const struct dml__sample s = dml__compress_predict(c, b->count);
+        b->compressed = s.total_s < margin * s.dense_s;
         b->why = b->compressed ? "predicted to be faster than the plain average"
                                : "predicted to be no faster than the plain average";
     }
@@ -199,41 +206,5 @@ dml_status dml__compress_choose(dml_reducer *r)
     }
     for (size_t i = 0; i < r->nbuckets; i++)
         decide(r, &r->buckets[i]);
-    return DML_OK;
-}
-
-dml_status dml_reducer_get_bucket(const dml_reducer *r, size_t index,
-                                  dml_bucket_info *info)
-{
-    if (r == NULL || info == NULL)
-        return DML_EINVAL;
-    if (index >= r->nbuckets)
-        return dml__fail(dml_comm_ctx(r->comm), DML_EINVAL, __func__,
-                         "bucket %zu of %zu does not exist", index, r->nbuckets);
-    const struct dml__bucket *b = &r->buckets[index];
-    const struct dml__compression *c = r->compression;
-    *info = (dml_bucket_info){
-        .tensors = b->n,
-        .count = b->count,
-        .dtype = b->dtype,
-        .compressed = b->compressed,
-        .dense_bytes = b->count * dml_dtype_bytes(b->dtype),
-        .code_bytes = b->count * dml_dtype_bytes(b->dtype),
-        .why = c == NULL        ? "no codec"
-               : b->why == NULL ? "the first step is dense"
-                                : b->why,
-    };
-    if (b->exchange == NULL || b->part != DML__CODED)
-        return DML_OK;
-    info->code_bytes = b->exchange->code_bytes;
-    info->wire_bytes = b->exchange->wire_bytes;
-    info->steps = b->exchange->steps;
-    if (c->large.count == 0)
-        return DML_OK;
-    info->dense_s = between(c, b->count, c->small.dense_s, c->large.dense_s);
-    info->encode_s = between(c, b->count, c->small.encode_s, c->large.encode_s);
-    info->decode_s = between(c, b->count, c->small.decode_s, c->large.decode_s);
-    info->transfer_s = between(c, b->count, c->small.total_s, c->large.total_s) -
-                       info->encode_s - info->decode_s;
     return DML_OK;
 }

@@ -78,7 +78,8 @@ void dml__compress_close(dml_reducer *r)
         return;
     dml__free(r->compression->rows);
     dml__free(r->compression->members);
-    dml__comm_release(r->comm, r->compression); /* the fault in it is reduced in place */
+    dml__comm_release(r->comm,
+                      r->compression); /* the fault in it is reduced in place */
     r->compression = NULL;
 }
 
@@ -290,16 +291,4 @@ dml_status dml__compress_end(dml_reducer *r, dml_status status)
     if (r->stats.steps != c->next_measure && !ratio_changes(r))
         return DML_OK;
     return dml__compress_choose(r);
-}
-
-dml_status dml_reducer_flush(dml_reducer *r)
-{
-    if (r == NULL)
-        return DML_EINVAL;
-    if (r->state != DML__CLOSED)
-        return dml__fail(dml_comm_ctx(r->comm), DML_EINVAL, __func__,
-                         "a step is open; call it between steps");
-    if (r->compression != NULL)
-        r->compression->flush = true;
-    return DML_OK;
 }

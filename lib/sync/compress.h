@@ -59,6 +59,11 @@ dml_status dml__compress_end(dml_reducer *r, dml_status status);
 /* Notes a fault of a bucket just encoded, or whose momentum goes on. */
 void dml__compress_look(dml_reducer *r, const struct dml__bucket *b);
 
+/* What a bucket of so many elements would take, between the two samples; count 0 where
+ * nothing was measured. */
+struct dml__sample dml__compress_predict(const struct dml__compression *c,
+                                         size_t count);
+
 /* Measures where that tells something, and sets what is compressed. Collective. */
 dml_status dml__compress_choose(dml_reducer *r);
 

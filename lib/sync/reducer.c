@@ -177,6 +177,18 @@ void dml_reducer_destroy(dml_reducer *r)
     dml__free(r);
 }
 
+dml_status dml_reducer_flush(dml_reducer *r)
+{
+    if (r == NULL)
+        return DML_EINVAL;
+    if (r->state != DML__CLOSED)
+        return dml__fail(dml_comm_ctx(r->comm), DML_EINVAL, __func__,
+                         "a step is open; call it between steps");
+    if (r->compression != NULL)
+        r->compression->flush = true;
+    return DML_OK;
+}
+
 dml_status dml_reducer_begin(dml_reducer *r, bool reduce)
 {
     if (r == NULL)
@@ -286,9 +298,4 @@ dml_status dml_reducer_finish(dml_reducer *r)
     if (status != DML_OK && status != DML_ENUMERIC)
         r->state = DML__BROKEN;
     return status;
-}
-
-void dml_reducer_get_stats(const dml_reducer *r, dml_reducer_stats *stats)
-{
-    *stats = r->stats;
 }

@@ -35,6 +35,10 @@ static void look_at_buckets(struct dml_test *t, const dml_reducer *r, bool force
         if (forced || t->nranks == 1)
             continue;
         double coded_s = info.encode_s + info.transfer_s + info.decode_s;
+        DML_CHECK(t,
+                  info.encode_s >= 0 && info.transfer_s >= -1e-12 && info.decode_s >= 0,
+                  "bucket %zu: %g + %g + %g s", n, info.encode_s, info.transfer_s,
+                  info.decode_s);
         DML_CHECK(t, !info.compressed || coded_s < info.dense_s,
                   "bucket %zu: compressed for %g s, plain %g s", n, coded_s,
                   info.dense_s);
