@@ -11,7 +11,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const double first_look_s = 1e-3, longest_pause_s = 50e-3;
@@ -25,7 +24,8 @@ enum { NOTES_EVERY = 16 };
 static double timeout_of(const dml_ctx *ctx)
 {
     const char *wish = dml__ctx_env(ctx, "TIMEOUT_S"); /* a number, if anything */
-    return wish != NULL ? strtod(wish, NULL) : default_timeout_s;
+    double s = 0;
+    return wish != NULL && dml__number(wish, &s) ? s : default_timeout_s;
 }
 
 dml_status dml__roll_open(dml_comm *comm)

@@ -5,10 +5,8 @@
  */
 #include "compress/codec.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* A text being read; "copy" is cut into words in place. */
@@ -39,15 +37,6 @@ static dml_status unknown(const struct reading *r, const char *name)
                      known);
 }
 
-/* The whole word as a number. */
-static bool to_number(const char *word, double *value)
-{
-    char *end = NULL;
-    errno = 0;
-    *value = strtod(word, &end);
-    return end != word && *end == '\0' && errno == 0 && isfinite(*value);
-}
-
 static dml_status read_number(const struct reading *r, const char *word,
                               struct dml__codec_spec *spec)
 {
@@ -64,7 +53,7 @@ static dml_status read_number(const struct reading *r, const char *word,
         return dml__fail(r->ctx, DML_EINVAL, r->where,
                          "codec \"%s\": %s needs its %s, as in %s:%g", r->text,
                          kind->name, kind->number, kind->name, whole ? 2 : 0.01);
-    if (!to_number(word, &value) || value < kind->least || value > kind->most ||
+    if (!dml__number(word, &value) || value < kind->least || value > kind->most ||
         (whole && value != floor(value)))
         return dml__fail(r->ctx, DML_EINVAL, r->where,
                          "codec \"%s\": %s is \"%s\"; it must be a %snumber from %g to "
@@ -106,7 +95,7 @@ static dml_status read_key(const struct reading *r, char *word,
         double value = 0;
         if (strcmp(keys[i].key, word) != 0)
             continue;
-        if (!to_number(equals + 1, &value) || value < 0 || value > keys[i].most ||
+        if (!dml__number(equals + 1, &value) || value < 0 || value > keys[i].most ||
             (keys[i].whole != NULL && value != floor(value)))
             return dml__fail(r->ctx, DML_EINVAL, r->where,
                              "codec \"%s\": %s is \"%s\"; it must be a %snumber from 0 "

@@ -106,6 +106,12 @@ size_t dml__mul(size_t count, size_t bytes);
  */
 void dml__copy(void *dst, const void *src, size_t bytes);
 
+/* ---- texts -------------------------------------------------------------------------
+ */
+
+/* Is the whole text a finite number, with a decimal point in any locale? */
+bool dml__number(const char *text, double *value);
+
 /* ---- clock -------------------------------------------------------------------------
  */
 

@@ -7,9 +7,7 @@
 #include "core/core.h"
 #include "core/ctx_internal.h"
 
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Without the prefix DML_. Those that start with TEST_ are the tests' own. */
@@ -39,9 +37,8 @@ static bool in_list(const char *value, const char *list)
 static bool is_seconds(const char *value, const char *list)
 {
     (void)list;
-    char *end = NULL;
-    double s = strtod(value, &end);
-    return end != value && *end == '\0' && isfinite(s) && s >= 0;
+    double s = 0;
+    return dml__number(value, &s) && s >= 0;
 }
 
 /* Numbers of up to six digits with commas between. */

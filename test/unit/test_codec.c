@@ -8,6 +8,8 @@
  */
 #include "codec_fixture.h"
 
+#include <locale.h>
+
 /* ---- nothing is lost ---------------------------------------------------------------
  */
 
@@ -263,6 +265,39 @@ static void test_texts(void **unused)
     assert_int_equal(dml_codec_check(test_ctx, longest), DML_EINVAL);
 }
 
+/* A locale with a decimal comma: one that is there, or one made in a folder of its own.
+ */
+static bool use_comma(void)
+{
+    static const char *const names[] = {"de_DE.UTF-8", "de_DE.utf8", "de_DE",
+                                        "fr_FR.utf8"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (setlocale(LC_NUMERIC, names[i]) != NULL)
+            return localeconv()->decimal_point[0] == ',';
+    char folder[] = "/tmp/dml-locale-XXXXXX", command[128];
+    if (mkdtemp(folder) == NULL)
+        return false;
+    snprintf(command, sizeof command,
+             "localedef -c -i de_DE -f UTF-8 %s/de_DE >/dev/null 2>&1", folder);
+    bool made = system(command) == 0 && setenv("LOCPATH", folder, 1) == 0 &&
+                setlocale(LC_NUMERIC, "de_DE") != NULL;
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    return system(command) == 0 && made && localeconv()->decimal_point[0] == ',';
+}
+
+/* The texts mean the same in a program that speaks German. */
+static void test_locale(void **unused)
+{
+    (void)unused;
+    if (!use_comma())
+        skip();
+    dml_status point = dml_codec_check(test_ctx, "topk:0.01");
+    dml_status comma = dml_codec_check(test_ctx, "topk:0,01");
+    setlocale(LC_NUMERIC, "C");
+    assert_int_equal(point, DML_OK);
+    assert_int_equal(comma, DML_EINVAL);
+}
+
 static void test_misuse(void **unused)
 {
     (void)unused;
@@ -292,6 +327,7 @@ int main(void)
         cmocka_unit_test(test_nothing_lost), cmocka_unit_test(test_decode),
         cmocka_unit_test(test_bytes),        cmocka_unit_test(test_not_finite),
         cmocka_unit_test(test_texts),        cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_locale),
     };
     return cmocka_run_group_tests(tests, codec_open, codec_close);
 }
