@@ -129,6 +129,9 @@ dml_status dml__codec_parse(const dml_ctx *ctx, const char *text, const char *wh
     char *number = strchr(r.copy, ':');
     if (number != NULL)
         *number++ = '\0';
+    if (strcmp(r.copy, "none") == 0)
+        return dml__fail(ctx, DML_EINVAL, where,
+                         "codec \"%s\": none takes no number and no keys", text);
     read.kind = find(r.copy);
     if (read.kind == NULL)
         return unknown(&r, r.copy);

@@ -240,7 +240,8 @@ static const char *const bad[][2] = {
     {"dgc:0.1,forced", "forced"},
     {"dgc:0.1,force=1", "force"},
     {"randomk:0.1,seed=one", "seed"},
-    {"none,force", "none"},
+    {"none,force", "none takes no"},
+    {"none:1", "none takes no"},
 };
 
 static void test_texts(void **unused)
