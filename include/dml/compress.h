@@ -24,9 +24,12 @@
  *                        16; seed=N
  *     none               no codec
  *
- * Most users need no more: the text goes into dml_reducer_opts (sync.h), where
- * "force" switches off the choice between codec and plain average. The functions below
- * are what the reducer runs on, for one rank and without communication.
+ * All but none know two words that are for a reducer only, and without effect on a
+ * single codec: start=STEPS, its first steps are dense; force, the choice between codec
+ * and plain average is switched off.
+ *
+ * Most users need no more: the text goes into dml_reducer_opts (sync.h). The functions
+ * below are what the reducer runs on, for one rank and without communication.
  *
  * Error feedback. Of p = gradient + residual the code holds C(p), and p - C(p) becomes
  * the residual; so the codes and the last residual add up to the gradients. TernGrad
