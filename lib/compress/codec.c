@@ -78,7 +78,9 @@ void dml_codec_destroy(dml_codec *codec)
 
 size_t dml_codec_bytes(const dml_codec *codec)
 {
-    return codec->spec.kind->bytes(codec);
+    const struct dml__codec_kind *kind = codec->spec.kind;
+    return kind->bytes != NULL ? kind->bytes(codec)
+                               : dml__codec_blocks(codec->count) * kind->block_bytes;
 }
 
 dml_status dml_codec_encode(dml_codec *codec, const float *gradient, void *code)

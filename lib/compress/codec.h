@@ -42,7 +42,7 @@ struct dml__codec_kind {
 
     /* Memory, the first time, and starting values; NULL: nothing to do. */
     dml_status (*open)(dml_codec *codec);
-    size_t (*bytes)(const dml_codec *codec);
+    size_t (*bytes)(const dml_codec *codec); /* NULL: block_bytes for each block */
     /* Fills codec->shared [nshared], of which all ranks then take the maximum; NULL:
      * nothing is shared. Returns the largest magnitude, as encode does. */
     uint32_t (*prepare)(dml_codec *codec, const float *g);

@@ -5,11 +5,6 @@
  */
 #include "compress/codec.h"
 
-static size_t bytes(const dml_codec *c)
-{
-    return dml__codec_blocks(c->count) * c->spec.kind->block_bytes;
-}
-
 static uint32_t encode(dml_codec *c, const float *g, void *code)
 {
     c->step++;
@@ -29,7 +24,6 @@ const struct dml__codec_kind dml__codec_8bit = {
     .block_bytes = DML__MINMAX_BYTES,
     .residual = true,
     .keys = " start ",
-    .bytes = bytes,
     .encode = encode,
     .decode = decode,
 };

@@ -99,11 +99,6 @@ dml_status dml__sparse_open(dml_codec *c)
 /* ---- the limit ---------------------------------------------------------------------
  */
 
-static uint32_t magnitude(float x)
-{
-    return dml__f32_bits(x) & 0x7fffffffu;
-}
-
 /* The k-th largest magnitude of x [n], 1 <= k <= n: eleven, ten and ten bits at a time.
  */
 static struct edge find_edge(const float *x, size_t n, size_t k)
@@ -115,7 +110,7 @@ static struct edge find_edge(const float *x, size_t n, size_t k)
         size_t histogram[1 << 11] = {0};
         const uint32_t mask = (1u << width[level]) - 1;
         for (size_t i = 0; i < n; i++) {
-            uint32_t bits = magnitude(x[i]);
+            uint32_t bits = dml__f32_magnitude(x[i]);
             histogram[bits >> shift[level] & mask] += (bits & fixed) == edge.bits;
         }
         uint32_t bin = mask;
@@ -256,7 +251,7 @@ static void shorten(dml_codec *c, size_t total, size_t slots)
     for (size_t s = 0; s < segments(c->count); s++) {
         const size_t before = to;
         for (size_t end = from + w->counts[s]; from < end; from++) {
-            if (goes(magnitude(w->values[from]), &edge, &turn)) {
+            if (goes(dml__f32_magnitude(w->values[from]), &edge, &turn)) {
                 w->listed[to] = w->listed[from];
                 w->values[to++] = w->values[from];
             } else {
@@ -279,7 +274,7 @@ static void list_exactly(dml_codec *c, size_t slots)
         size_t first = s * SEGMENT, before = to;
         size_t n = c->count - first < SEGMENT ? c->count - first : SEGMENT;
         for (size_t i = 0; i < n; i++)
-            if (goes(magnitude(c->residual[first + i]), &edge, &turn))
+            if (goes(dml__f32_magnitude(c->residual[first + i]), &edge, &turn))
                 w->listed[to++] = (uint16_t)i;
         w->counts[s] = to - before;
         take_out(c, s, before, to - before);

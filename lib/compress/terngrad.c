@@ -20,11 +20,6 @@ static dml_status open_shared(dml_codec *c)
     return DML_OK;
 }
 
-static size_t bytes(const dml_codec *c)
-{
-    return dml__codec_blocks(c->count) * c->spec.kind->block_bytes;
-}
-
 static uint32_t prepare(dml_codec *c, const float *g)
 {
     return c->loops->tern_scales(c->count, g, (float)c->spec.number, c->shared);
@@ -55,7 +50,6 @@ const struct dml__codec_kind dml__codec_terngrad = {
     .usual = 2.5,
     .keys = " seed start ",
     .open = open_shared,
-    .bytes = bytes,
     .prepare = prepare,
     .encode = encode,
     .decode = decode,

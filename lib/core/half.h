@@ -16,6 +16,12 @@ static inline uint32_t dml__f32_bits(float x)
     return u;
 }
 
+/* The same without the sign: in the order of the magnitudes, and NaN above all. */
+static inline uint32_t dml__f32_magnitude(float x)
+{
+    return dml__f32_bits(x) & 0x7fffffffu;
+}
+
 static inline float dml__f32_from_bits(uint32_t u)
 {
     float x;

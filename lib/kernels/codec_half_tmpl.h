@@ -11,7 +11,7 @@ static inline void FN(encode_lanes)(const float *g, float *e, uint16_t *code,
     INDEPENDENT
     for (int j = 0; j < BLOCK; j++) {
         p[j] = g[j] + e[j];
-        top[j] = magnitude(p[j]) > top[j] ? magnitude(p[j]) : top[j];
+        top[j] = dml__f32_magnitude(p[j]) > top[j] ? dml__f32_magnitude(p[j]) : top[j];
         sent[j] = p[j] < LARGEST ? p[j] : LARGEST;
         sent[j] = sent[j] > -LARGEST ? sent[j] : -LARGEST;
     }

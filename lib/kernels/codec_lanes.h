@@ -55,11 +55,6 @@ static inline uint32_t top_of(words x)
     return most;
 }
 
-static inline uint32_t magnitude(float x)
-{
-    return dml__f32_bits(x) & 0x7fffffffu;
-}
-
 static inline unsigned count_bits(uint32_t bits)
 {
     return (unsigned)__builtin_popcount(bits);

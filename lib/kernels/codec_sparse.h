@@ -102,7 +102,8 @@ static uint32_t momentum_step(size_t n, float momentum, float factor, float *g,
     for (; i < n; i++) {
         u[i] = momentum * u[i] + factor * g[i];
         g[i] = u[i];
-        largest = magnitude(u[i]) > largest ? magnitude(u[i]) : largest;
+        largest =
+            dml__f32_magnitude(u[i]) > largest ? dml__f32_magnitude(u[i]) : largest;
     }
     uint32_t found = top_of(tops);
     return found > largest ? found : largest;
@@ -120,7 +121,8 @@ static uint32_t accumulate(size_t n, const float *g, float *e)
     }
     for (; i < n; i++) {
         e[i] += g[i];
-        largest = magnitude(e[i]) > largest ? magnitude(e[i]) : largest;
+        largest =
+            dml__f32_magnitude(e[i]) > largest ? dml__f32_magnitude(e[i]) : largest;
     }
     uint32_t found = top_of(tops);
     return found > largest ? found : largest;

@@ -10,11 +10,6 @@
 #include <math.h>
 #include <string.h>
 
-static const char *name_of(const dml_tensor *t)
-{
-    return t->name != NULL ? t->name : "no name";
-}
-
 /* ---- options -----------------------------------------------------------------------
  */
 
@@ -40,12 +35,13 @@ dml_status dml__compress_check(const dml_tensor *grads, size_t ngrads,
             return dml__fail(ctx, DML_EINVAL, where,
                              "gradient %zu (%s): %zu elements are not of %zu rows; "
                              "give 1 for a vector",
-                             i, name_of(t), t->count, rows);
+                             i, dml__tensor_name(t), t->count, rows);
         if (spec.kind->velocity && t->dtype != DML_F32)
             return dml__fail(ctx, DML_EINVAL, where,
                              "gradient %zu (%s) is of type %s; the momentum of %s is "
                              "kept for f32 only",
-                             i, name_of(t), dml_dtype_name(t->dtype), spec.kind->name);
+                             i, dml__tensor_name(t), dml_dtype_name(t->dtype),
+                             spec.kind->name);
     }
     return DML_OK;
 }
@@ -83,33 +79,27 @@ void dml__compress_close(dml_reducer *r)
     r->compression = NULL;
 }
 
-/* A number for what must be equal on all ranks; 52 bits, exact in f64. */
-static double fingerprint(const dml_reducer *r)
+/* A number for what must be equal on all ranks. */
+static uint64_t fingerprint(const dml_reducer *r)
 {
     const struct dml__compression *c = r->compression;
     if (c == NULL)
         return 0;
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
     const struct dml__codec_spec *s = &c->spec;
     const double numbers[] = {
         s->number,       s->momentum,      s->clip,  (double)s->warmup,
-        (double)s->seed, (double)s->start, s->force, (double)s->kind->form,
+        (double)s->seed, (double)s->start, s->force,
     };
-    const unsigned char *bytes = (const unsigned char *)numbers;
-    for (size_t i = 0; i < sizeof numbers; i++)
-        hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
-    for (const char *name = s->kind->name; *name != '\0'; name++)
-        hash = (hash ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
-    for (size_t i = 0; i < r->ngrads; i++)
-        hash = (hash ^ c->rows[i]) * UINT64_C(0x100000001b3);
-    return (double)(hash >> 12);
+    uint64_t hash = dml__hash(1, numbers, sizeof numbers);
+    hash = dml__hash(hash, s->kind->name, strlen(s->kind->name));
+    return dml__hash(hash, c->rows, r->ngrads * sizeof *c->rows);
 }
 
 dml_status dml__compress_verify(dml_reducer *r)
 {
-    double own = fingerprint(r), most[2] = {own, -own};
-    DML_TRY(dml__comm_max(r->comm, most, 2));
-    if (most[0] + most[1] == 0)
+    bool same = false;
+    DML_TRY(dml__same_everywhere(r->comm, fingerprint(r), &same));
+    if (same)
         return DML_OK;
     return dml__fail(dml_comm_ctx(r->comm), DML_EMISMATCH, "dml_reducer_create",
                      "the ranks' codecs or rows differ (here %s); give all the same",
@@ -268,7 +258,8 @@ static dml_status fail_numeric(dml_reducer *r)
         "gradient %zu (%s) of rank %d in step %llu holds an element that is not "
         "finite, "
         "or of magnitude 2^100 or more; do not use this step's gradients",
-        tensor, name_of(&r->grads[tensor]), rank, (unsigned long long)r->stats.steps);
+        tensor, dml__tensor_name(&r->grads[tensor]), rank,
+        (unsigned long long)r->stats.steps);
 }
 
 /* Is the coming step the first of a fifth of dgc's warm-up, or the first after it? */

@@ -43,7 +43,7 @@ static dml_status check(const dml_tensor *grads, size_t ngrads,
                          "options must come from dml_reducer_opts_init, and "
                          "bucket_bytes be above 0");
     for (size_t i = 0; i < ngrads; i++) {
-        const char *name = grads[i].name != NULL ? grads[i].name : "no name";
+        const char *name = dml__tensor_name(&grads[i]);
         if (!is_float(grads[i].dtype))
             return dml__fail(
                 ctx, DML_EINVAL, where,
@@ -227,10 +227,10 @@ dml_status dml_reducer_ready(dml_reducer *r, size_t index)
                                 "gradient %zu of %zu does not exist", index, r->ngrads);
     struct dml__slot *slot = &r->slots[index];
     if (slot->ready)
-        return dml__fail_values(
-            ctx, DML_EINVAL, __func__, dml_comm_rank(r->comm), (int64_t)index, 0,
-            "gradient %zu (%s) was ready already in this step", index,
-            r->grads[index].name != NULL ? r->grads[index].name : "no name");
+        return dml__fail_values(ctx, DML_EINVAL, __func__, dml_comm_rank(r->comm),
+                                (int64_t)index, 0,
+                                "gradient %zu (%s) was ready already in this step",
+                                index, dml__tensor_name(&r->grads[index]));
     slot->ready = true;
     if (r->state == DML__ACCUMULATING)
         return DML_OK;

@@ -65,6 +65,12 @@ struct dml_reducer {
     dml_reducer_stats stats;
 };
 
+/* For messages. */
+static inline const char *dml__tensor_name(const dml_tensor *tensor)
+{
+    return tensor->name != NULL ? tensor->name : "no name";
+}
+
 /* Make the buckets for tensors becoming ready in the given order. Collective. */
 dml_status dml__buckets_plan(dml_reducer *reducer, const uint64_t *ready_order);
 void dml__buckets_free(dml_reducer *reducer);
@@ -79,6 +85,12 @@ dml_status dml__complete(struct dml__bucket *bucket);
 /* DML_EMISMATCH on all ranks when tensors differ between ranks. Collective. */
 dml_status dml__verify_tensors(const dml_tensor *tensors, size_t n, dml_comm *comm,
                                const char *where);
+
+/* A number that tells bytes apart, going on from an earlier one (FNV-1a). */
+uint64_t dml__hash(uint64_t hash, const void *data, size_t bytes);
+
+/* Have all ranks the same number? Its upper 52 bits are compared. Collective. */
+dml_status dml__same_everywhere(dml_comm *comm, uint64_t hash, bool *same);
 
 /* Small broadcast by the non-blocking call, which never stops to measure. The data may
  * lie on the stack: MPI sees a copy, which outlives a failure. Collective. */

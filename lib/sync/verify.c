@@ -13,6 +13,22 @@ struct difference {
     char what[16], name[64];
 };
 
+uint64_t dml__hash(uint64_t hash, const void *data, size_t bytes)
+{
+    const unsigned char *byte = data;
+    for (size_t i = 0; i < bytes; i++)
+        hash = (hash ^ byte[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+dml_status dml__same_everywhere(dml_comm *comm, uint64_t hash, bool *same)
+{
+    double own = (double)(hash >> 12), most[2] = {own, -own}; /* exact in f64 */
+    DML_TRY(dml__comm_max(comm, most, 2));
+    *same = most[0] + most[1] == 0;
+    return DML_OK;
+}
+
 static void set_text(char *to, size_t room, const char *from)
 {
     size_t i = 0;
