@@ -13,7 +13,7 @@
 #include "comm/comm.h"
 #include "sync/compress.h"
 
-#include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 void dml_reducer_opts_init(dml_reducer_opts *opts)
@@ -105,16 +105,6 @@ static dml_reducer *make(const dml_tensor *grads, size_t ngrads,
     return r;
 }
 
-/* Options of an older header end before the codec. */
-static void take_options(dml_reducer_opts *opts, const dml_reducer_opts *user)
-{
-    if (user->size == offsetof(dml_reducer_opts, codec))
-        memcpy((char *)opts + sizeof opts->size, (const char *)user + sizeof user->size,
-               user->size - sizeof user->size);
-    else
-        *opts = *user;
-}
-
 dml_status dml_reducer_create(const dml_tensor *grads, size_t ngrads,
                               const dml_reducer_opts *user_opts, dml_comm *comm,
                               dml_reducer **out)
@@ -123,11 +113,10 @@ dml_status dml_reducer_create(const dml_tensor *grads, size_t ngrads,
         return DML_EINVAL;
     if (out == NULL)
         return dml__fail(dml_comm_ctx(comm), DML_EINVAL, __func__, "reducer is NULL");
-    dml_reducer_opts opts;
-    dml_reducer_opts_init(&opts);
-    if (user_opts != NULL)
-        take_options(&opts, user_opts);
-    dml_status checked = check(grads, ngrads, &opts, comm);
+    dml_reducer_opts defaults;
+    dml_reducer_opts_init(&defaults);
+    const dml_reducer_opts *opts = user_opts != NULL ? user_opts : &defaults;
+    dml_status checked = check(grads, ngrads, opts, comm);
     double refused = checked != DML_OK;
     DML_TRY(dml__comm_max(comm, &refused, 1));
     if (checked != DML_OK)
@@ -136,7 +125,7 @@ dml_status dml_reducer_create(const dml_tensor *grads, size_t ngrads,
         return dml__fail(dml_comm_ctx(comm), DML_EMISMATCH, __func__,
                          "another rank's arguments were refused; see its error");
     DML_TRY(dml__verify_tensors(grads, ngrads, comm, __func__));
-    dml_reducer *r = make(grads, ngrads, &opts, comm);
+    dml_reducer *r = make(grads, ngrads, opts, comm);
     double missing = r == NULL;
     dml_status status = dml__comm_max(comm, &missing, 1);
     if (status == DML_OK && missing > 0)

@@ -5,6 +5,7 @@
  */
 #include "reducer_misuse.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -67,6 +68,15 @@ void test_reducer_misuse(struct dml_test *t)
                    dml_reducer_create(&nowhere, 1, NULL, t->comm, &none), DML_EINVAL);
     dml_test_error(t, "tensors NULL", dml_reducer_create(NULL, 2, NULL, t->comm, &none),
                    DML_EINVAL);
+    dml_reducer_opts opts;
+    dml_reducer_opts_init(&opts);
+    opts.size = offsetof(dml_reducer_opts, codec);
+    dml_test_error(t, "options of another size",
+                   dml_reducer_create(tensors, 2, &opts, t->comm, &none), DML_EINVAL);
+    dml_reducer_opts_init(&opts);
+    opts.bucket_bytes = 0;
+    dml_test_error(t, "empty buckets",
+                   dml_reducer_create(tensors, 2, &opts, t->comm, &none), DML_EINVAL);
     DML_CHECK(t, none == NULL, "a reducer was returned");
     dml_test_status(t, "dml_reducer_create",
                     dml_reducer_create(tensors, 2, NULL, t->comm, &reducer), DML_OK);
