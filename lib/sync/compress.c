@@ -138,7 +138,7 @@ static void locate_members(dml_reducer *r, const struct dml__bucket *b)
         size_t index = r->order[i];
         const dml_tensor *t = &r->grads[index];
         struct dml__member *m = &r->compression->members[i];
-        *m = (struct dml__member){at, t->count, r->compression->rows[index]};
+        *m = (struct dml__member){at, t->count, r->compression->rows[index], index};
         if (b->layout != DML__APART && t->count > 0)
             m->offset = (size_t)((float *)t->data - (float *)(void *)b->data);
         at += t->count;

@@ -16,6 +16,7 @@ enum { DML__MOST_STAGES = 3 };
 /* A tensor within the vector, in elements. */
 struct dml__member {
     size_t offset, count, rows;
+    size_t tensor; /* its number among all gradients */
 };
 
 /* A codec and what it is of: the whole vector, a member, or this rank's share. */

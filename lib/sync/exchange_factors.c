@@ -11,7 +11,9 @@ static dml_status open_factors(struct dml__exchange *x)
     size_t left = 0, right = 0;
     DML_TRY(dml__exchange_parts(x, x->nmembers));
     for (size_t i = 0; i < x->nmembers; i++) {
-        DML_TRY(dml__exchange_part(x, i, &x->members[i], x->stream + (i << 16)));
+        /* By the tensor, not by the bucket, whose number is the next one's too. */
+        uint64_t stream = (uint64_t)(x->members[i].tensor & 0xffff) << 16;
+        DML_TRY(dml__exchange_part(x, i, &x->members[i], stream));
         left += dml__power_left_count(x->parts[i].codec);
         right += dml__power_right_count(x->parts[i].codec);
     }

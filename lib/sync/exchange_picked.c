@@ -7,7 +7,7 @@
 
 static dml_status open_picked(struct dml__exchange *x)
 {
-    const struct dml__member all = {0, x->count, 0};
+    const struct dml__member all = {.count = x->count};
     DML_TRY(dml__exchange_parts(x, 1));
     DML_TRY(dml__exchange_part(x, 0, &all, x->stream));
     x->code_bytes = dml_codec_bytes(x->parts[0].codec);

@@ -23,7 +23,7 @@ static struct dml__member share_of(const struct dml__exchange *x)
     size_t end = first + each * DML__CODEC_BLOCK;
     first = first < x->count ? first : x->count;
     end = end < x->count ? end : x->count;
-    return (struct dml__member){first, end - first, 0};
+    return (struct dml__member){.offset = first, .count = end - first};
 }
 
 /* Bytes of the code of a share. */
@@ -35,7 +35,7 @@ static size_t share_bytes(const struct dml__exchange *x)
 
 static dml_status open_shards(struct dml__exchange *x)
 {
-    const struct dml__member all = {0, x->count, 0}, share = share_of(x);
+    const struct dml__member all = {.count = x->count}, share = share_of(x);
     /* The owner's noise is another than that of its own gradient. */
     const uint64_t second = x->stream | UINT64_C(1) << 31;
     DML_TRY(dml__exchange_parts(x, 2));

@@ -15,7 +15,7 @@ static void size_sparse(struct dml__exchange *x)
 
 static dml_status open_sparse(struct dml__exchange *x)
 {
-    const struct dml__member all = {0, x->count, 0};
+    const struct dml__member all = {.count = x->count};
     DML_TRY(dml__exchange_parts(x, 1));
     DML_TRY(dml__exchange_part(x, 0, &all, x->stream));
     /* The first code is the longest: dgc's warm-up only shortens it. */
