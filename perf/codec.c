@@ -95,7 +95,7 @@ static void usage(FILE *to)
         CODEC_MOST_TIMES);
     fprintf(to, "codecs:\n");
     for (size_t i = 0; dml_codec_name(i) != NULL; i++)
-        fprintf(to, "  %-10s %s\n", dml_codec_name(i), dml_codec_text(i));
+        fprintf(to, "  %-10s %s\n", dml_codec_name(i), dml_codec_description(i));
 }
 
 static bool parse(int argc, char **argv, struct codec_options *o, bool *reduce)

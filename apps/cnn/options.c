@@ -124,7 +124,7 @@ static void list_codecs(FILE *out)
 {
     fprintf(out, "codecs:\n");
     for (size_t i = 0; dml_codec_name(i); i++)
-        fprintf(out, "  %-9s %s\n", dml_codec_name(i), dml_codec_text(i));
+        fprintf(out, "  %-9s %s\n", dml_codec_name(i), dml_codec_description(i));
 }
 
 const struct cli_command cnn_train_command = {

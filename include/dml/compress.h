@@ -33,8 +33,8 @@
  *
  * Error feedback. Of p = gradient + residual the code holds C(p), and p - C(p) becomes
  * the residual; so the codes and the last residual add up to the gradients. TernGrad
- * has none: with CLIP 0 it is right in the mean. dgc keeps momentum itself, per rank, before
- * it selects: the optimizer's own momentum must be 0 then.
+ * has none: with CLIP 0 it is right in the mean. dgc keeps momentum itself, per rank,
+ * before it selects: the optimizer's own momentum must be 0 then.
  *
  * Elements that are not finite, or of magnitude 2^100 and above (sums of a block would
  * overflow), are errors: the code is unusable and the residual is cleared.
@@ -58,21 +58,21 @@ extern "C" {
 
 typedef struct dml_codec dml_codec;
 
-/** Is this the text of a codec? @param[in] text  NULL and "" are as "none".
+/** Is this the text of a codec? @param[in] spec  NULL and "" are as "none".
  * @return DML_OK | DML_EINVAL: the context's last error says what is wrong with it.
  * Any thread.  @since 0.2 */
-DML_API dml_status dml_codec_check(const dml_ctx *ctx, const char *text);
+DML_API dml_status dml_codec_check(const dml_ctx *ctx, const char *spec);
 
 /** Name of the codec number @p index, from 0; NULL past the end. Static. Any thread.
  * @since 0.2 */
 DML_API const char *dml_codec_name(size_t index);
 
 /** One line on the same codec. Static. Any thread. @since 0.2 */
-DML_API const char *dml_codec_text(size_t index);
+DML_API const char *dml_codec_description(size_t index);
 
 /**
  * A codec for one vector, with its residual, which begins as 0.
- * @param[in] text    of a codec, not "none"; copied.
+ * @param[in] spec    text of a codec, not "none"; copied.
  * @param count       elements; may be 0.
  * @param rows        of the vector seen as a matrix by rows, dividing count; only
  *                    powersgd needs it; else 0.
@@ -81,7 +81,7 @@ DML_API const char *dml_codec_text(size_t index);
  * @param[out] codec  returned; free with dml_codec_destroy().
  * @return DML_OK | DML_EINVAL | DML_ENOMEM.  @since 0.2
  */
-DML_API dml_status dml_codec_create(dml_ctx *ctx, const char *text, size_t count,
+DML_API dml_status dml_codec_create(dml_ctx *ctx, const char *spec, size_t count,
                                     size_t rows, uint64_t stream, dml_codec **codec);
 
 /** Free; NULL is a no-op. @since 0.2 */

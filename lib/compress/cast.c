@@ -45,7 +45,7 @@ static void decode_bf16(const dml_codec *c, const void *code, float scale, bool 
 
 const struct dml__codec_kind dml__codec_f16 = {
     .name = "f16",
-    .text = "16-bit floats of 11 bits' precision, residual kept",
+    .description = "16-bit floats of 11 bits' precision, residual kept",
     .form = DML__FORM_SHARDS,
     .block_bytes = DML__CODEC_BLOCK * sizeof(uint16_t),
     .residual = true,
@@ -57,7 +57,7 @@ const struct dml__codec_kind dml__codec_f16 = {
 
 const struct dml__codec_kind dml__codec_bf16 = {
     .name = "bf16",
-    .text = "16-bit floats of f32's range, residual kept",
+    .description = "16-bit floats of f32's range, residual kept",
     .form = DML__FORM_SHARDS,
     .block_bytes = DML__CODEC_BLOCK * sizeof(uint16_t),
     .residual = true,

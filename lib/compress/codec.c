@@ -47,22 +47,22 @@ fail:
                      count);
 }
 
-dml_status dml_codec_create(dml_ctx *ctx, const char *text, size_t count, size_t rows,
+dml_status dml_codec_create(dml_ctx *ctx, const char *spec, size_t count, size_t rows,
                             uint64_t stream, dml_codec **out)
 {
-    struct dml__codec_spec spec;
+    struct dml__codec_spec read;
     if (ctx == NULL)
         return DML_EINVAL;
     if (out == NULL)
         return dml__fail(ctx, DML_EINVAL, __func__, "codec is NULL");
-    DML_TRY(dml__codec_parse(ctx, text, __func__, &spec));
-    if (spec.kind == NULL)
+    DML_TRY(dml__codec_parse(ctx, spec, __func__, &read));
+    if (read.kind == NULL)
         return dml__fail(ctx, DML_EINVAL, __func__, "\"none\" is no codec");
-    if (spec.kind->form == DML__FORM_FACTORS && (rows == 0 || count % rows != 0))
+    if (read.kind->form == DML__FORM_FACTORS && (rows == 0 || count % rows != 0))
         return dml__fail(ctx, DML_EINVAL, __func__,
                          "%s needs a matrix: %zu elements are not of %zu rows",
-                         spec.kind->name, count, rows);
-    return dml__codec_open(ctx, &spec, count, rows, stream, out);
+                         read.kind->name, count, rows);
+    return dml__codec_open(ctx, &read, count, rows, stream, out);
 }
 
 void dml_codec_destroy(dml_codec *codec)

@@ -13,10 +13,10 @@
 
 /* How codes are averaged over the ranks. */
 enum dml__form {
-    DML__FORM_SHARDS, /* blocks: every rank decodes, adds and encodes its share */
-    DML__FORM_SPARSE, /* other elements on each rank: all codes to all */
-    DML__FORM_PICKED, /* f32 of the same elements on all ranks: an all-reduce */
-    DML__FORM_FACTORS /* two thin matrices: an all-reduce of each (powersgd.h) */
+    DML__FORM_SHARDS,       /* blocks: every rank decodes, adds and encodes its share */
+    DML__FORM_SPARSE,       /* other elements on each rank: all codes to all */
+    DML__FORM_SAME_INDICES, /* f32 of the same elements on all ranks: an all-reduce */
+    DML__FORM_FACTORS       /* two thin matrices: an all-reduce of each (powersgd.h) */
 };
 
 /* What the text of a codec says. */
@@ -29,7 +29,7 @@ struct dml__codec_spec {
 };
 
 struct dml__codec_kind {
-    const char *name, *text;
+    const char *name, *description;
     enum dml__form form;
     size_t block_bytes; /* code of a block, of DML__FORM_SHARDS */
     bool residual;      /* keeps what the code leaves out */
@@ -37,6 +37,7 @@ struct dml__codec_kind {
     bool own_stream;    /* random numbers differ between the ranks */
     const char *number; /* what the number is, in capitals; NULL: there is none */
     double least, most; /* of the number */
+    bool whole;         /* it has no fraction */
     double usual;       /* when it is left out; 0: it may not be */
     const char *keys;   /* that it knows, each with a blank on both sides */
 
@@ -101,9 +102,9 @@ static inline bool dml__codec_finite(uint32_t top)
     return top < DML__CODEC_TOP;
 }
 
-extern const struct dml__codec_kind dml__codec_f16, dml__codec_bf16, dml__codec_8bit,
-    dml__codec_onebit, dml__codec_sign, dml__codec_terngrad, dml__codec_topk,
-    dml__codec_dgc, dml__codec_randomk, dml__codec_powersgd;
+extern const struct dml__codec_kind dml__codec_f16, dml__codec_bf16,
+    dml__codec_eightbit, dml__codec_onebit, dml__codec_sign, dml__codec_terngrad,
+    dml__codec_topk, dml__codec_dgc, dml__codec_randomk, dml__codec_powersgd;
 
 /* NULL past the end. */
 const struct dml__codec_kind *dml__codec_kind(size_t index);

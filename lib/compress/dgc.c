@@ -18,7 +18,7 @@ static uint32_t encode(dml_codec *c, const float *g, void *code)
 
 const struct dml__codec_kind dml__codec_dgc = {
     .name = "dgc",
-    .text = "top-k with momentum correction; the optimizer's momentum must be 0",
+    .description = "top-k with momentum correction; the optimizer's momentum must be 0",
     .form = DML__FORM_SPARSE,
     .residual = true,
     .velocity = true,

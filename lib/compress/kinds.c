@@ -5,8 +5,8 @@
 #include "compress/codec.h"
 
 static const struct dml__codec_kind *const kinds[] = {
-    &dml__codec_f16,     &dml__codec_bf16,     &dml__codec_8bit, &dml__codec_onebit,
-    &dml__codec_sign,    &dml__codec_terngrad, &dml__codec_topk, &dml__codec_dgc,
+    &dml__codec_f16,     &dml__codec_bf16,     &dml__codec_eightbit, &dml__codec_onebit,
+    &dml__codec_sign,    &dml__codec_terngrad, &dml__codec_topk,     &dml__codec_dgc,
     &dml__codec_randomk, &dml__codec_powersgd,
 };
 
@@ -21,8 +21,8 @@ const char *dml_codec_name(size_t index)
     return kind != NULL ? kind->name : NULL;
 }
 
-const char *dml_codec_text(size_t index)
+const char *dml_codec_description(size_t index)
 {
     const struct dml__codec_kind *kind = dml__codec_kind(index);
-    return kind != NULL ? kind->text : NULL;
+    return kind != NULL ? kind->description : NULL;
 }

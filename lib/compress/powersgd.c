@@ -148,10 +148,11 @@ static uint32_t encode(dml_codec *c, const float *g, void *code)
 
 const struct dml__codec_kind dml__codec_powersgd = {
     .name = "powersgd",
-    .text = "a product of two thin matrices",
+    .description = "a product of two thin matrices",
     .form = DML__FORM_FACTORS,
     .residual = true,
     .number = "RANK",
+    .whole = true,
     .least = 1,
     .most = DML__POWER_MOST,
     .keys = " seed start ",

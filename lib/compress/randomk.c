@@ -122,8 +122,8 @@ static void decode(const dml_codec *c, const void *code, float scale, bool add,
 
 const struct dml__codec_kind dml__codec_randomk = {
     .name = "randomk",
-    .text = "elements drawn at random, the same on all ranks",
-    .form = DML__FORM_PICKED,
+    .description = "elements drawn at random, the same on all ranks",
+    .form = DML__FORM_SAME_INDICES,
     .residual = true,
     .number = "RATIO",
     .least = 1e-9,

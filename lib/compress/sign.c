@@ -19,7 +19,7 @@ static void decode(const dml_codec *c, const void *code, float scale, bool add,
 
 const struct dml__codec_kind dml__codec_sign = {
     .name = "sign",
-    .text = "a sign an element, one mean magnitude a block",
+    .description = "a sign an element, one mean magnitude a block",
     .form = DML__FORM_SHARDS,
     .block_bytes = DML__SIGN_BYTES,
     .residual = true,

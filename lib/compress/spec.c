@@ -48,17 +48,16 @@ static dml_status read_number(const struct reading *r, const char *word,
     if (kind->number == NULL || (word == NULL && kind->usual > 0))
         return DML_OK;
     double value = 0;
-    bool whole = strcmp(kind->number, "RANK") == 0;
     if (word == NULL)
         return dml__fail(r->ctx, DML_EINVAL, r->where,
                          "codec \"%s\": %s needs its %s, as in %s:%g", r->text,
-                         kind->name, kind->number, kind->name, whole ? 2 : 0.01);
+                         kind->name, kind->number, kind->name, kind->whole ? 2 : 0.01);
     if (!dml__number(word, &value) || value < kind->least || value > kind->most ||
-        (whole && value != floor(value)))
+        (kind->whole && value != floor(value)))
         return dml__fail(r->ctx, DML_EINVAL, r->where,
                          "codec \"%s\": %s is \"%s\"; it must be a %snumber from %g to "
                          "%g",
-                         r->text, kind->number, word, whole ? "whole " : "",
+                         r->text, kind->number, word, kind->whole ? "whole " : "",
                          kind->least, kind->most);
     spec->number = value;
     return DML_OK;
@@ -147,8 +146,8 @@ dml_status dml__codec_parse(const dml_ctx *ctx, const char *text, const char *wh
     return DML_OK;
 }
 
-dml_status dml_codec_check(const dml_ctx *ctx, const char *text)
+dml_status dml_codec_check(const dml_ctx *ctx, const char *spec)
 {
-    struct dml__codec_spec spec;
-    return dml__codec_parse(ctx, text, __func__, &spec);
+    struct dml__codec_spec read;
+    return dml__codec_parse(ctx, spec, __func__, &read);
 }

@@ -40,7 +40,7 @@ static void decode(const dml_codec *c, const void *code, float scale, bool add,
 
 const struct dml__codec_kind dml__codec_terngrad = {
     .name = "terngrad",
-    .text = "-s, 0 or s at random, without a residual",
+    .description = "-s, 0 or s at random, without a residual",
     .form = DML__FORM_SHARDS,
     .block_bytes = DML__TERN_BYTES,
     .own_stream = true,

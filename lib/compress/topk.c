@@ -11,7 +11,7 @@ static uint32_t encode(dml_codec *c, const float *g, void *code)
 
 const struct dml__codec_kind dml__codec_topk = {
     .name = "topk",
-    .text = "the elements of largest magnitude",
+    .description = "the elements of largest magnitude",
     .form = DML__FORM_SPARSE,
     .residual = true,
     .number = "RATIO",

@@ -23,10 +23,10 @@
 #define DML__CODEC_TOP 0x71800000u
 
 /* Bytes of the codes of one block: two f32 (one for sign) and the elements' bits. */
-#define DML__ONEBIT_BYTES (8 + DML__CODEC_BLOCK / 8)
-#define DML__SIGN_BYTES   (4 + DML__CODEC_BLOCK / 8)
-#define DML__MINMAX_BYTES (8 + DML__CODEC_BLOCK)
-#define DML__TERN_BYTES   (4 + DML__CODEC_BLOCK / 4)
+#define DML__ONEBIT_BYTES   (8 + DML__CODEC_BLOCK / 8)
+#define DML__SIGN_BYTES     (4 + DML__CODEC_BLOCK / 8)
+#define DML__EIGHTBIT_BYTES (8 + DML__CODEC_BLOCK)
+#define DML__TERN_BYTES     (4 + DML__CODEC_BLOCK / 4)
 
 typedef uint32_t dml__encode_fn(size_t n, const float *g, float *e, void *code);
 typedef void dml__decode_fn(size_t n, const void *code, float scale, bool add,
@@ -64,9 +64,9 @@ struct dml__matrix {
 };
 
 struct dml__codec_kernels {
-    dml__encode_fn *onebit_encode, *sign_encode, *minmax_encode;
+    dml__encode_fn *onebit_encode, *sign_encode, *eightbit_encode;
     dml__encode_fn *f16_encode, *bf16_encode; /* kernels.h has what decodes them */
-    dml__decode_fn *onebit_decode, *sign_decode, *minmax_decode, *tern_decode;
+    dml__decode_fn *onebit_decode, *sign_decode, *eightbit_decode, *tern_decode;
 
     /* scales [blocks] = max |g|, or clip standard deviations where that is less. */
     uint32_t (*tern_scales)(size_t n, const float *g, float clip, float *scales);

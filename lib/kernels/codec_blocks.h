@@ -197,8 +197,8 @@ static inline uint32_t range_of(const float *g, float *e, float *low, float *hig
  * 0, which costs the last block a little precision. A range so small that its inverse
  * overflows is one level.
  */
-static inline uint32_t minmax_encode_block(size_t m, const float *g, float *e,
-                                           unsigned char *code)
+static inline uint32_t eightbit_encode_block(size_t m, const float *g, float *e,
+                                             unsigned char *code)
 {
     float range[2], high;
     (void)m;
@@ -222,8 +222,8 @@ static inline uint32_t minmax_encode_block(size_t m, const float *g, float *e,
     return found;
 }
 
-static inline void minmax_decode_block(const unsigned char *code, float scale,
-                                       bool to_add, float *dst)
+static inline void eightbit_decode_block(const unsigned char *code, float scale,
+                                         bool to_add, float *dst)
 {
     float range[2];
     memcpy(range, code, sizeof range);
@@ -259,15 +259,16 @@ static void sign_decode(size_t n, const void *code, float scale, bool to_add,
     decode_blocks(n, code, scale, to_add, dst, DML__SIGN_BYTES, sign_decode_block);
 }
 
-static uint32_t minmax_encode(size_t n, const float *g, float *e, void *code)
+static uint32_t eightbit_encode(size_t n, const float *g, float *e, void *code)
 {
-    return encode_blocks(n, g, e, code, DML__MINMAX_BYTES, minmax_encode_block);
+    return encode_blocks(n, g, e, code, DML__EIGHTBIT_BYTES, eightbit_encode_block);
 }
 
-static void minmax_decode(size_t n, const void *code, float scale, bool to_add,
-                          float *dst)
+static void eightbit_decode(size_t n, const void *code, float scale, bool to_add,
+                            float *dst)
 {
-    decode_blocks(n, code, scale, to_add, dst, DML__MINMAX_BYTES, minmax_decode_block);
+    decode_blocks(n, code, scale, to_add, dst, DML__EIGHTBIT_BYTES,
+                  eightbit_decode_block);
 }
 
 #endif

@@ -20,14 +20,15 @@ static size_t tensor_bytes(const dml_tensor *t)
 /* Numbers the bucket of each tensor (in slots) and returns how many there are. */
 static size_t assign(dml_reducer *r, const uint64_t *ready_order)
 {
-    enum { KINDS = DML_NDTYPES * DML__NPARTS_IN };
+    enum { KINDS = DML_NDTYPES * DML__NTENSOR_KINDS };
     size_t open[KINDS], filled[KINDS], n = 0;
     for (int t = 0; t < KINDS; t++)
         open[t] = SIZE_MAX;
     for (size_t i = 0; i < r->ngrads; i++) {
         size_t index = (size_t)ready_order[i];
         const dml_tensor *tensor = &r->grads[index];
-        int t = (int)tensor->dtype * DML__NPARTS_IN + (int)dml__compress_part(r, index);
+        int t =
+            (int)tensor->dtype * DML__NTENSOR_KINDS + (int)dml__compress_kind(r, index);
         if (open[t] == SIZE_MAX) {
             open[t] = n++;
             filled[t] = 0;
@@ -60,7 +61,7 @@ static void group(dml_reducer *r, const uint64_t *ready_order)
         r->order[b->first + b->n++] = index;
         r->pieces[b->first + b->n - 1] = (dml_piece){tensor->data, tensor->count};
         b->dtype = tensor->dtype;
-        b->part = (int)dml__compress_part(r, index);
+        b->kind = (int)dml__compress_kind(r, index);
         b->count += tensor->count;
     }
 }

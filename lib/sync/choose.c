@@ -156,7 +156,7 @@ static dml_status measure_ends(dml_reducer *r)
     const struct dml__bucket *small = NULL, *large = NULL;
     for (size_t i = 0; i < r->nbuckets; i++) {
         const struct dml__bucket *b = &r->buckets[i];
-        if (b->part != DML__CODED || b->exchange == NULL)
+        if (b->kind != DML__CODED || b->exchange == NULL)
             continue;
         if (small == NULL || b->count < small->count)
             small = b;
@@ -176,9 +176,9 @@ static void decide(dml_reducer *r, struct dml__bucket *b)
     b->compressed = false;
     if (b->dtype != DML_F32) {
         b->why = "not f32: dense";
-    } else if (b->part == DML__KEPT) {
+    } else if (b->kind == DML__KEPT) {
         b->why = "kept dense as asked";
-    } else if (b->part == DML__VECTOR) {
+    } else if (b->kind == DML__VECTOR) {
         b->why = "vectors, or matrices too small to save bytes: dense";
     } else if (b->exchange == NULL) {
         b->why = "empty";

@@ -106,7 +106,7 @@ dml_status dml__compress_verify(dml_reducer *r)
                      r->compression != NULL ? r->compression->spec.kind->name : "none");
 }
 
-enum dml__part_in dml__compress_part(const dml_reducer *r, size_t tensor)
+enum dml__tensor_kind dml__compress_kind(const dml_reducer *r, size_t tensor)
 {
     const struct dml__compression *c = r->compression;
     if (c == NULL || r->grads[tensor].dtype != DML_F32 ||
@@ -149,7 +149,7 @@ static void locate_members(dml_reducer *r, const struct dml__bucket *b)
  * momentum goes on as if each rank had kept its own. */
 static void begin_velocity(dml_reducer *r, const struct dml__bucket *b)
 {
-    float *velocity = b->exchange->parts[0].codec->velocity;
+    float *velocity = b->exchange->codecs[0].codec->velocity;
     for (size_t i = b->first; i < b->first + b->n && velocity != NULL; i++) {
         const dml_tensor *t = &r->grads[r->order[i]];
         if (t->count > 0)
@@ -164,7 +164,7 @@ static dml_status open_exchanges(dml_reducer *r)
     for (size_t i = 0; i < r->nbuckets; i++) {
         struct dml__bucket *b = &r->buckets[i];
         bool wanted =
-            b->part == DML__CODED || (b->part == DML__VECTOR && spec->kind->velocity);
+            b->kind == DML__CODED || (b->kind == DML__VECTOR && spec->kind->velocity);
         if (!wanted || b->count == 0)
             continue;
         locate_members(r, b);
@@ -221,7 +221,7 @@ void dml__compress_look(dml_reducer *r, const struct dml__bucket *b)
     struct dml__compression *c = r->compression;
     /* In the first step there is only the gradient, of which momentum is then made. */
     const bool first = b->exchange == NULL;
-    if (first ? !c->spec.kind->velocity || b->part == DML__KEPT
+    if (first ? !c->spec.kind->velocity || b->kind == DML__KEPT
               : dml__codec_finite(b->exchange->top))
         return;
     /* A sum with the residual may be too large where no gradient is: then the bucket's

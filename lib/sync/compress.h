@@ -9,7 +9,7 @@
 #include "sync/reducer.h"
 
 /* What a tensor is to the codec; buckets hold one kind only. */
-enum dml__part_in { DML__CODED, DML__VECTOR, DML__KEPT, DML__NPARTS_IN };
+enum dml__tensor_kind { DML__CODED, DML__VECTOR, DML__KEPT, DML__NTENSOR_KINDS };
 
 /* Averages of one bucket, measured: seconds of the slowest rank, of the fastest plain
  * average and of the slowest compressed one. */
@@ -43,7 +43,7 @@ void dml__compress_close(dml_reducer *r);
 /* All ranks have the same codec and shapes, or DML_EMISMATCH. Collective. */
 dml_status dml__compress_verify(dml_reducer *r);
 
-enum dml__part_in dml__compress_part(const dml_reducer *r, size_t tensor);
+enum dml__tensor_kind dml__compress_kind(const dml_reducer *r, size_t tensor);
 
 /* Once the buckets are final: makes their exchanges, and decides. Collective. */
 dml_status dml__compress_plan(dml_reducer *r);

@@ -9,7 +9,7 @@
 static const struct dml__form_ops *const forms[] = {
     [DML__FORM_SHARDS] = &dml__form_shards,
     [DML__FORM_SPARSE] = &dml__form_sparse,
-    [DML__FORM_PICKED] = &dml__form_picked,
+    [DML__FORM_SAME_INDICES] = &dml__form_same_indices,
     [DML__FORM_FACTORS] = &dml__form_factors,
 };
 
@@ -19,24 +19,24 @@ static dml_status no_memory(const struct dml__exchange *x)
                      "no memory to compress %zu elements", x->count);
 }
 
-dml_status dml__exchange_parts(struct dml__exchange *x, size_t nparts)
+dml_status dml__exchange_codecs(struct dml__exchange *x, size_t ncodecs)
 {
-    x->parts = dml__alloc(dml_comm_ctx(x->comm), dml__mul(nparts, sizeof *x->parts));
-    if (x->parts == NULL)
+    x->codecs = dml__alloc(dml_comm_ctx(x->comm), dml__mul(ncodecs, sizeof *x->codecs));
+    if (x->codecs == NULL)
         return no_memory(x);
-    x->nparts = nparts;
+    x->ncodecs = ncodecs;
     return DML_OK;
 }
 
-dml_status dml__exchange_part(struct dml__exchange *x, size_t index,
-                              const struct dml__member *where, uint64_t stream)
+dml_status dml__exchange_add(struct dml__exchange *x, size_t index,
+                             const struct dml__member *where, uint64_t stream)
 {
-    struct dml__part *part = &x->parts[index];
-    part->offset = where->offset;
-    part->weight = 1;
+    struct dml__exchange_codec *each = &x->codecs[index];
+    each->offset = where->offset;
+    each->weight = 1;
     DML_TRY(dml__codec_open(dml_comm_ctx(x->comm), x->spec, where->count, where->rows,
-                            stream, &part->codec));
-    part->codec->nranks = x->nranks;
+                            stream, &each->codec));
+    each->codec->nranks = x->nranks;
     return DML_OK;
 }
 
@@ -82,7 +82,7 @@ dml_status dml__exchange_open(dml_comm *comm, const struct dml__codec_spec *spec
         return status;
     }
     x->wire_bytes += dml__allreduce_bytes(
-        x, x->nparts > 0 ? x->parts[0].codec->nshared * sizeof(float) : 0);
+        x, x->ncodecs > 0 ? x->codecs[0].codec->nshared * sizeof(float) : 0);
     *out = x;
     return DML_OK;
 }
@@ -91,15 +91,15 @@ void dml__exchange_close(struct dml__exchange *x)
 {
     if (x == NULL)
         return;
-    for (size_t i = 0; i < x->nparts; i++) {
-        dml_codec *codec = x->parts[i].codec;
+    for (size_t i = 0; i < x->ncodecs; i++) {
+        dml_codec *codec = x->codecs[i].codec;
         if (codec == NULL)
             continue;
         dml__comm_release(x->comm, codec->shared);
         codec->shared = NULL;
         dml_codec_destroy(codec);
     }
-    dml__free(x->parts);
+    dml__free(x->codecs);
     dml__comm_release(x->comm, x->send);
     dml__comm_release(x->comm, x->recv);
     dml__comm_release(x->comm, x->own);
@@ -115,7 +115,7 @@ int dml__exchange_stages(const struct dml__exchange *x)
 static dml_status start(struct dml__exchange *x, int stage)
 {
     const bool prepares = x->spec->kind->prepare != NULL;
-    dml_codec *c = x->parts[0].codec;
+    dml_codec *c = x->codecs[0].codec;
     if (!prepares || stage > 0)
         return x->ops->start(x, stage - prepares);
     x->top = x->spec->kind->prepare(c, x->data);
@@ -129,8 +129,8 @@ dml_status dml__exchange_start(struct dml__exchange *x, int stage)
     if (stage == 0) {
         x->top = 0;
         x->encode_s = 0;
-        for (size_t i = 0; i < x->nparts; i++)
-            x->parts[i].codec->waiting = true;
+        for (size_t i = 0; i < x->ncodecs; i++)
+            x->codecs[i].codec->waiting = true;
         x->steps++;
     }
     dml_status status = start(x, stage);
@@ -147,29 +147,29 @@ void dml__exchange_finish(struct dml__exchange *x)
 
 void dml__exchange_age(struct dml__exchange *x, uint64_t steps)
 {
-    for (size_t i = 0; i < x->nparts; i++)
-        x->parts[i].codec->age = steps;
+    for (size_t i = 0; i < x->ncodecs; i++)
+        x->codecs[i].codec->age = steps;
     if (x->ops->size != NULL)
         x->ops->size(x);
 }
 
 bool dml__exchange_waits(const struct dml__exchange *x)
 {
-    return x->parts[0].codec->waiting || x->spec->kind->velocity;
+    return x->codecs[0].codec->waiting || x->spec->kind->velocity;
 }
 
 void dml__exchange_flush(struct dml__exchange *x)
 {
-    for (size_t i = 0; i < x->nparts; i++) {
-        const struct dml__part *part = &x->parts[i];
+    for (size_t i = 0; i < x->ncodecs; i++) {
+        const struct dml__exchange_codec *each = &x->codecs[i];
         uint32_t top =
-            dml__codec_flush(part->codec, part->weight, x->data + part->offset);
+            dml__codec_flush(each->codec, each->weight, x->data + each->offset);
         x->top = top > x->top ? top : x->top;
     }
 }
 
 void dml__exchange_clear(struct dml__exchange *x)
 {
-    for (size_t i = 0; i < x->nparts; i++)
-        dml__codec_clear(x->parts[i].codec);
+    for (size_t i = 0; i < x->ncodecs; i++)
+        dml__codec_clear(x->codecs[i].codec);
 }

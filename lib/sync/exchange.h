@@ -20,7 +20,7 @@ struct dml__member {
 };
 
 /* A codec and what it is of: the whole vector, a member, or this rank's share. */
-struct dml__part {
+struct dml__exchange_codec {
     dml_codec *codec;
     size_t offset; /* of its elements in the data */
     float weight;  /* of its residual in this rank's gradient */
@@ -51,8 +51,8 @@ struct dml__exchange {
     const struct dml__member *members; /* [nmembers] of the data; the owner's */
     size_t nmembers;
     uint64_t stream;
-    struct dml__part *parts; /* [nparts] */
-    size_t nparts;
+    struct dml__exchange_codec *codecs; /* [ncodecs] */
+    size_t ncodecs;
     char *send, *recv; /* codes */
     size_t code_bytes, wire_bytes;
     uint32_t top;              /* largest magnitude met in this step */
@@ -61,8 +61,8 @@ struct dml__exchange {
     dml_request *request;
 };
 
-extern const struct dml__form_ops dml__form_picked, dml__form_shards, dml__form_sparse,
-    dml__form_factors;
+extern const struct dml__form_ops dml__form_same_indices, dml__form_shards,
+    dml__form_sparse, dml__form_factors;
 
 /* Local; "data", "spec" and "members" are borrowed until close. Without data the
  * exchange has memory of its own for them. */
@@ -86,10 +86,10 @@ void dml__exchange_flush(struct dml__exchange *exchange);
 /* Forgets what waits. */
 void dml__exchange_clear(struct dml__exchange *exchange);
 
-/* For the forms: the parts' list, and a part. */
-dml_status dml__exchange_parts(struct dml__exchange *x, size_t nparts);
-dml_status dml__exchange_part(struct dml__exchange *x, size_t index,
-                              const struct dml__member *where, uint64_t stream);
+/* For the forms: the list of codecs, and one of them. */
+dml_status dml__exchange_codecs(struct dml__exchange *x, size_t ncodecs);
+dml_status dml__exchange_add(struct dml__exchange *x, size_t index,
+                             const struct dml__member *where, uint64_t stream);
 /* And the memory of the codes. */
 dml_status dml__exchange_memory(struct dml__exchange *x, size_t send_bytes,
                                 size_t recv_bytes);

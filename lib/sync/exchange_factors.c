@@ -9,13 +9,13 @@
 static dml_status open_factors(struct dml__exchange *x)
 {
     size_t left = 0, right = 0;
-    DML_TRY(dml__exchange_parts(x, x->nmembers));
+    DML_TRY(dml__exchange_codecs(x, x->nmembers));
     for (size_t i = 0; i < x->nmembers; i++) {
         /* By the tensor, not by the bucket, whose number is the next one's too. */
         uint64_t stream = (uint64_t)(x->members[i].tensor & 0xffff) << 16;
-        DML_TRY(dml__exchange_part(x, i, &x->members[i], stream));
-        left += dml__power_left_count(x->parts[i].codec);
-        right += dml__power_right_count(x->parts[i].codec);
+        DML_TRY(dml__exchange_add(x, i, &x->members[i], stream));
+        left += dml__power_left_count(x->codecs[i].codec);
+        right += dml__power_right_count(x->codecs[i].codec);
     }
     x->code_bytes = (left + right) * sizeof(float);
     x->wire_bytes = dml__allreduce_bytes(x, x->code_bytes);
@@ -25,16 +25,16 @@ static dml_status open_factors(struct dml__exchange *x)
 static dml_status start_factors(struct dml__exchange *x, int stage)
 {
     float *p = (float *)x->send, *q = (float *)x->recv;
-    for (size_t i = 0; i < x->nparts; i++) {
-        const struct dml__part *part = &x->parts[i];
+    for (size_t i = 0; i < x->ncodecs; i++) {
+        const struct dml__exchange_codec *each = &x->codecs[i];
         if (stage == 0) {
-            uint32_t top = dml__power_first(part->codec, x->data + part->offset, p);
+            uint32_t top = dml__power_first(each->codec, x->data + each->offset, p);
             x->top = top > x->top ? top : x->top;
         } else {
-            dml__power_second(part->codec, p, q);
+            dml__power_second(each->codec, p, q);
         }
-        p += dml__power_left_count(part->codec);
-        q += dml__power_right_count(part->codec);
+        p += dml__power_left_count(each->codec);
+        q += dml__power_right_count(each->codec);
     }
     float *factors = (float *)(stage == 0 ? x->send : x->recv);
     return dml_iallreduce(DML_IN_PLACE, factors,
@@ -45,11 +45,11 @@ static dml_status start_factors(struct dml__exchange *x, int stage)
 static void finish_factors(struct dml__exchange *x)
 {
     const float *p = (const float *)x->send, *q = (const float *)x->recv;
-    for (size_t i = 0; i < x->nparts; i++) {
-        const struct dml__part *part = &x->parts[i];
-        dml__power_third(part->codec, p, q, x->data + part->offset);
-        p += dml__power_left_count(part->codec);
-        q += dml__power_right_count(part->codec);
+    for (size_t i = 0; i < x->ncodecs; i++) {
+        const struct dml__exchange_codec *each = &x->codecs[i];
+        dml__power_third(each->codec, p, q, x->data + each->offset);
+        p += dml__power_left_count(each->codec);
+        q += dml__power_right_count(each->codec);
     }
 }
 

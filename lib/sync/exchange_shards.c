@@ -38,14 +38,14 @@ static dml_status open_shards(struct dml__exchange *x)
     const struct dml__member all = {.count = x->count}, share = share_of(x);
     /* The owner's noise is another than that of its own gradient. */
     const uint64_t second = x->stream | UINT64_C(1) << 31;
-    DML_TRY(dml__exchange_parts(x, 2));
-    DML_TRY(dml__exchange_part(x, WHOLE, &all, x->stream));
-    DML_TRY(dml__exchange_part(x, SHARE, &share, second));
-    x->parts[SHARE].weight = (float)x->nranks;
+    DML_TRY(dml__exchange_codecs(x, 2));
+    DML_TRY(dml__exchange_add(x, WHOLE, &all, x->stream));
+    DML_TRY(dml__exchange_add(x, SHARE, &share, second));
+    x->codecs[SHARE].weight = (float)x->nranks;
     /* TernGrad clips the ranks' gradients; clipping their average again would cut what
      * is left of a lonely element down once more. */
-    x->parts[SHARE].codec->spec.number = 0;
-    x->code_bytes = dml_codec_bytes(x->parts[WHOLE].codec);
+    x->codecs[SHARE].codec->spec.number = 0;
+    x->code_bytes = dml_codec_bytes(x->codecs[WHOLE].codec);
     const size_t bytes = dml__mul(share_bytes(x), (size_t)x->nranks);
     x->wire_bytes = 2 * share_bytes(x) * (size_t)(x->nranks - 1);
     return dml__exchange_memory(x, bytes, bytes);
@@ -55,7 +55,7 @@ static dml_status open_shards(struct dml__exchange *x)
 static void average_share(struct dml__exchange *x)
 {
     const struct dml__codec_kind *kind = x->spec->kind;
-    const struct dml__part *share = &x->parts[SHARE];
+    const struct dml__exchange_codec *share = &x->codecs[SHARE];
     float *average = x->data + share->offset;
     for (int r = 0; r < x->nranks; r++)
         kind->decode(share->codec, x->recv + r * share_bytes(x), 1 / (float)x->nranks,
@@ -68,7 +68,7 @@ static void average_share(struct dml__exchange *x)
 static dml_status start_shards(struct dml__exchange *x, int stage)
 {
     if (stage == 0) {
-        uint32_t top = x->spec->kind->encode(x->parts[WHOLE].codec, x->data, x->send);
+        uint32_t top = x->spec->kind->encode(x->codecs[WHOLE].codec, x->data, x->send);
         x->top = top > x->top ? top : x->top;
         return dml_ialltoall(x->send, x->recv, share_bytes(x), DML_U8, x->comm,
                              &x->request);
@@ -80,7 +80,7 @@ static dml_status start_shards(struct dml__exchange *x, int stage)
 
 static void finish_shards(struct dml__exchange *x)
 {
-    dml_codec_decode(x->parts[WHOLE].codec, x->send, 1, false, x->data);
+    dml_codec_decode(x->codecs[WHOLE].codec, x->send, 1, false, x->data);
 }
 
 const struct dml__form_ops dml__form_shards = {2, open_shards, start_shards,

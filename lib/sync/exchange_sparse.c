@@ -9,15 +9,15 @@
 
 static void size_sparse(struct dml__exchange *x)
 {
-    x->code_bytes = dml_codec_bytes(x->parts[0].codec);
+    x->code_bytes = dml_codec_bytes(x->codecs[0].codec);
     x->wire_bytes = x->code_bytes * (size_t)(x->nranks - 1);
 }
 
 static dml_status open_sparse(struct dml__exchange *x)
 {
     const struct dml__member all = {.count = x->count};
-    DML_TRY(dml__exchange_parts(x, 1));
-    DML_TRY(dml__exchange_part(x, 0, &all, x->stream));
+    DML_TRY(dml__exchange_codecs(x, 1));
+    DML_TRY(dml__exchange_add(x, 0, &all, x->stream));
     /* The first code is the longest: dgc's warm-up only shortens it. */
     size_sparse(x);
     return dml__exchange_memory(x, 0, dml__mul(x->code_bytes, (size_t)x->nranks));
@@ -26,7 +26,7 @@ static dml_status open_sparse(struct dml__exchange *x)
 static dml_status start_sparse(struct dml__exchange *x, int stage)
 {
     (void)stage;
-    dml_codec *c = x->parts[0].codec;
+    dml_codec *c = x->codecs[0].codec;
     x->top = x->spec->kind->encode(c, x->data, x->recv + x->rank * x->code_bytes);
     return dml_iallgather(DML_IN_PLACE, x->recv, x->code_bytes, DML_U8, x->comm,
                           &x->request);
@@ -36,7 +36,7 @@ static void finish_sparse(struct dml__exchange *x)
 {
     const float share = 1 / (float)x->nranks;
     for (int r = 0; r < x->nranks; r++)
-        dml_codec_decode(x->parts[0].codec, x->recv + r * x->code_bytes, share, r > 0,
+        dml_codec_decode(x->codecs[0].codec, x->recv + r * x->code_bytes, share, r > 0,
                          x->data);
 }
 

@@ -29,7 +29,7 @@ struct dml__bucket {
     dml_piece *pieces;    /* [n] where they lie apart */
     size_t pending;       /* members not yet ready in this step */
     dml_request *request; /* of the plain average */
-    int part;             /* enum dml__part_in */
+    int kind;             /* enum dml__tensor_kind */
     struct dml__exchange *exchange; /* NULL: always a plain average */
     bool compressed;                /* where the step allows it */
     bool coded;                     /* in this step */

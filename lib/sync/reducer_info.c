@@ -30,7 +30,7 @@ dml_status dml_reducer_get_bucket(const dml_reducer *r, size_t index,
                : b->why == NULL ? "the first step is dense"
                                 : b->why,
     };
-    if (b->exchange == NULL || b->part != DML__CODED)
+    if (b->exchange == NULL || b->kind != DML__CODED)
         return DML_OK;
     info->code_bytes = b->exchange->code_bytes;
     info->wire_bytes = b->exchange->wire_bytes;

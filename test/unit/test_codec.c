@@ -318,8 +318,8 @@ static void test_misuse(void **unused)
     assert_null(codec);
     dml_codec_destroy(NULL);
     for (size_t k = 0; dml_codec_name(k) != NULL; k++)
-        assert_true(strlen(dml_codec_text(k)) > 10);
-    assert_null(dml_codec_text(1000));
+        assert_true(strlen(dml_codec_description(k)) > 10);
+    assert_null(dml_codec_description(1000));
 }
 
 int main(void)

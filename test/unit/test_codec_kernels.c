@@ -121,10 +121,10 @@ static void call_sign(const struct dml__codec_kernels *k, struct scene *s, size_
     block_codec(s, n, shift, k->sign_encode, k->sign_decode);
 }
 
-static void call_minmax(const struct dml__codec_kernels *k, struct scene *s, size_t n,
-                        size_t shift)
+static void call_eightbit(const struct dml__codec_kernels *k, struct scene *s, size_t n,
+                          size_t shift)
 {
-    block_codec(s, n, shift, k->minmax_encode, k->minmax_decode);
+    block_codec(s, n, shift, k->eightbit_encode, k->eightbit_decode);
 }
 
 static void call_tern(const struct dml__codec_kernels *k, struct scene *s, size_t n,
@@ -176,8 +176,9 @@ static const struct {
     call_fn *call;
     int kinds; /* of numbers: products of huge ones overflow, and inf - inf is NaN */
 } calls[] = {
-    {"onebit", call_onebit, 6}, {"sign", call_sign, 6},   {"minmax", call_minmax, 6},
-    {"tern", call_tern, 6},     {"casts", call_casts, 6}, {"select", call_select, 6},
+    {"onebit", call_onebit, 6},     {"sign", call_sign, 6},
+    {"eightbit", call_eightbit, 6}, {"tern", call_tern, 6},
+    {"casts", call_casts, 6},       {"select", call_select, 6},
     {"power", call_power, 4},
 };
 
@@ -225,7 +226,8 @@ static void test_faults(void **unused)
     for (size_t i = 0; (set = dml__kernels_usable(i)) != NULL; i++) {
         const struct dml__codec_kernels *k = dml__codec_kernels(set->name);
         dml__encode_fn *encoders[] = {k->onebit_encode, k->sign_encode,
-                                      k->minmax_encode, k->f16_encode, k->bf16_encode};
+                                      k->eightbit_encode, k->f16_encode,
+                                      k->bf16_encode};
         for (size_t n = 1; n < 1100; n += 73)
             for (size_t b = 0; b < sizeof bad / sizeof *bad; b++)
                 for (size_t c = 0; c < 7; c++) {

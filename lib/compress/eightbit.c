@@ -8,20 +8,20 @@
 static uint32_t encode(dml_codec *c, const float *g, void *code)
 {
     c->step++;
-    return c->loops->minmax_encode(c->count, g, c->residual, code);
+    return c->loops->eightbit_encode(c->count, g, c->residual, code);
 }
 
 static void decode(const dml_codec *c, const void *code, float scale, bool add,
                    float *dst)
 {
-    c->loops->minmax_decode(c->count, code, scale, add, dst);
+    c->loops->eightbit_decode(c->count, code, scale, add, dst);
 }
 
-const struct dml__codec_kind dml__codec_8bit = {
+const struct dml__codec_kind dml__codec_eightbit = {
     .name = "8bit",
-    .text = "256 levels between the least and the largest of a block",
+    .description = "256 levels between the least and the largest of a block",
     .form = DML__FORM_SHARDS,
-    .block_bytes = DML__MINMAX_BYTES,
+    .block_bytes = DML__EIGHTBIT_BYTES,
     .residual = true,
     .keys = " start ",
     .encode = encode,
