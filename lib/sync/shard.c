@@ -74,17 +74,7 @@ static dml_status check(const dml_param *params, size_t n, const dml_sharded_opt
     return DML_OK;
 }
 
-static uint64_t mix(uint64_t hash, double value)
-{
-    unsigned char bytes[sizeof value];
-    memcpy(bytes, &value, sizeof value);
-    for (size_t i = 0; i < sizeof bytes; i++)
-        hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
-    return hash;
-}
-
-/* FNV-1a over all that must be equal but counts and types, which are compared singly.
- */
+/* Of all that must be equal but counts and types, which are compared singly. */
 static uint64_t fingerprint(dml_optim_rule rule, const dml_optim_opts *o,
                             const dml_sharded_opts *opts, const dml_param *params,
                             size_t n)
@@ -110,11 +100,11 @@ static uint64_t fingerprint(dml_optim_rule rule, const dml_optim_opts *o,
         (double)opts->bucket_bytes,
         (double)opts->first_bucket_bytes,
     };
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        hash = mix(hash, numbers[i]);
-    for (size_t i = 0; i < n; i++)
-        hash = mix(mix(hash, params[i].flags), params[i].grad_dtype);
+    uint64_t hash = dml__hash(1, numbers, sizeof numbers);
+    for (size_t i = 0; i < n; i++) {
+        const double kind[] = {params[i].flags, params[i].grad_dtype};
+        hash = dml__hash(hash, kind, sizeof kind);
+    }
     return hash;
 }
 
@@ -136,13 +126,10 @@ static dml_status compare(const dml_param *params, size_t n, uint64_t hash,
         status = dml__verify_tensors(tensors, n, comm, create_name);
     }
     dml__free(tensors);
-    uint64_t expected = hash;
+    bool same = false;
     if (status == DML_OK)
-        status = dml__bcast_now(&expected, sizeof expected, 0, comm);
-    double differs = expected != hash;
-    if (status == DML_OK)
-        status = dml__comm_max(comm, &differs, 1);
-    if (status == DML_OK && differs > 0)
+        status = dml__same_everywhere(comm, hash, &same);
+    if (status == DML_OK && !same)
         status = dml__fail(ctx, DML_EMISMATCH, create_name,
                            "rule, options, or flags or gradient type of a tensor are "
                            "not the same on all ranks; make them equal");
