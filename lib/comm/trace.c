@@ -21,6 +21,13 @@
 /* Choosing an algorithm is shown when it took longer than this: then it measured. */
 static const double long_choice_s = 1e-4;
 
+/* Microseconds with three decimals, and a point in every locale. */
+static void put_us(char *text, size_t room, double seconds)
+{
+    unsigned long long ns = seconds > 0 ? (unsigned long long)(1e9 * seconds + 0.5) : 0;
+    snprintf(text, room, "%llu.%03llu", ns / 1000, ns % 1000);
+}
+
 /* ---- writing -----------------------------------------------------------------------
  */
 
@@ -36,15 +43,17 @@ static int print_event(const struct dml__trace *t, const struct dml__event *e,
     else if (e->kind != DML__SPAN)
         snprintf(args + used, room, ",\"algorithm\":\"%s\",\"bytes\":%zu,\"number\":%u",
                  e->algorithm, e->bytes, e->number);
-    char when[96], id[64] = "";
+    char begin[32], length[32], id[64] = "", when[96];
     const char *phase = e->kind == DML__STARTED ? "b"
                         : e->kind == DML__ENDED ? "e"
                                                 : "X";
-    if (phase[0] == 'X')
-        snprintf(when, sizeof when, "\"ts\":%.3f,\"dur\":%.3f", 1e6 * e->begin_s,
-                 1e6 * (e->end_s - e->begin_s));
-    else {
-        snprintf(when, sizeof when, "\"ts\":%.3f", 1e6 * e->end_s);
+    if (phase[0] == 'X') {
+        put_us(begin, sizeof begin, e->begin_s);
+        put_us(length, sizeof length, e->end_s - e->begin_s);
+        snprintf(when, sizeof when, "\"ts\":%s,\"dur\":%s", begin, length);
+    } else {
+        put_us(begin, sizeof begin, e->end_s);
+        snprintf(when, sizeof when, "\"ts\":%s", begin);
         snprintf(id, sizeof id, "\"id\":\"%d.%u.%u\",", t->world_rank, t->lane,
                  e->number);
     }
