@@ -5,7 +5,10 @@
  * The model is a network with one hidden layer, y = sum_j v_j tanh(w_j x + b_j) + c,
  * fitted to sin(3x) on [-1, 1]. Each rank holds its own part of the samples. Four
  * places, marked 1 to 4, are all that libdml needs; the rest is the code that was
- * there.
+ * there. Compile and run, once libdml is installed:
+ *
+ *     mpicc data_parallel.c $(pkg-config --cflags --libs dml) -lm -o data_parallel
+ *     mpirun -n 2 ./data_parallel
  */
 #include <dml/dml.h>
 #include <dml/mpi.h>

@@ -34,7 +34,8 @@
  * Error feedback. Of p = gradient + residual the code holds C(p), and p - C(p) becomes
  * the residual; so the codes and the last residual add up to the gradients. TernGrad
  * has none: with CLIP 0 it is right in the mean. dgc keeps momentum itself, per rank,
- * before it selects: the optimizer's own momentum must be 0 then.
+ * before it selects: the optimizer's own momentum must be 0 then, at the rate that goes
+ * with momentum.
  *
  * Elements that are not finite, or of magnitude 2^100 and above (sums of a block would
  * overflow), are errors: the code is unusable and the residual is cleared.

@@ -137,6 +137,7 @@ DML_API void dml_reducer_get_stats(const dml_reducer *reducer,
 /**
  * The next step that reduces is dense and takes along all that waits in residuals, so
  * that nothing is left behind: for the last step, or before a snapshot of the weights.
+ * (With a rate that ends near 0 the last step does little: flush while it matters.)
  * Not collective, but all ranks must call it before the same step; no step may be open.
  * @return DML_OK | DML_EINVAL (a step is open).  @since 0.2
  */

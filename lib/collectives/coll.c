@@ -102,7 +102,11 @@ static dml_status resolve_buffers(const struct dml__user_call *u,
     }
     if ((call->send == NULL && sent > 0) || (call->recv == NULL && received > 0))
         return dml__fail(dml_comm_ctx(u->comm), DML_EINVAL, u->where,
-                         "a buffer is NULL on rank %d", rank);
+                         "%s is NULL on rank %d",
+                         call->coll == DML_COLL_BCAST     ? "the buffer"
+                         : call->send == NULL && sent > 0 ? "send"
+                                                          : "recv",
+                         rank);
     if (call->send == DML_IN_PLACE || (received > 0 && call->recv == DML_IN_PLACE))
         return dml__fail(dml_comm_ctx(u->comm), DML_EINVAL, u->where,
                          "DML_IN_PLACE is not possible for this buffer on rank %d",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The table of algorithms. To add one: write its file, name it here.
+ * The table of algorithms. To add one: write its file, name it here, in coll_internal.h
+ * and in meson.build (doc/collectives.md).
  */
 #include "collectives/select.h"
 

@@ -70,7 +70,7 @@ static dml_status unknown_algorithm(const dml_comm *comm, dml_coll coll,
         snprintf(list + used, sizeof list - used, ", %s", (*a)->name);
     }
     return dml__fail(dml_comm_ctx(comm), DML_EINVAL, where,
-                     "%s has no algorithm \"%s\" (asked for by DML_<COLLECTIVE> or "
+                     "%s has no algorithm \"%s\" (see DML_<COLLECTIVE>, "
                      "dml_comm_set_algorithm); use %s",
                      dml_coll_name(coll), name, list);
 }
@@ -91,6 +91,7 @@ dml_status dml_comm_set_algorithm(dml_comm *comm, dml_coll coll, const char *nam
         return unknown_algorithm(comm, coll, name, __func__);
     state->forced[coll] = automatic ? NULL : alg->name;
     state->forced_by[coll] = "dml_comm_set_algorithm";
+    state->forced_told[coll] = false;
     memset(state->cache, 0, sizeof state->cache);
     return DML_OK;
 }
@@ -108,7 +109,7 @@ const char *dml__refusal(const struct dml__alg *alg, const struct dml__call *cal
     return alg->supports != NULL ? alg->supports(call) : NULL;
 }
 
-static const struct dml__alg *forced(const struct dml__coll_state *state,
+static const struct dml__alg *forced(struct dml__coll_state *state,
                                      const struct dml__call *call, dml_choice *why)
 {
     const char *name = state->forced[call->coll];
@@ -125,6 +126,10 @@ static const struct dml__alg *forced(const struct dml__coll_state *state,
                   dml_op_name(call->op), reason);
         return NULL;
     }
+    if (!state->forced_told[call->coll] && dml_comm_rank(call->comm) == 0)
+        dml__log(dml_comm_ctx(call->comm), DML_LOG_INFO, "%s by %s: forced by %s",
+                 dml_coll_name(call->coll), alg->name, state->forced_by[call->coll]);
+    state->forced_told[call->coll] = true;
     if (why != NULL) {
         why->algorithm = alg->name;
         why->predicted_s = 0;

@@ -33,7 +33,8 @@ struct dml__tuned {
 struct dml__coll_state {
     const char *forced[DML_NCOLLS]; /* NULL: automatic */
     const char *forced_by[DML_NCOLLS];
-    struct dml__rule *rules; /* [nrules] of the tuning table */
+    bool forced_told[DML_NCOLLS]; /* to the log */
+    struct dml__rule *rules;      /* [nrules] of the tuning table */
     size_t nrules;
     struct dml__tuned tuned;
     struct dml__cached cache[DML__CACHE];

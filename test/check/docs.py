@@ -11,7 +11,8 @@ the file's head, or through another function it refers to as "dml_name()":
 
 Each environment variable DML_* that the library or an application reads must be named
 in include/dml, README.md or doc/, and in the table of lib/core/env.c, by which misspelt
-ones are found; README.md describes all of that table. Usage: docs.py [ROOT]
+ones are found; README.md describes all of that table. doc/collectives.md names every
+algorithm. Usage: docs.py [ROOT]
 """
 
 import os
@@ -58,6 +59,17 @@ def states(patterns, name, comments, heads, seen):
         return True
     return any(states(patterns, other, comments, heads, seen)
                for other in re.findall(r"\b(dml_\w+)\(\)", comment))
+
+
+def check_algorithms(top, report):
+    """doc/collectives.md speaks of every algorithm that the registry lists."""
+    folder, page = "lib/collectives", "doc/collectives.md"
+    text = tree.read(top, page)
+    report.looked_at(page)
+    for path in tree.files(top, ".c", folders=(folder,)):
+        for name in re.findall(r'\.name = "(\w+)",\s*\.text = ', tree.read(top, path)):
+            if not re.search(rf"\b{name}\b", text):
+                report.fault(page, 1, f"the algorithm {name} of {path} is not named")
 
 
 def check_headers(top, report):
@@ -134,6 +146,7 @@ def main():
     top = tree.root()
     report = tree.Report()
     check_headers(top, report)
+    check_algorithms(top, report)
     check_environment(top, report)
     check_table_of_variables(top, report)
     return report.finish()

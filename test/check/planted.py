@@ -43,6 +43,8 @@ FAULTS = [
      "/** Number of ranks. @since 0.1 */", "does not state: collective or not"),
     ("docs", "lib/dml.c", None, 'const char *e(void) { return getenv("DML_NEW"); }\n',
      "DML_NEW is read but documented nowhere"),
+    ("docs", "lib/collectives/flat.c", '.name = "flat"', '.name = "myring"',
+     "the algorithm myring"),
     ("style", "lib/core/a.c", None, "int x;\n", "first line is not"),
     ("style", "lib/core/a.c", None, SPDX + "int x;\n", "no comment on what"),
     ("style", "lib/dml.c", None, "\tint x;\n", "tab"),

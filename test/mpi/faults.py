@@ -129,7 +129,7 @@ class Cases:
         run = Run(folder, self.nranks, "refused", transport, *how)
         ranks = [] if transport.startswith("mpi") else self.others
         run.tells(ranks, "DML_EMISMATCH", f"rank {self.culprit} refused its call",
-                  REFUSED.get((*how, "")[0], "a buffer is NULL"))
+                  REFUSED.get((*how, "")[0], "is NULL on rank"))
         run.need(run.told.get(self.culprit, "").startswith("DML_EINVAL"),
                  "the rank that refused has another error")
 
