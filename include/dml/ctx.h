@@ -79,7 +79,8 @@ DML_API void dml_ctx_opts_init(dml_ctx_opts *opts);
  * @param[in]  opts  borrowed until return; NULL for the defaults.
  * @param[out] ctx   returned; free with dml_ctx_destroy().
  * @return DML_OK | DML_EINVAL (unknown isa, or one this processor lacks) | DML_ENOMEM.
- * Threads: any. The context itself is safe to share between threads.  @since 0.1
+ * Threads: any. The context itself is safe to share between threads. It belongs to this
+ * process: a child of fork() must neither use nor destroy it.  @since 0.1
  */
 DML_API dml_status dml_ctx_create(const dml_ctx_opts *opts, dml_ctx **ctx);
 

@@ -236,7 +236,7 @@ void dml__shard_plan_free(dml_sharded *s)
 {
     dml__free(s->buckets);
     dml__free(s->counts);
-    dml__free(s->parts);
+    dml__comm_release(s->comm, s->parts);
     dml_free(s->comm, s->packed);
 }
 
