@@ -14,6 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
+
 dml_status dml__mpi_fail(const dml_comm *comm, const char *where, int code)
 {
     char text[MPI_MAX_ERROR_STRING] = "";
@@ -225,6 +229,10 @@ void dml__comm_release(const dml_comm *comm, void *memory)
 {
     if (comm->broken == DML_OK)
         dml__free(memory);
+#ifdef __SANITIZE_ADDRESS__
+    else if (memory != NULL)
+        __lsan_ignore_object(memory); /* left on purpose */
+#endif
 }
 
 bool dml__comm_crowded(const dml_comm *comm)
