@@ -34,6 +34,12 @@ static int find_tag_max(void)
     return found ? *value : 32767; /* what MPI promises */
 }
 
+static bool waits_by_mpi(const dml_ctx *ctx)
+{
+    const char *wait = dml__ctx_env(ctx, "WAIT");
+    return wait != NULL && strcmp(wait, "block") == 0;
+}
+
 /* Makes a communicator of a duplicate or part of another, which it then owns. */
 static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
                        dml_comm **out)
@@ -48,8 +54,7 @@ static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
         return dml__fail(ctx, DML_ENOMEM, "dml_comm", "no memory for a communicator");
     }
     comm->ctx = ctx;
-    const char *wait = dml__ctx_env(ctx, "WAIT");
-    comm->blocks = wait != NULL && strcmp(wait, "block") == 0;
+    comm->blocks = waits_by_mpi(ctx);
     comm->coll = owned;
     comm->p2p = comm->node_mpi = MPI_COMM_NULL;
     MPI_Comm_set_errhandler(owned, MPI_ERRORS_RETURN);
@@ -94,6 +99,8 @@ static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
  * pending on other communicators. */
 static int duplicate(dml_ctx *ctx, MPI_Comm mpi_comm, MPI_Comm *owned)
 {
+    if (waits_by_mpi(ctx)) /* simulators may have no MPI_Comm_idup */
+        return MPI_Comm_dup(mpi_comm, owned);
     MPI_Request request = MPI_REQUEST_NULL;
     int done = 0;
     int code = MPI_Comm_idup(mpi_comm, owned, &request);
