@@ -64,7 +64,8 @@ DML_API void dml_sharded_opts_init(dml_sharded_opts *opts);
  *                    find a fault, and nothing is changed then.
  * @param[in] opts    NULL for the defaults.
  * @param[out] sharded  returned; free with dml_sharded_destroy().
- * @return DML_OK | DML_EINVAL | DML_EMISMATCH | DML_ENOMEM | DML_ECOMM.  @since 0.2
+ * @return DML_OK | DML_EINVAL | DML_EMISMATCH | DML_ENOMEM | DML_ECOMM | DML_ETIMEOUT.
+ * @since 0.2
  */
 DML_API dml_status dml_sharded_create(dml_optim_rule rule, const dml_param *params,
                                       size_t nparams, const dml_optim_opts *optim,
@@ -105,12 +106,13 @@ DML_API dml_status dml_sharded_step(dml_sharded *sharded, double lr);
  * Wait until parameter @p index may be read; cheap when it may already. Collective in
  * effect: the others must reach their waits, too, or any other call that progresses the
  * communicator.
- * @return DML_OK | DML_EINVAL (index unknown) | DML_ECOMM.  @since 0.2
+ * @return DML_OK | DML_EINVAL (index unknown) | DML_ECOMM | DML_EMISMATCH |
+ * DML_ETIMEOUT.  @since 0.2
  */
 DML_API dml_status dml_sharded_wait(dml_sharded *sharded, size_t index);
 
 /** The same for all parameters: before they are tested, or saved. Collective.
- * @return DML_OK | DML_ECOMM.  @since 0.2 */
+ * @return DML_OK | DML_ECOMM | DML_EMISMATCH | DML_ETIMEOUT.  @since 0.2 */
 DML_API dml_status dml_sharded_wait_all(dml_sharded *sharded);
 
 /** Sizes, and what happened so far. */
@@ -147,7 +149,8 @@ DML_API dml_optim *dml_sharded_optim(dml_sharded *sharded);
  * Collective; not while a step is open.
  * @param[out] out  [count of the tensor] on root (nothing for the master copy of an f32
  *                  tensor); ignored elsewhere, may be NULL there.
- * @return DML_OK | DML_EINVAL | DML_ENOMEM | DML_ECOMM.  @since 0.2
+ * @return DML_OK | DML_EINVAL | DML_EMISMATCH | DML_ENOMEM | DML_ECOMM | DML_ETIMEOUT.
+ * @since 0.2
  */
 DML_API dml_status dml_sharded_slot_gather(dml_sharded *sharded, size_t param,
                                            size_t slot, float *out, int root);
