@@ -7,6 +7,7 @@
 
 #include "comm/progress.h"
 #include "core/core.h"
+#include "gpu/gpu.h"
 #include "kernels/kernels.h"
 
 #include <string.h>
@@ -58,6 +59,7 @@ dml_status dml_ctx_create(const dml_ctx_opts *opts, dml_ctx **out)
         dml_ctx_destroy(ctx);
         return status;
     }
+    dml__gpu_begin(ctx);
     *out = ctx;
     return DML_OK;
 }

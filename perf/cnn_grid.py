@@ -39,6 +39,8 @@ def arguments(text, folder):
     cli.add_argument("--epochs", type=int, default=20, help="[20]")
     cli.add_argument("--only", default="", metavar="WORD",
                      help="only labels with this word in them")
+    cli.add_argument("--threads", type=int, help="of each rank; 1 where hosts are network "
+                     "namespaces of a machine that has a core for each [dml-cnn's auto]")
     cli.add_argument("--data", help="folder of images, as for dml-cnn")
     return cli
 
@@ -57,6 +59,8 @@ def train(args, label, seed, options):
     command = [*args.launch.split(), f"{args.build}/apps/dml-cnn", "train", "--quiet",
                "--epochs", str(args.epochs), *options, "--seed", str(seed),
                "--curve", os.path.abspath(curve), "--report", os.path.abspath(report)]
+    if args.threads:
+        command += ["--threads", str(args.threads)]
     if args.data:
         command += ["--data", args.data]
     done = subprocess.run(command, env={**os.environ, **MPI_ENV}, text=True,

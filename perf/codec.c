@@ -27,18 +27,6 @@ size_t codec_next(const char **list, char text[DML_CODEC_TEXT_MAX])
     return n;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-double codec_median(double *values, int n)
-{
-    qsort(values, (size_t)n, sizeof *values, by_value);
-    return 0.5 * (values[n / 2] + values[(n - 1) / 2]);
-}
-
 static float uniform(uint32_t *state)
 {
     *state = *state * 1664525u + 1013904223u;
@@ -90,7 +78,9 @@ static void usage(FILE *to)
         "  --rows R        of it as a matrix, for powersgd (default 2048)\n"
         "  --codecs LIST   texts with blanks in between (default: all)\n"
         "  --repeats N     timings of each, 1 to %d (default 7)\n"
+        "  --fastest       minima, not medians: for a machine with other load\n"
         "  --reduce        through the reducer; add ,force to compress at any cost\n"
+        "  --optimizer     with the update: SGD, momentum 0.9 (with dgc the codec's)\n"
         "  --json FILE     one object a line too\n",
         CODEC_MOST_TIMES);
     fprintf(to, "codecs:\n");
@@ -105,7 +95,9 @@ static bool parse(int argc, char **argv, struct codec_options *o, bool *reduce)
         {"rows", required_argument, NULL, 'r'},
         {"codecs", required_argument, NULL, 'c'},
         {"repeats", required_argument, NULL, 'n'},
+        {"fastest", no_argument, NULL, 'f'},
         {"reduce", no_argument, NULL, 'R'},
+        {"optimizer", no_argument, NULL, 'o'},
         {"json", required_argument, NULL, 'j'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
@@ -124,8 +116,12 @@ static bool parse(int argc, char **argv, struct codec_options *o, bool *reduce)
             o->codecs = optarg;
         else if (option == 'n')
             o->repeats = atoi(optarg);
+        else if (option == 'f')
+            o->fastest = true;
         else if (option == 'R')
             *reduce = true;
+        else if (option == 'o')
+            o->optimizer = true;
         else if (option == 'j')
             o->json = optarg;
         else

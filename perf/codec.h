@@ -18,6 +18,8 @@ struct codec_options {
     size_t count;       /* elements of the gradient */
     size_t rows;        /* of it as a matrix */
     const char *codecs; /* texts with blanks in between; NULL: all */
+    bool fastest;       /* minima instead of medians, of the local speeds */
+    bool optimizer;     /* a reduction's time is that of a step with SGD's update */
     const char *json;   /* file of one object a line, or NULL */
     double *sink;       /* [1] results that nobody needs, so that they are computed */
 };
@@ -25,7 +27,6 @@ struct codec_options {
 /* Copies the list's next text, and returns its length; 0: there is none. */
 size_t codec_next(const char **list, char text[DML_CODEC_TEXT_MAX]);
 
-double codec_median(double *values, int n);
 /* Made-up gradients: many small numbers, few large ones. */
 void codec_fill(float *values, size_t count, uint32_t seed);
 /* Ends the job with the context's last error unless the status is DML_OK. */

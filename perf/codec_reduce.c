@@ -3,9 +3,11 @@
  * A gradient of many tensors through the reducer: plain, then with each codec, in turn
  * within every block, so that a link or neighbour that changes meets all of them. Time
  * is that of the slowest rank, from begin to the end of finish, all gradients ready at
- * once.
+ * once; with --optimizer to the end of SGD's update, since with dgc the reducer has
+ * work to do that the update has without it: momentum.
  */
 #include "codec.h"
+#include "median.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -17,13 +19,14 @@ enum { MOST_WAYS = 24, TENSORS = 16 };
 struct way {
     char text[DML_CODEC_TEXT_MAX];
     dml_reducer *reducer;
+    dml_optim *optim; /* with --optimizer, else NULL */
     double time_s[CODEC_MOST_TIMES];
     uint64_t bytes; /* that rank 0 sent in the last step */
 };
 
 struct reduction {
     const struct codec_options *o;
-    float *gradient;
+    float *gradient, *weights;
     dml_tensor tensors[TENSORS];
     size_t rows[TENSORS];
     struct way ways[MOST_WAYS];
@@ -42,10 +45,33 @@ static void step(struct reduction *x, struct way *w, double *seconds)
     for (size_t i = TENSORS; i-- > 0;)
         codec_need(o, "ready", dml_reducer_ready(w->reducer, i));
     codec_need(o, "finish", dml_reducer_finish(w->reducer));
+    if (w->optim != NULL)
+        codec_need(o, "step", dml_optim_step(w->optim, 1e-3));
     own_s = MPI_Wtime() - begin_s;
     MPI_Allreduce(&own_s, seconds, 1, MPI_DOUBLE, MPI_MAX, o->mpi);
     dml_comm_get_stats(o->comm, &after);
     w->bytes = after.bytes_sent - before.bytes_sent;
+}
+
+/* Momentum is the optimizer's, but dgc's own with dgc. */
+static void open_optimizer(struct reduction *x, struct way *w)
+{
+    const struct codec_options *o = x->o;
+    dml_param params[TENSORS];
+    dml_optim_opts opts;
+    dml_optim_opts_init(&opts, DML_OPTIM_SGD);
+    if (strncmp(w->text, "dgc", 3) == 0)
+        opts.momentum = 0;
+    for (size_t i = 0; i < TENSORS; i++) {
+        const dml_tensor *t = &x->tensors[i];
+        float *grad = t->data;
+        params[i] = (dml_param){.param = x->weights + (grad - x->gradient),
+                                .grad = grad,
+                                .count = t->count};
+    }
+    codec_need(
+        o, "optimizer",
+        dml_optim_create(o->ctx, DML_OPTIM_SGD, params, TENSORS, &opts, &w->optim));
 }
 
 static void open_ways(struct reduction *x)
@@ -70,20 +96,22 @@ static void open_ways(struct reduction *x)
         codec_need(o, opts.codec,
                    dml_reducer_create(x->tensors, TENSORS, &opts, o->comm,
                                       &x->ways[k].reducer));
+        if (o->optimizer)
+            open_optimizer(x, &x->ways[k]);
     }
 }
 
 static void report(struct reduction *x, FILE *json)
 {
     const struct codec_options *o = x->o;
-    double plain_s = codec_median(x->ways[0].time_s, o->repeats);
+    double plain_s = perf_median(x->ways[0].time_s, (size_t)o->repeats);
     printf("# %d ranks, %zu bytes of f32, medians of %d steps\n"
-           "%-22s %12s %8s %12s %8s  %s\n",
+           "%-22s %12s %8s %12s %10s %8s  %s\n",
            o->nranks, o->count * sizeof(float), o->repeats, "codec", "ms", "speed-up",
-           "bytes sent", "buckets", "the first of them");
+           "bytes sent", "trials ms", "buckets", "the first of them");
     for (int k = 0; k < x->nways; k++) {
         struct way *w = &x->ways[k];
-        double time_s = codec_median(w->time_s, o->repeats);
+        double time_s = perf_median(w->time_s, (size_t)o->repeats);
         dml_bucket_info info = {0}, first = {0};
         size_t n = 0, compressed = 0;
         for (; n < 10000; n++, compressed += info.compressed) {
@@ -92,20 +120,22 @@ static void report(struct reduction *x, FILE *json)
             if (n == 0)
                 first = info;
         }
-        printf("%-22s %12.3f %8.2f %12llu %4zu/%-3zu  %s\n", w->text, time_s * 1e3,
-               plain_s / time_s, (unsigned long long)w->bytes, compressed, n,
-               first.why);
+        dml_reducer_stats stats;
+        dml_reducer_get_stats(w->reducer, &stats);
+        printf("%-22s %12.3f %8.2f %12llu %10.1f %4zu/%-3zu  %s\n", w->text,
+               time_s * 1e3, plain_s / time_s, (unsigned long long)w->bytes,
+               stats.trial_s * 1e3, compressed, n, first.why);
         if (json == NULL)
             continue;
         json_t *line = json_pack(
-            "{s:s, s:i, s:I, s:f, s:f, s:I, s:I, s:I, s:s, s:f, s:f, s:f, s:f}",
+            "{s:s, s:i, s:I, s:f, s:f, s:I, s:f, s:I, s:I, s:s, s:f, s:f, s:f, s:f}",
             "codec", w->text, "nranks", o->nranks, "bytes",
             (json_int_t)(o->count * sizeof(float)), "time_us", time_s * 1e6, "ratio",
-            plain_s / time_s, "bytes_sent", (json_int_t)w->bytes, "buckets",
-            (json_int_t)n, "compressed", (json_int_t)compressed, "why", first.why,
-            "predicted_dense_us", first.dense_s * 1e6, "encode_us",
-            first.encode_s * 1e6, "transfer_us", first.transfer_s * 1e6, "decode_us",
-            first.decode_s * 1e6);
+            plain_s / time_s, "bytes_sent", (json_int_t)w->bytes, "trial_us",
+            stats.trial_s * 1e6, "buckets", (json_int_t)n, "compressed",
+            (json_int_t)compressed, "why", first.why, "predicted_dense_us",
+            first.dense_s * 1e6, "encode_us", first.encode_s * 1e6, "transfer_us",
+            first.transfer_s * 1e6, "decode_us", first.decode_s * 1e6);
         json_dumpf(line, json, JSON_COMPACT);
         fputc('\n', json);
         json_decref(line);
@@ -118,6 +148,7 @@ void codec_reduce(const struct codec_options *o)
     double seconds = 0;
     x->o = o;
     x->gradient = codec_alloc(o->count * sizeof *x->gradient);
+    x->weights = codec_alloc(o->count * sizeof *x->weights);
     open_ways(x);
     /* The first step is dense and measures; the second one settles top-k's limit. */
     for (int k = 0; k < x->nways; k++)
@@ -135,6 +166,9 @@ void codec_reduce(const struct codec_options *o)
         fclose(json);
     for (int k = 0; k < x->nways; k++)
         dml_reducer_destroy(x->ways[k].reducer);
+    for (int k = 0; k < x->nways; k++)
+        dml_optim_destroy(x->ways[k].optim);
+    free(x->weights);
     free(x->gradient);
     free(x);
 }

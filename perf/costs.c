@@ -10,6 +10,8 @@
 #include "dml/dml.h"
 #include "dml/mpi.h"
 
+#include "median.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -99,12 +101,6 @@ static void measure_wait(const struct way *way, double late_s)
     close_comm(comm);
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Nanoseconds of a 4-byte all-reduce. */
 static double one_block(dml_comm *comm)
 {
@@ -136,13 +132,11 @@ static void measure_trace(void)
     close_comm(off);
     close(file);
     unlink(path);
-    for (int i = 0; i < 2; i++)
-        qsort(ns[i], BLOCKS, sizeof ns[i][0], by_value);
     if (rank == 0)
         printf(
             "4-byte all-reduce, flat: %.0f ns, with DML_TRACE %.0f ns (medians of %d "
             "blocks of %d calls)\n",
-            ns[0][BLOCKS / 2], ns[1][BLOCKS / 2], BLOCKS, CALLS);
+            perf_median(ns[0], BLOCKS), perf_median(ns[1], BLOCKS), BLOCKS, CALLS);
 }
 
 int main(int argc, char **argv)

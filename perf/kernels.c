@@ -8,6 +8,8 @@
  */
 #include "dml/dml.h"
 
+#include "median.h"
+
 #include <getopt.h>
 #include <jansson.h>
 #include <math.h>
@@ -166,18 +168,6 @@ static double time_triad(struct bench *b, size_t bytes, size_t repeats)
 /* ---- measuring ---------------------------------------------------------------------
  */
 
-static int compare_doubles(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, size_t n)
-{
-    qsort(values, n, sizeof *values, compare_doubles);
-    return values[n / 2];
-}
-
 struct result {
     double kernel_gbs, triad_gbs, ratio;
 };
@@ -199,8 +189,8 @@ static struct result measure(struct bench *b, const struct kernel *k, size_t byt
         triad_gbs[i - 1] = (double)repeats * triad_gb / limit;
         ratio[i - 1] = kernel_gbs[i - 1] / triad_gbs[i - 1];
     }
-    return (struct result){median(kernel_gbs, blocks), median(triad_gbs, blocks),
-                           median(ratio, blocks)};
+    return (struct result){perf_median(kernel_gbs, blocks),
+                           perf_median(triad_gbs, blocks), perf_median(ratio, blocks)};
 }
 
 /* ---- the program -------------------------------------------------------------------

@@ -5,6 +5,8 @@
  * without it they are the same. Results are compared.
  * Usage: dml-perf-mpi [iallreduce]   the same of MPI_Iallreduce and MPI_Wait
  */
+#include "median.h"
+
 #include <mpi.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -12,12 +14,6 @@
 #include <string.h>
 
 enum { BLOCKS = 15, NWHO = 2 };
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 static void blocking(int who, float *in, float *out, int count)
 {
@@ -96,9 +92,7 @@ int main(int argc, char **argv)
                     block(starts ? started : blocking, who, in, out, counts[c], calls);
                 bad += wrong(out, counts[c], who, nranks);
             }
-        for (int who = 0; who < NWHO; who++)
-            qsort(s[who], BLOCKS, sizeof(double), compare);
-        double mpi_s = s[0][BLOCKS / 2], pmpi_s = s[1][BLOCKS / 2];
+        double mpi_s = perf_median(s[0], BLOCKS), pmpi_s = perf_median(s[1], BLOCKS);
         if (rank == 0)
             printf("%12zu %12.2f %12.2f %8.2f\n", sizeof(float) * (size_t)counts[c],
                    1e6 * mpi_s, 1e6 * pmpi_s, pmpi_s / mpi_s);

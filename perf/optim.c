@@ -10,6 +10,7 @@
 #include "dml/dml.h"
 
 #include "limit.h"
+#include "median.h"
 
 #include <getopt.h>
 #include <jansson.h>
@@ -123,18 +124,6 @@ static void fill(void *to, dml_dtype dtype, size_t count, float scale)
 /* ---- measuring ---------------------------------------------------------------------
  */
 
-static int compare_doubles(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, size_t n)
-{
-    qsort(values, n, sizeof *values, compare_doubles);
-    return values[n / 2];
-}
-
 struct result {
     double step_s, gbs, triad_gbs, in_place_gbs, of_triad, of_in_place;
 };
@@ -169,12 +158,12 @@ static int measure(struct bench *b, dml_optim *optim, int threads, size_t rounds
         of_triad[i - 1] = gigabytes / took / t;
         of_place[i - 1] = gigabytes / took / u;
     }
-    r->step_s = median(step, rounds);
+    r->step_s = perf_median(step, rounds);
     r->gbs = gigabytes / r->step_s;
-    r->triad_gbs = median(triads, rounds);
-    r->in_place_gbs = median(places, rounds);
-    r->of_triad = median(of_triad, rounds);
-    r->of_in_place = median(of_place, rounds);
+    r->triad_gbs = perf_median(triads, rounds);
+    r->in_place_gbs = perf_median(places, rounds);
+    r->of_triad = perf_median(of_triad, rounds);
+    r->of_in_place = perf_median(of_place, rounds);
     return 0;
 }
 

@@ -9,6 +9,8 @@
 #include "dml/dml.h"
 #include "dml/mpi.h"
 
+#include "median.h"
+
 #include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -28,18 +30,6 @@ struct overlap {
     double alone_s[NWAYS][MAX_BLOCKS], compute_s[NWAYS][MAX_BLOCKS];
     double both_s[NWAYS][MAX_BLOCKS];
 };
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int n)
-{
-    qsort(values, (size_t)n, sizeof *values, by_value);
-    return 0.5 * (values[n / 2] + values[(n - 1) / 2]);
-}
 
 /* Multiplications and additions on what fits a first-level cache; seconds. The numbers
  * belong to o, which the clock's function might read for all that the compiler knows:
@@ -119,9 +109,9 @@ static void report(struct overlap *o)
            o->nranks, o->bytes, o->progress != NULL ? o->progress : "by $DML_PROGRESS",
            o->blocks, "", "Tm us", "Tc us", "both us", "overlap");
     for (int way = 0; way < NWAYS; way++) {
-        double alone_s = median(o->alone_s[way], o->blocks);
-        double compute_s = median(o->compute_s[way], o->blocks);
-        double both_s = median(o->both_s[way], o->blocks);
+        double alone_s = perf_median(o->alone_s[way], (size_t)o->blocks);
+        double compute_s = perf_median(o->compute_s[way], (size_t)o->blocks);
+        double both_s = perf_median(o->both_s[way], (size_t)o->blocks);
         double longer_s = alone_s > compute_s ? alone_s : compute_s;
         double overlap = 1 - (both_s - longer_s) / (alone_s + compute_s - longer_s);
         printf("%-16s %12.1f %12.1f %12.1f %8.3f\n", names[way], 1e6 * alone_s,

@@ -11,6 +11,8 @@
  */
 #include "perf_measure.h"
 
+#include "median.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -175,23 +177,14 @@ static double block(struct run *r, int who)
     return slowest;
 }
 
-static int compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static struct perf_time summary(struct run *r, int who)
 {
     double *x = r->times[who];
     size_t n = r->blocks;
     if (!takes_part(r, who))
         return (struct perf_time){0, 0, 0};
-    qsort(x, n, sizeof *x, compare_doubles);
-    return (struct perf_time){.median_s = n % 2 != 0 ? x[n / 2]
-                                                     : 0.5 * (x[n / 2 - 1] + x[n / 2]),
-                              .min_s = x[0],
-                              .max_s = x[n - 1]};
+    double median_s = perf_median(x, n); /* sorts them */
+    return (struct perf_time){.median_s = median_s, .min_s = x[0], .max_s = x[n - 1]};
 }
 
 static dml_status agree(struct run *r, struct perf_result *result)
@@ -244,13 +237,11 @@ static double round_of(struct run *r, size_t b)
     return largest(r->c, MPI_Wtime() - begin);
 }
 
-/* Opens the run with as many calls and blocks as fit the budget. A round of single
- * calls, after one that warms up, tells how long they take. */
-static bool open_within_budget(struct run *r, const struct perf_coll *c)
+/* Makes as many calls and blocks of an open run of single calls as fit the budget. A
+ * round of it, after one that warms up, tells how long they take. */
+static bool fit_budget(struct run *r, const struct perf_coll *c)
 {
     double most = (double)calls_per_block(c), budget_s = c->o->budget_s;
-    if (!run_open(r, c, 1))
-        return false;
     round_of(r, 0);
     double round_s = round_of(r, 0), fit = budget_s / PERF_BLOCKS / round_s;
     size_t per_block = fit < 1 ? 1 : (size_t)(fit < most ? fit : most);
@@ -268,20 +259,31 @@ static bool open_within_budget(struct run *r, const struct perf_coll *c)
     return true;
 }
 
+/* Which algorithm it is, while the buffers are there; measures them if need be. */
+static dml_status ask(const struct perf_coll *c, struct perf_result *result)
+{
+    dml_choice choice;
+    dml_status status = dml_algorithm_query(c->o->coll, c->bytes / c->element,
+                                            c->o->dtype, c->o->op, c->comm, &choice);
+    if (status != DML_OK)
+        return status;
+    result->algorithm = choice.algorithm;
+    return DML_OK;
+}
+
 dml_status perf_measure(const struct perf_coll *c, struct perf_result *result)
 {
     struct run r;
-    dml_status status = DML_ENOMEM;
     bool budget = c->o->budget_s > 0;
     *result = (struct perf_result){.wrong = 0};
-    if (budget ? !open_within_budget(&r, c) : !run_open(&r, c, calls_per_block(c)))
-        goto out;
-    dml_choice choice; /* asked for while the buffers are there */
-    status = dml_algorithm_query(c->o->coll, c->bytes / c->element, c->o->dtype,
-                                 c->o->op, c->comm, &choice);
+    dml_status status =
+        run_open(&r, c, budget ? 1 : calls_per_block(c)) ? DML_OK : DML_ENOMEM;
+    if (status == DML_OK)
+        status = ask(c, result);
+    if (status == DML_OK && budget && !fit_budget(&r, c))
+        status = DML_ENOMEM;
     if (status != DML_OK)
         goto out;
-    result->algorithm = choice.algorithm;
     if (!budget)
         round_of(&r, 0); /* warms up */
     for (size_t b = r.done; b < r.blocks; b++)

@@ -9,6 +9,7 @@
  * Plain tensors lie a cache line apart; those of --buffers symmetric in one piece of
  * memory from dml_alloc, for the reducer alone.
  */
+#include "median.h"
 #include "perf_modes.h"
 #include "perf_report.h"
 
@@ -134,12 +135,6 @@ static double block(struct tensors *t, int way, dml_status *status)
     return slowest;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* All ways, the other way round every second time; seconds. */
 static double round_of(struct tensors *t, int b, double times[NWAYS][BLOCKS],
                        dml_status *status)
@@ -164,23 +159,24 @@ static void report(const struct tensors *t, double times[NWAYS][BLOCKS], int blo
            "#%30s %10s %20s %6s\n",
            TENSORS, (double)t->total * 4e-6, t->c->nranks, t->c->o->buffers,
            stats.buckets, stats.packed_buckets, blocks, "", "(ms)", "min-max", "ratio");
-    for (int w = 0; w < NWAYS; w++)
-        qsort(times[w], (size_t)blocks, sizeof times[w][0], by_value);
+    double median_s[NWAYS];
+    for (int w = 0; w < NWAYS; w++) /* sorts them */
+        median_s[w] = perf_median(times[w], (size_t)blocks);
     for (int w = 0; w < NWAYS; w++) {
         char range[48];
         snprintf(range, sizeof range, "%.3f-%.3f", times[w][0] * 1e3,
                  times[w][blocks - 1] * 1e3);
-        printf("%31s %10.3f %20s %6.2f\n", names[w], times[w][blocks / 2] * 1e3, range,
-               times[w][blocks / 2] / times[REDUCER][blocks / 2]);
+        printf("%31s %10.3f %20s %6.2f\n", names[w], median_s[w] * 1e3, range,
+               median_s[w] / median_s[REDUCER]);
     }
     if (json == NULL)
         return;
     json_t *row = json_pack(
         "{s:i s:I s:i s:s s:f s:f s:f s:f s:I}", "tensors", (int)TENSORS, "bytes",
         (json_int_t)(t->total * 4), "nranks", t->c->nranks, "buffers", t->c->o->buffers,
-        "time_us", times[REDUCER][blocks / 2] * 1e6, "peer_time_us",
-        times[EACH][blocks / 2] * 1e6, "together_us", times[TOGETHER][blocks / 2] * 1e6,
-        "memcpy_time_us", times[COPY][blocks / 2] * 1e6, "wrong", (json_int_t)t->wrong);
+        "time_us", median_s[REDUCER] * 1e6, "peer_time_us", median_s[EACH] * 1e6,
+        "together_us", times[TOGETHER][blocks / 2] * 1e6, "memcpy_time_us",
+        median_s[COPY] * 1e6, "wrong", (json_int_t)t->wrong);
     json_dumpf(row, json, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
     fputc('\n', json);
     json_decref(row);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The commands of dml-cnn; each returns what main() returns. */
+/* The commands of dml-cnn. */
 #ifndef CNN_COMMANDS_H
 #define CNN_COMMANDS_H
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Finds a data set in a folder and opens it: idx files in MNIST's names, or CIFAR-10
- * binary files.
+ * Finds a data set in a folder and opens it: idx files in MNIST's names, CIFAR-10
+ * binary files, or record files.
  */
 #include "dataset.h"
+
+#include "../common/app.h"
 
 #include <glob.h>
 #include <stdlib.h>
@@ -18,7 +20,8 @@ static const char default_set[] = "fashion-mnist";
 /* DIR/NAME or DIR/NAME.gz, whichever is there; else DIR/NAME and false. */
 static bool find_file(const char *dir, const char *name, char path[PATH_ROOM])
 {
-    snprintf(path, PATH_ROOM, "%s/%s.gz", dir, name);
+    if (snprintf(path, PATH_ROOM, "%s/%s.gz", dir, name) >= PATH_ROOM)
+        return false;
     if (access(path, F_OK) == 0)
         return true;
     path[strlen(path) - 3] = '\0';
@@ -36,30 +39,58 @@ static dml_status open_idx(struct job *job, const char *dir, const char *part,
     return job_note(job, dml_images_open_idx(job->ctx, image_path, label_path, images));
 }
 
-static dml_status open_cifar(struct job *job, glob_t *files, dml_images **images)
+/* Names of the formats that may have several files, of the test and training set. */
+static const struct format {
+    const char *names[2][4];
+    const char *text;
+    dml_status (*open)(dml_ctx *ctx, const char *const *paths, size_t npaths,
+                       dml_images **images);
+} formats[] = {
+    {{{"test_batch.bin", "test_batch.bin.gz", "*-test.bin", "*-test.bin.gz"},
+      {"data_batch_*.bin", "data_batch_*.bin.gz", "*-train.bin", "*-train.bin.gz"}},
+     "the CIFAR-10 format",
+     dml_images_open_cifar10},
+    {{{"test*.records", "test*.records.gz"}, {"train*.records", "train*.records.gz"}},
+     "images in records",
+     dml_images_open_records},
+};
+#define NFORMATS (sizeof formats / sizeof formats[0])
+
+static dml_status open_files(struct job *job, const struct format *format,
+                             glob_t *files, dml_images **images)
 {
     size_t count = files->gl_pathc < MAX_FILES ? files->gl_pathc : MAX_FILES;
     const char *paths[MAX_FILES];
     for (size_t i = 0; i < count; i++)
         paths[i] = files->gl_pathv[i];
-    return job_note(job, dml_images_open_cifar10(job->ctx, paths, count, images));
+    return job_note(job, format->open(job->ctx, paths, count, images));
 }
 
-/* Files of the CIFAR-10 binary format by their usual names; sorted. */
-static bool find_cifar(const char *dir, bool train, glob_t *files)
+/* Files of a format by their usual names; sorted. */
+static bool find_files(const struct format *format, const char *dir, bool train,
+                       glob_t *files)
 {
-    static const char *const names[2][4] = {
-        {"test_batch.bin", "test_batch.bin.gz", "*-test.bin", "*-test.bin.gz"},
-        {"data_batch_*.bin", "data_batch_*.bin.gz", "*-train.bin", "*-train.bin.gz"},
-    };
     char pattern[PATH_ROOM];
-    for (int i = 0; i < 4; i++) {
-        snprintf(pattern, sizeof pattern, "%s/%s", dir, names[train][i]);
+    for (int i = 0; i < 4 && format->names[train][i]; i++) {
+        snprintf(pattern, sizeof pattern, "%s/%s", dir, format->names[train][i]);
         if (glob(pattern, 0, NULL, files) == 0)
             return true;
         globfree(files);
     }
     return false;
+}
+
+/* The format of which a folder has files; NULL if none. */
+static const struct format *find_format(const char *dir)
+{
+    glob_t files;
+    for (size_t i = 0; i < NFORMATS; i++)
+        if (find_files(&formats[i], dir, true, &files) ||
+            find_files(&formats[i], dir, false, &files)) {
+            globfree(&files);
+            return &formats[i];
+        }
+    return NULL;
 }
 
 static bool has_idx(const char *dir)
@@ -69,21 +100,12 @@ static bool has_idx(const char *dir)
            find_file(dir, "t10k-images-idx3-ubyte", path);
 }
 
-static bool has_cifar(const char *dir)
-{
-    glob_t files;
-    bool found = find_cifar(dir, true, &files) || find_cifar(dir, false, &files);
-    if (found)
-        globfree(&files);
-    return found;
-}
-
 /* Try one folder, and add it to the list of those looked at. */
 static bool try_folder(const char *dir, char *looked, size_t looked_bytes)
 {
     size_t used = strlen(looked);
     snprintf(looked + used, looked_bytes - used, "%s%s", used ? ", " : "", dir);
-    return has_idx(dir) || has_cifar(dir);
+    return has_idx(dir) || find_format(dir);
 }
 
 /* A folder, or a data set's name below the usual places. */
@@ -105,7 +127,7 @@ static dml_status find_folder(struct job *job, const char *data, char dir[PATH_R
     }
     return job_fail(
         job, DML_EIO,
-        "no idx or CIFAR-10 files found in: %s; give --data DIR, or install "
+        "no idx, CIFAR-10 or record files found in: %s; give --data DIR, or install "
         "the package dataset-fashion-mnist",
         looked);
 }
@@ -116,10 +138,11 @@ static dml_status open_part(struct job *job, const char *dir, bool train,
     glob_t files;
     if (has_idx(dir))
         return open_idx(job, dir, train ? "train" : "t10k", images);
-    if (!find_cifar(dir, train, &files))
-        return job_fail(job, DML_EIO, "%s has no %s files of the CIFAR-10 format", dir,
-                        train ? "training" : "test");
-    dml_status status = open_cifar(job, &files, images);
+    const struct format *format = find_format(dir);
+    if (!find_files(format, dir, train, &files))
+        return job_fail(job, DML_EIO, "%s has no %s files of %s", dir,
+                        train ? "training" : "test", format->text);
+    dml_status status = open_files(job, format, &files, images);
     globfree(&files);
     return status;
 }
@@ -169,6 +192,40 @@ dml_status dataset_open(struct job *job, const char *data, bool with_train,
         if (set->stddev[c] <= 0)
             set->stddev[c] = 1; /* a channel of one colour */
     return DML_OK;
+}
+
+static dml_status keep_all(struct job *job, const struct cli_command *command,
+                           const struct cnn_options *options, const char *dir,
+                           const char *pattern)
+{
+    char all[PATH_ROOM];
+    glob_t files;
+    dml_status status = DML_OK;
+    if (snprintf(all, sizeof all, "%s/%s", dir, pattern) >= PATH_ROOM)
+        return DML_OK; /* no file can have that name */
+    if (glob(all, 0, NULL, &files) == 0)
+        for (size_t i = 0; i < files.gl_pathc && status == DML_OK; i++)
+            status =
+                app_keep(job, command, options, files.gl_pathv[i], "part of the data");
+    globfree(&files);
+    return status;
+}
+
+dml_status dataset_keep(struct job *job, const struct cli_command *command,
+                        const struct cnn_options *options)
+{
+    char dir[PATH_ROOM];
+    if (find_folder(job, options->data, dir) != DML_OK)
+        return DML_OK; /* dataset_open() says it */
+    dml_status status = keep_all(job, command, options, dir, "*-images-idx3-ubyte*");
+    if (status == DML_OK)
+        status = keep_all(job, command, options, dir, "*-labels-idx1-ubyte*");
+    for (size_t i = 0; i < 2 * NFORMATS; i++) {
+        const char *const *names = formats[i / 2].names[i % 2];
+        for (int k = 0; k < 4 && names[k] && status == DML_OK; k++)
+            status = keep_all(job, command, options, dir, names[k]);
+    }
+    return status;
 }
 
 void dataset_close(struct dataset *set)

@@ -4,6 +4,7 @@
 #define CNN_DATASET_H
 
 #include "../common/job.h"
+#include "options.h"
 
 #define DATASET_MAX_CHANNELS 4
 
@@ -20,6 +21,10 @@ struct dataset {
  */
 dml_status dataset_open(struct job *job, const char *data, bool with_train,
                         struct dataset *set);
+/* No output is a file of the data set; see app_keep(). Not collective. */
+dml_status dataset_keep(struct job *job, const struct cli_command *command,
+                        const struct cnn_options *options);
+
 void dataset_close(struct dataset *set);
 
 #endif

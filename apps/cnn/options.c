@@ -16,7 +16,8 @@
 
 static const struct cli_option train_options[] = {
     {"data and net", "data", CLI_STRING, AT(data), NULL, "DIR", 0, 0,
-     "folder of idx or CIFAR-10 files; without it $DML_DATA, ../shared/data and "
+     "folder of idx, CIFAR-10 or record files; without it $DML_DATA, ../shared/data "
+     "and "
      "/usr/share/datasets are searched for Fashion-MNIST"},
     {NULL, "net", CLI_CHOICE, AT(net), "small", "small|vgg|resnet20", 0, 0,
      "what is trained"},
@@ -40,7 +41,7 @@ static const struct cli_option train_options[] = {
      "update rule"},
     {NULL, "lr", CLI_REAL, AT(lr), "auto", "RATE", 0, 1e6,
      "learning rate at the end of the warm-up; auto: sgd 0.05, adam and adamw 0.001, "
-     "lars 0.02, lamb 0.005"},
+     "lars 0.02, lamb 0.005, adagrad 0.01 (not tuned)"},
     {NULL, "scale-lr", CLI_CHOICE, AT(scale_lr), "none", "none|linear|sqrt", 0, 0,
      "the rate is meant for --base-batch: multiply it by batch / base batch, or its "
      "root"},
@@ -52,13 +53,13 @@ static const struct cli_option train_options[] = {
      "look ahead along the momentum (sgd, lars)"},
     {NULL, "weight-decay", CLI_REAL, AT(weight_decay), "auto", "L", 0, 1e3,
      "pulls weights (not biases, not batch norm) to zero; auto: sgd 5e-4, lars 1e-4, "
-     "adam 0, adamw and lamb 0.01"},
+     "adam and adagrad 0, adamw and lamb 0.01"},
     {NULL, "beta1", CLI_REAL, AT(beta1), "auto", "B", 0, 0.999999,
      "of adam, adamw, lamb: memory of the mean; auto: 0.9"},
     {NULL, "beta2", CLI_REAL, AT(beta2), "auto", "B", 0, 0.999999,
      "likewise of the square; auto: 0.999"},
     {NULL, "eps", CLI_REAL, AT(eps), "auto", "EPS", 0, 1,
-     "added to a divisor; auto: adam, adamw 1e-8, lamb 1e-6, lars 0"},
+     "added to a divisor; auto: adam, adamw 1e-8, lamb 1e-6, lars 0, adagrad 1e-10"},
     {NULL, "trust", CLI_REAL, AT(trust), "0.1", "T", 0, 1e6,
      "trust coefficient of lars, by which the rate is multiplied where a tensor is "
      "adapted; biases get the rate as it is"},
@@ -76,6 +77,9 @@ static const struct cli_option train_options[] = {
      "of schedule poly: 1 is a line, 2 a parabola"},
     {NULL, "end-lr", CLI_REAL, AT(end_lr), "0", "RATE", 0, 1e6,
      "rate at the end of cosine, poly and onecycle"},
+    {NULL, "low-momentum", CLI_REAL, AT(low_momentum), "auto", "MU", 0, 0.9999,
+     "of schedule onecycle: momentum (sgd, lars) where the rate is highest; it goes "
+     "against the rate; auto: --momentum, always"},
     {NULL, "milestones", CLI_STRING, AT(milestones), "auto", "E,E,...", 0, 0,
      "epochs at which schedule step divides the rate by 10; auto: after 1/2 and 3/4"},
 
@@ -83,12 +87,29 @@ static const struct cli_option train_options[] = {
      "send gradients in fewer bytes where that is measured to be faster: "
      "NAME[:NUMBER][,KEY=VALUE]...[,force], see codecs below"},
     {NULL, "precision", CLI_CHOICE, AT(precision), "f32", "f32|bf16", 0, 0,
-     "bf16: parameters and averaged gradients are bf16 (half the bytes sent), the "
-     "optimizer keeps f32 masters; convolutions and matrix products round their inputs "
+     "bf16: parameters and averaged gradients are bf16 (half to three quarters of the "
+     "bytes sent), the optimizer keeps f32 masters; convolutions and matrix products "
+     "round their inputs "
      "to bf16 where the processor has instructions for it, other layers compute in "
      "f32"},
     {NULL, "shard-optimizer", CLI_FLAG, AT(shard_optimizer), NULL, NULL, 0, 0,
      "spread the optimizer's state over the ranks: each holds 1/ranks of it"},
+
+    {"ranks' data", "layout", CLI_STRING, AT(layout), "even", "NAME[:S]", 0, 0,
+     "even: all ranks share every batch; size-skew[:S]: rank k holds a share of 1/k^S "
+     "of the images; class-skew[:S]: of each class; S is 1 if not given"},
+    {NULL, "balance", CLI_CHOICE, AT(balance), "none", "none|krhp|ksrp|libra|scid", 0,
+     0, "even out what the ranks hold by this partition plan, before training"},
+    {NULL, "capacity", CLI_STRING, AT(capacity), NULL, "C,C,...", 0, 0,
+     "what each rank can do relative to the others, for --balance; one number a rank"},
+    {NULL, "uneven", CLI_CHOICE, AT(uneven), "share", "share|join|drop", 0, 0,
+     "ranks that hold unequal numbers of images share: take part in every step in "
+     "proportion; join: take equal parts, and those that run out go on with none; "
+     "drop: end an epoch with the shortest"},
+
+    CHECKPOINT_OPTIONS(AT(checkpoint)),
+    MONITOR_OPTIONS(AT(monitor)),
+    CHECKPOINT_SHRINK_OPTION(AT(checkpoint)),
 
     {"running", "options", CLI_STRING, AT(options), NULL, "FILE", 0, 0,
      "read options from a file, as they would be typed, # begins a comment; those "
@@ -96,11 +117,11 @@ static const struct cli_option train_options[] = {
      "it win (recipes: apps/cnn/recipes)"},
     {NULL, "threads", CLI_INT, AT(threads), "auto", "N", 1, 4096,
      "threads of each rank; auto: its share of the processors it may use"},
-    {NULL, "report", CLI_STRING, AT(report), NULL, "FILE", 0, 0,
+    {NULL, "report", CLI_OUTPUT, AT(report), NULL, "FILE", 0, 0,
      "write figures of the run as JSON"},
-    {NULL, "curve", CLI_STRING, AT(curve), NULL, "FILE", 0, 0,
+    {NULL, "curve", CLI_OUTPUT, AT(curve), NULL, "FILE", 0, 0,
      "write loss and accuracy as JSON lines"},
-    {NULL, "model", CLI_STRING, AT(model), NULL, "FILE", 0, 0,
+    {NULL, "model", CLI_OUTPUT, AT(model), NULL, "FILE", 0, 0,
      "write the trained weights"},
     {NULL, "quiet", CLI_FLAG, AT(quiet), NULL, NULL, 0, 0, "print nothing but errors"},
 };
@@ -108,14 +129,14 @@ static const struct cli_option train_options[] = {
 static const struct cli_option test_options[] = {
     {"data and model", "data", CLI_STRING, AT(data), NULL, "DIR", 0, 0,
      "as for dml-cnn train; only the test set is read"},
-    {NULL, "model", CLI_STRING, AT(model), NULL, "FILE", 0, 0,
+    {NULL, "model", CLI_INPUT, AT(model), NULL, "FILE", 0, 0,
      "weights written by dml-cnn train (needed)"},
 
     {"running", "batch", CLI_INT, AT(batch), "128", "N", 1, 1e7,
      "images of one pass over all ranks; divisible by the ranks"},
     {NULL, "threads", CLI_INT, AT(threads), "auto", "N", 1, 4096,
      "threads of each rank; auto: its share of the processors it may use"},
-    {NULL, "report", CLI_STRING, AT(report), NULL, "FILE", 0, 0,
+    {NULL, "report", CLI_OUTPUT, AT(report), NULL, "FILE", 0, 0,
      "write figures of the run as JSON"},
     {NULL, "quiet", CLI_FLAG, AT(quiet), NULL, NULL, 0, 0, "print nothing but errors"},
 };
@@ -139,7 +160,8 @@ const struct cli_command cnn_train_command = {
         "  mpirun -n 2 dml-cnn train --epochs 20 --augment --curve curve.jsonl\n"
         "  mpirun -n 4 dml-cnn train --data cifar10-subset --net resnet20 --epochs 30 "
         "--augment\n"
-        "  mpirun -n 4 dml-cnn train --options apps/cnn/recipes/lamb-8192.txt\n",
+        "  mpirun -n 4 dml-cnn train --options apps/cnn/recipes/lamb-8192.txt\n"
+        "  mpirun -n 4 dml-cnn train --layout size-skew:1.2 --balance ksrp\n",
     .more = list_codecs,
 };
 
@@ -154,13 +176,14 @@ const struct cli_command cnn_test_command = {
 
 /* ---- what options stand for ----------------------------------------------------- */
 
-/* "auto" of --lr and --weight-decay, tuned on the net small; -1: libdml's own. */
+/* "auto" of --lr and --weight-decay, tuned on the net small but for AdaGrad's; -1:
+ * libdml's own. */
 static const struct {
     double lr, weight_decay;
 } automatic[] = {
     [DML_OPTIM_SGD] = {0.05, 5e-4},  [DML_OPTIM_ADAM] = {0.001, -1},
     [DML_OPTIM_ADAMW] = {0.001, -1}, [DML_OPTIM_LARS] = {0.02, -1},
-    [DML_OPTIM_LAMB] = {0.005, -1},
+    [DML_OPTIM_LAMB] = {0.005, -1},  [DML_OPTIM_ADAGRAD] = {0.01, -1},
 };
 
 /* The number of a name in one of the library's tables; the parser has checked it. */

@@ -3,18 +3,24 @@
 #ifndef CNN_OPTIONS_H
 #define CNN_OPTIONS_H
 
+#include "../common/checkpoint.h"
 #include "../common/cli.h"
+#include "../common/monitor.h"
 
 #include <stdbool.h>
 
 struct cnn_options {
     const char *data, *net, *optimizer, *scale_lr, *schedule, *milestones;
-    const char *compress, *precision, *options; /* options: see option_file.c */
+    const char *compress, *precision, *options;       /* options: see option_file.c */
+    const char *layout, *balance, *capacity, *uneven; /* see layout.c */
     const char *report, *curve, *model;
     int64_t epochs, batch, base_batch, accumulate, max_steps, seed, threads;
-    double lr, end_lr, momentum, weight_decay, beta1, beta2, eps, trust, trust_max;
+    double lr, end_lr, momentum, low_momentum, weight_decay, beta1, beta2, eps, trust,
+        trust_max;
     double clip_norm, warmup_epochs, power, dropout;
     bool nesterov, shard_optimizer, augment, quiet;
+    struct checkpoint_options checkpoint;
+    struct monitor_options monitor;
 };
 
 extern const struct cli_command cnn_train_command, cnn_test_command;

@@ -46,28 +46,52 @@ static dml_status timed(struct replica *replica, double start, dml_status status
 
 /* ---- options -------------------------------------------------------------------- */
 
-static bool has_codec(const struct cnn_options *options)
+bool replica_has_codec(const struct cnn_options *options)
 {
     return options->compress && strcmp(options->compress, "none") != 0;
 }
 
 static bool is_dgc(const struct cnn_options *options)
 {
-    return has_codec(options) && strncmp(options->compress, "dgc", 3) == 0;
+    return replica_has_codec(options) && strncmp(options->compress, "dgc", 3) == 0;
+}
+
+/* The codec's text; dgc gets the momentum, which the optimizer then leaves alone. False
+ * when it becomes longer than libdml takes. */
+static bool make_codec_text(const struct cnn_options *options,
+                            char text[DML_CODEC_TEXT_MAX])
+{
+    const bool momentum =
+        is_dgc(options) && strstr(options->compress, "momentum=") == NULL;
+    const char *force = strstr(options->compress, ",force");
+    const size_t before =
+        force ? (size_t)(force - options->compress) : strlen(options->compress);
+    char added[32] = "";
+    if (momentum)
+        snprintf(added, sizeof added, ",momentum=%g", options->momentum);
+    int length = snprintf(text, DML_CODEC_TEXT_MAX, "%.*s%s%s", (int)before,
+                          options->compress, added, force ? force : "");
+    return length >= 0 && length < DML_CODEC_TEXT_MAX;
 }
 
 dml_status replica_check(struct job *job, const struct cnn_options *options)
 {
     bool bf16 = strcmp(options->precision, "bf16") == 0;
+    char text[DML_CODEC_TEXT_MAX];
     dml_optim_rule rule = cnn_rule(options);
     CNN_TRY(job_note(job, dml_codec_check(job->ctx, options->compress)));
-    if (has_codec(options) && bf16)
+    if (replica_has_codec(options) && !make_codec_text(options, text))
+        return job_fail(job, DML_EINVAL,
+                        "--compress %s: with the momentum added it is longer than the "
+                        "%d characters that libdml takes",
+                        options->compress, DML_CODEC_TEXT_MAX - 1);
+    if (replica_has_codec(options) && bf16)
         return job_fail(
             job, DML_EINVAL,
             "--compress %s works on f32 gradients: take --precision f32, or "
             "leave --compress out",
             options->compress);
-    if (has_codec(options) && options->shard_optimizer)
+    if (replica_has_codec(options) && options->shard_optimizer)
         return job_fail(job, DML_EINVAL,
                         "--compress %s does not work with --shard-optimizer: take one "
                         "of the two",
@@ -76,25 +100,21 @@ dml_status replica_check(struct job *job, const struct cnn_options *options)
         return job_fail(job, DML_EINVAL,
                         "--compress dgc keeps the momentum itself: take it with "
                         "--optimizer sgd and without --nesterov");
+    if (options->low_momentum != CLI_AUTO &&
+        (cnn_shape(options) != DML_LR_ONECYCLE || is_dgc(options) ||
+         (rule != DML_OPTIM_SGD && rule != DML_OPTIM_LARS) || options->momentum == 0))
+        return job_fail(job, DML_EINVAL,
+                        "--low-momentum is for --schedule onecycle, with the momentum "
+                        "of --optimizer sgd or lars, and not with --compress dgc");
+    if (options->low_momentum > options->momentum)
+        return job_fail(job, DML_EINVAL,
+                        "--low-momentum %g is above --momentum %g: give a lower one",
+                        options->low_momentum, options->momentum);
     if (options->nesterov && rule != DML_OPTIM_SGD && rule != DML_OPTIM_LARS)
         return job_fail(job, DML_EINVAL,
                         "--nesterov is for sgd and lars, not for --optimizer %s",
                         options->optimizer);
     return DML_OK;
-}
-
-/* The codec's text; dgc gets the momentum, which the optimizer then leaves alone. */
-static void make_codec_text(struct replica *replica)
-{
-    const struct cnn_options *options = replica->options;
-    const char *text = options->compress;
-    const char *force = strstr(text, ",force");
-    int length = force ? (int)(force - text) : (int)strlen(text);
-    if (is_dgc(options) && !strstr(text, "momentum="))
-        snprintf(replica->codec, sizeof replica->codec, "%.*s,momentum=%g%s", length,
-                 text, options->momentum, force ? force : "");
-    else
-        snprintf(replica->codec, sizeof replica->codec, "%s", text);
 }
 
 static dml_optim_opts optim_options(const struct replica *replica)
@@ -136,8 +156,8 @@ static dml_status make_memory(struct replica *replica)
         replica->grads16 = calloc(net->nparam_floats, sizeof *replica->grads16);
         enough = replica->params16 && replica->grads16;
     }
-    if (has_codec(replica->options)) {
-        make_codec_text(replica);
+    if (replica_has_codec(replica->options)) {
+        (void)make_codec_text(replica->options, replica->codec); /* was checked */
         replica->plain = calloc(net->nparam_floats, sizeof *replica->plain);
         enough = replica->plain != NULL;
         float *next = replica->plain + NET_HEAD;
@@ -309,8 +329,12 @@ dml_status replica_average(struct replica *replica)
     return DML_OK;
 }
 
-dml_status replica_update(struct replica *replica, double rate)
+dml_status replica_update(struct replica *replica, double rate, double momentum)
 {
+    dml_optim *optim =
+        replica->sharded ? dml_sharded_optim(replica->sharded) : replica->optim;
+    if (replica->options->low_momentum != CLI_AUTO)
+        CNN_TRY(job_note(replica->job, dml_optim_set_momentum(optim, momentum)));
     double start = now_s();
     dml_status status;
     if (replica->sharded)

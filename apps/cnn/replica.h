@@ -30,17 +30,21 @@ struct replica {
 /* One line for options that do not go together, or that libdml refuses. */
 dml_status replica_check(struct job *job, const struct cnn_options *options);
 
+/* Do gradients go through a codec, if not always? */
+bool replica_has_codec(const struct cnn_options *options);
+
 /* Collective; rank 0's values become all ranks'. Destroy in any case. */
 dml_status replica_create(struct job *job, const struct cnn_options *options,
                           struct net *net, struct replica *replica);
 void replica_destroy(struct replica *replica);
 
 /* A step: begin; ready for the head (param = net->nparams) and then for each parameter;
- * average, after which the head holds the averages over all ranks; update. */
+ * average, after which the head holds the averages over all ranks; update, whose
+ * momentum is looked at with --low-momentum only. */
 dml_status replica_begin(struct replica *replica, bool last_step);
 dml_status replica_ready(struct replica *replica, int param);
 dml_status replica_average(struct replica *replica);
-dml_status replica_update(struct replica *replica, double rate);
+dml_status replica_update(struct replica *replica, double rate, double momentum);
 
 /* All parameters are there, before they are tested or written. Collective. */
 dml_status replica_settle(struct replica *replica);

@@ -32,6 +32,7 @@ static dml_status open_inputs(struct testing *testing)
         return job_fail(job, DML_EINVAL,
                         "--batch %lld cannot be divided by %d ranks: take a multiple",
                         (long long)options->batch, job->nranks);
+    CNN_TRY(dataset_keep(job, &cnn_test_command, options));
     if (options->report && job->rank == 0)
         CNN_TRY(outfile_open(&testing->report, options->report, job->error,
                              sizeof job->error));

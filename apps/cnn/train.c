@@ -2,10 +2,9 @@
 /*
  * dml-cnn train: the epochs, the curve, and what is written at the end.
  */
-#include "../common/progress.h"
-#include "../common/report.h"
-#include "commands.h"
-#include "model.h"
+#include "train.h"
+
+#include "state.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -14,29 +13,7 @@
 #define CURVE_STEPS 20 /* between two lines of the curve */
 #define BLOCK_STEPS 50 /* over which one figure of speed is taken */
 
-struct training {
-    const struct cnn_run *run;
-    struct trainer trainer;
-    struct dataset set;
-    dml_loader *test_loader;
-    struct progress progress;
-    struct outfile curve, report, model; /* open on rank 0 where asked for */
-    uint64_t nsteps;
-    double *block_speeds; /* [nblocks_room] images/s over all ranks */
-    size_t nblocks, nblocks_room;
-    double block_start_s;    /* trainer.step_s when the block began */
-    double start_s;          /* clock at the first step */
-    uint64_t tested_samples; /* samples done, and trainer.step_s, at the last test */
-    double tested_step_s;
-    struct test_result result;
-};
-
 /* ---- curve and progress --------------------------------------------------------- */
-
-static uint64_t samples_done(const struct training *training)
-{
-    return training->trainer.step * (uint64_t)training->run->options->batch;
-}
 
 static double epochs_done(const struct training *training)
 {
@@ -50,7 +27,7 @@ static void curve_step(struct training *training, double loss)
                 "{\"epoch\":%.4f,\"step\":%llu,\"samples\":%llu,\"seconds\":%.3f,"
                 "\"lr\":%.6g,\"train_loss\":%.6g}\n",
                 epochs_done(training), (unsigned long long)training->trainer.step,
-                (unsigned long long)samples_done(training),
+                (unsigned long long)training->trainer.samples,
                 trainer_now_s() - training->start_s, training->trainer.rate, loss);
 }
 
@@ -72,8 +49,30 @@ static void show_step(struct training *training, double loss)
     const struct trainer *trainer = &training->trainer;
     snprintf(text, sizeof text, "epoch %.2f of %lld  loss %.4f  %.0f images/s",
              epochs_done(training), (long long)training->run->options->epochs, loss,
-             (double)samples_done(training) / trainer->step_s);
+             (double)training->trainer.samples / trainer->step_s);
     progress_bar(&training->progress, trainer->step, training->nsteps, text);
+}
+
+/* ---- monitoring ----------------------------------------------------------------- */
+
+static void publish(struct training *training)
+{
+    const struct trainer *trainer = &training->trainer;
+    struct monitor_values values;
+    monitor_values_init(&values);
+    values.step = trainer->step;
+    values.nsteps = training->nsteps;
+    values.samples = trainer->samples;
+    values.train_s = trainer->step_s;
+    values.epoch = epochs_done(training);
+    values.progress = (double)trainer->step / (double)training->nsteps;
+    if (trainer->step > training->first_step) {
+        values.loss = trainer->loss;
+        values.rate = trainer->rate;
+    }
+    if (training->tested)
+        values.test_value = training->result.accuracy;
+    monitor_step(training->run->job, &values);
 }
 
 /* ---- the loop ------------------------------------------------------------------- */
@@ -84,9 +83,10 @@ static void end_block(struct training *training)
     if (trainer->step % BLOCK_STEPS != 0 || training->nblocks == training->nblocks_room)
         return;
     double seconds = trainer->step_s - training->block_start_s;
-    training->block_start_s = trainer->step_s;
     training->block_speeds[training->nblocks++] =
-        BLOCK_STEPS * (double)training->run->options->batch / seconds;
+        (double)(trainer->samples - training->block_samples) / seconds;
+    training->block_start_s = trainer->step_s;
+    training->block_samples = trainer->samples;
 }
 
 static dml_status test_now(struct training *training)
@@ -96,6 +96,9 @@ static dml_status test_now(struct training *training)
     CNN_TRY(evaluate(training->run->job, trainer->net, training->test_loader,
                      trainer->rows, &training->result));
     curve_test(training);
+    training->tested = true;
+    publish(training);
+    monitor_log_step(training->run->job, "epoch");
     progress_line(
         &training->progress,
         "epoch %.2f of %lld: test loss %.4f, test accuracy %.4f  (%.1f s so far, %.0f "
@@ -103,151 +106,97 @@ static dml_status test_now(struct training *training)
         epochs_done(training), (long long)training->run->options->epochs,
         training->result.loss, training->result.accuracy,
         trainer_now_s() - training->start_s,
-        (double)(samples_done(training) - training->tested_samples) /
+        (double)(training->trainer.samples - training->tested_samples) /
             (trainer->step_s - training->tested_step_s));
-    training->tested_samples = samples_done(training);
+    training->tested_samples = training->trainer.samples;
     training->tested_step_s = trainer->step_s;
+    return DML_OK;
+}
+
+static dml_status save(void *user, dml_ckpt *writer)
+{
+    struct training *training = user;
+    struct progress_state p = {.loss_sum = training->loss_sum,
+                               .loss_count = training->loss_count,
+                               .elapsed_s = trainer_now_s() - training->start_s,
+                               .result = training->result};
+    return state_save(&training->trainer, writer, p);
+}
+
+static struct checkpoint_parts parts_of(struct training *training)
+{
+    return (struct checkpoint_parts){.command = &cnn_train_command,
+                                     .values = training->run->options,
+                                     .curve = &training->curve,
+                                     .progress = &training->progress,
+                                     .save = save,
+                                     .user = training};
+}
+
+static void end_interruption(struct training *training)
+{
+    struct course *course = training->course;
+    const struct job *job = training->run->job;
+    double now = trainer_now_s(), seconds = now - course->last_step_s;
+    if (course->interrupted && course->last_step_s > 0) {
+        course->lost_s += seconds;
+        progress_line(
+            &training->progress,
+            "step %llu is done by %d rank%s, %.2f s after the last one of all",
+            (unsigned long long)training->trainer.step, job->nranks,
+            job->nranks > 1 ? "s" : "", seconds);
+    }
+    course->interrupted = false;
+    course->last_step_s = now;
+}
+
+static dml_status one_step(struct training *training)
+{
+    struct trainer *trainer = &training->trainer;
+    /* The loss is known to all ranks, so its failure needs no agreement; any other
+     * one is of this rank or of the network, and ends the job. */
+    dml_status status = trainer_step(trainer);
+    bool kept = status == DML_ENUMERIC || status == DML_ETIMEOUT || status == DML_EPEER;
+    if (status != DML_OK)
+        return job_agree(training->run->job, kept ? status : DML_ECOMM);
+    end_interruption(training);
+    training->loss_sum += trainer->loss;
+    training->loss_count++;
+    end_block(training);
+    publish(training);
+    bool ends = trainer->step == training->nsteps;
+    if (trainer->step % CURVE_STEPS == 0 || ends) {
+        double loss = training->loss_sum / training->loss_count;
+        curve_step(training, loss);
+        show_step(training, loss);
+        monitor_log_step(training->run->job, "step");
+        training->loss_sum = 0;
+        training->loss_count = 0;
+    }
+    if (trainer->step % trainer->epoch_steps == 0 || ends)
+        return test_now(training);
     return DML_OK;
 }
 
 static dml_status run_steps(struct training *training)
 {
     struct trainer *trainer = &training->trainer;
-    double loss_sum = 0;
-    int loss_count = 0;
-    training->start_s = trainer_now_s();
-    while (trainer->step < training->nsteps) {
-        /* The loss is known to all ranks, so its failure needs no agreement; any other
-         * one is of this rank or of the network, and ends the job. */
-        dml_status status = trainer_step(trainer);
-        if (status != DML_OK && status != DML_ENUMERIC && status != DML_ETIMEOUT)
-            status = DML_ECOMM;
-        if (status != DML_OK)
-            return job_agree(training->run->job, status);
-        loss_sum += trainer->loss;
-        loss_count++;
-        end_block(training);
-        bool ends = trainer->step == training->nsteps;
-        if (trainer->step % CURVE_STEPS == 0 || ends) {
-            curve_step(training, loss_sum / loss_count);
-            show_step(training, loss_sum / loss_count);
-            loss_sum = 0;
-            loss_count = 0;
-        }
-        if (trainer->step % trainer->epoch_steps == 0 || ends)
-            CNN_TRY(test_now(training));
+    const struct checkpoint_parts parts = parts_of(training);
+    bool stop = false;
+    if (trainer->step >= training->nsteps) /* the snapshot is beyond --max-steps */
+        return test_now(training);
+    while (trainer->step < training->nsteps && !stop) {
+        CNN_TRY(one_step(training));
+        if (trainer->step < training->nsteps)
+            CNN_TRY(checkpoint_after_step(&training->checkpoint, &parts, trainer->step,
+                                          &stop));
     }
-    return DML_OK;
-}
-
-/* ---- results -------------------------------------------------------------------- */
-
-static int compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* The first block, in which memory is touched for the first time, is left out. */
-static double median_speed(struct training *training)
-{
-    if (training->nblocks < 2)
-        return (double)samples_done(training) / training->trainer.step_s;
-    double *blocks = training->block_speeds + 1;
-    size_t count = training->nblocks - 1;
-    qsort(blocks, count, sizeof *blocks, compare_doubles);
-    return count % 2 ? blocks[count / 2]
-                     : (blocks[count / 2 - 1] + blocks[count / 2]) / 2;
-}
-
-static dml_status write_report(struct training *training, const struct report *report)
-{
-    const struct cnn_options *options = training->run->options;
-    struct trainer *trainer = &training->trainer;
-    json_t *extra = json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:f, s:s, s:f, s:f, s:f, s:f, s:f, s:I, s:I}", "net",
-        options->net, "epochs", (json_int_t)options->epochs, "steps",
-        (json_int_t)trainer->step, "batch", (json_int_t)options->batch, "accumulate",
-        (json_int_t)options->accumulate, "lr", trainer->schedule.base, "schedule",
-        options->schedule, "warmup_epochs", options->warmup_epochs,
-        "samples_per_second_median", median_speed(training), "train_loss",
-        trainer->loss, "test_loss", training->result.loss, "data_seconds",
-        trainer->data_s, "parameters", (json_int_t)net_count_params(trainer->net),
-        "activation_bytes", (json_int_t)trainer->net->activation_bytes);
-    json_t *chosen = replica_report(&trainer->replica);
-    json_object_update(extra, chosen);
-    json_decref(chosen);
-    struct job *job = training->run->job;
-    return report_write(&training->report, report, extra, job->error,
-                        sizeof job->error);
-}
-
-/* Figures over all ranks; collective. */
-static dml_status gather_report(struct training *training, struct report *report)
-{
-    const struct trainer *trainer = &training->trainer;
-    const struct cnn_run *run = training->run;
-    dml_comm_stats stats;
-    dml_comm_get_stats(run->job->comm, &stats);
-    double comm_s = trainer->replica.comm_s;
-    double sums[] = {(double)stats.bytes_sent, comm_s,
-                     replica_wait_s(&trainer->replica),
-                     trainer->step_s - comm_s - trainer->data_s};
-    int64_t peak = report_peak_rss_bytes();
-    dml_status status =
-        dml_allreduce(DML_IN_PLACE, sums, 4, DML_F64, DML_SUM, run->job->comm);
-    if (status == DML_OK)
-        status =
-            dml_allreduce(DML_IN_PLACE, &peak, 1, DML_I64, DML_MAX, run->job->comm);
-    double nranks = run->job->nranks;
-    *report = (struct report){
-        .app = "dml-cnn",
-        .ranks = run->job->nranks,
-        .threads = run->threads,
-        .seed = (uint64_t)run->options->seed,
-        .train_seconds = trainer->step_s,
-        .samples_per_second = (double)samples_done(training) / trainer->step_s,
-        .test_metric = "accuracy",
-        .test_value = training->result.accuracy,
-        .bytes_sent = sums[0],
-        .comm_seconds = sums[1] / nranks,
-        .wait_seconds = sums[2] / nranks,
-        .compute_seconds = sums[3] / nranks,
-        .peak_rss_bytes = peak,
-    };
-    return job_note(run->job, status);
-}
-
-static dml_status write_model(struct training *training)
-{
-    struct job *job = training->run->job;
-    struct model_info info = {.shape = training->trainer.net->shape};
-    snprintf(info.net, sizeof info.net, "%s", training->run->options->net);
-    memcpy(info.mean, training->set.mean, sizeof training->set.mean);
-    memcpy(info.stddev, training->set.stddev, sizeof training->set.stddev);
-    CNN_TRY(model_write(training->model.file, training->trainer.net, &info, job->error,
-                        sizeof job->error));
-    return outfile_commit(&training->model, job->error, sizeof job->error);
-}
-
-static dml_status write_results(struct training *training)
-{
-    struct job *job = training->run->job;
-    struct report report;
-    CNN_TRY(job_agree(job, gather_report(training, &report)));
-    dml_status status = DML_OK;
-    if (training->model.file)
-        status = write_model(training);
-    if (status == DML_OK && training->report.file)
-        status = write_report(training, &report);
-    if (status == DML_OK && training->curve.file)
-        status = outfile_commit(&training->curve, job->error, sizeof job->error);
-    progress_line(&training->progress, "test accuracy %.4f", training->result.accuracy);
-    return job_agree(job, status);
+    return checkpoint_wait(&training->checkpoint, false);
 }
 
 /* ---- begin and end -------------------------------------------------------------- */
 
+/* On rank 0, which writes them. */
 static dml_status open_outputs(struct training *training)
 {
     struct job *job = training->run->job;
@@ -255,9 +204,33 @@ static dml_status open_outputs(struct training *training)
     const char *const paths[] = {options->curve, options->report, options->model};
     struct outfile *const files[] = {&training->curve, &training->report,
                                      &training->model};
+    if (job->rank != 0)
+        return DML_OK;
+    CNN_TRY(dataset_keep(job, &cnn_train_command, options));
     for (int i = 0; i < 3; i++)
-        if (paths[i] && job->rank == 0)
+        if (paths[i])
             CNN_TRY(outfile_open(files[i], paths[i], job->error, sizeof job->error));
+    return DML_OK;
+}
+
+/* What would end the job when it has one rank less is told at its start. */
+static dml_status check_shrink(const struct cnn_run *run)
+{
+    struct job *job = run->job;
+    const struct cnn_options *options = run->options;
+    int64_t fewer = job->nranks - 1, accumulate = options->accumulate;
+    CNN_TRY(job_keep_going(job));
+    if (replica_has_codec(options))
+        return job_fail(job, DML_EINVAL,
+                        "--on-failure shrink: with --compress %.60s each rank holds "
+                        "back its own part of the gradients, which is lost with it",
+                        options->compress);
+    if (job->lost == 0 && fewer > 0 && options->batch % (fewer * accumulate) != 0)
+        return job_fail(job, DML_EINVAL,
+                        "--on-failure shrink: --batch %lld must be a multiple of %lld, "
+                        "too, for %lld ranks",
+                        (long long)options->batch, (long long)(fewer * accumulate),
+                        (long long)fewer);
     return DML_OK;
 }
 
@@ -265,6 +238,10 @@ static dml_status check_options(const struct cnn_run *run)
 {
     const struct cnn_options *options = run->options;
     int64_t parts = run->job->nranks * options->accumulate;
+    CNN_TRY(layout_check(run->job, options));
+    CNN_TRY(checkpoint_check(run->job, &options->checkpoint));
+    if (checkpoint_shrinks(&options->checkpoint))
+        CNN_TRY(check_shrink(run));
     if (options->batch % parts == 0)
         return replica_check(run->job, options);
     int64_t above = (options->batch / parts + 1) * parts;
@@ -276,19 +253,75 @@ static dml_status check_options(const struct cnn_run *run)
         (long long)parts, (long long)above);
 }
 
+static void show_layout(struct training *training)
+{
+    const struct layout *layout = &training->trainer.layout;
+    const struct cnn_options *options = training->run->options;
+    if (!layout->owner)
+        return;
+    progress_line(&training->progress,
+                  "layout %s: the busiest rank has %.3f times its share%s",
+                  options->layout, layout->imbalance_before,
+                  layout->imbalance_before > 1.05 && !layout->moved
+                      ? "; --balance ksrp would even it out"
+                      : "");
+    if (layout->moved)
+        progress_line(&training->progress,
+                      "balanced by %s: %.3f times; %llu images change their rank",
+                      options->balance, layout->imbalance_after,
+                      (unsigned long long)layout->moved);
+}
+
+/* What was kept beside the trainer's state, for a job that goes on. */
+static dml_status go_on(struct training *training)
+{
+    struct trainer *trainer = &training->trainer;
+    struct job *job = training->run->job;
+    const struct checkpoint_parts parts = parts_of(training);
+    struct progress_state p = {0};
+    if (training->snapshot)
+        CNN_TRY(job_agree(job, state_progress(job, training->snapshot, &p)));
+    CNN_TRY(checkpoint_go_on(&training->checkpoint, &parts, training->snapshot));
+    dml_snapshot_close(training->snapshot);
+    training->snapshot = NULL;
+    training->loss_sum = p.loss_sum;
+    training->loss_count = (int)p.loss_count;
+    training->result = p.result;
+    training->start_s = trainer_now_s() - p.elapsed_s;
+    training->block_start_s = training->tested_step_s = trainer->step_s;
+    training->block_samples = training->tested_samples = trainer->samples;
+    training->first_step = trainer->step;
+    publish(training);
+    return DML_OK;
+}
+
+static dml_status open_checkpoint(struct training *training)
+{
+    const struct cnn_run *run = training->run;
+    CNN_TRY(checkpoint_open(run->job, &run->options->checkpoint, &training->checkpoint,
+                            &training->snapshot));
+    if (!training->snapshot)
+        return DML_OK;
+    return job_agree(run->job,
+                     checkpoint_same_options(run->job, training->snapshot,
+                                             &cnn_train_command, run->options));
+}
+
 static dml_status prepare(struct training *training)
 {
     const struct cnn_run *run = training->run;
     const struct cnn_options *options = run->options;
-    struct dataset *set = &training->set;
+    struct dataset *set = &training->course->set;
     struct trainer *trainer = &training->trainer;
     CNN_TRY(job_agree(run->job, check_options(run)));
     CNN_TRY(job_agree(run->job, open_outputs(training)));
-    CNN_TRY(job_agree(run->job, dataset_open(run->job, options->data, true, set)));
+    if (!set->train)
+        CNN_TRY(job_agree(run->job, dataset_open(run->job, options->data, true, set)));
     CNN_TRY(job_same_value(run->job, set->info.count,
                            "the training set has another number of images than on rank "
                            "0: give all ranks the same data"));
-    CNN_TRY(trainer_create(run->job, options, set, trainer));
+    CNN_TRY(open_checkpoint(training));
+    CNN_TRY(trainer_create(run->job, options, set, training->snapshot, trainer));
 
     training->nsteps = trainer->nsteps;
     training->nblocks_room = training->nsteps / BLOCK_STEPS + 1;
@@ -297,7 +330,7 @@ static dml_status prepare(struct training *training)
     dml_status status =
         training->block_speeds
             ? evaluate_loader(run->job, set->test,
-                              (size_t)(options->batch / options->accumulate), set->mean,
+                              trainer->least_rows * (size_t)run->job->nranks, set->mean,
                               set->stddev, &training->test_loader)
             : job_fail(run->job, DML_ENOMEM, "out of memory");
     CNN_TRY(job_agree(run->job, status));
@@ -310,35 +343,58 @@ static dml_status prepare(struct training *training)
         set->info.channels, set->info.height, set->info.width, run->job->nranks,
         run->job->nranks > 1 ? "s" : "", run->threads, run->threads > 1 ? "s" : "",
         (long long)options->batch);
-    return DML_OK;
+    show_layout(training);
+    return go_on(training);
 }
 
-dml_status cnn_train(const struct cnn_run *run)
+static dml_status train(const struct cnn_run *run, struct course *course)
 {
     struct training *training = calloc(1, sizeof *training);
     dml_status status =
         training ? DML_OK : job_fail(run->job, DML_ENOMEM, "out of memory");
     CNN_TRY(job_agree(run->job, status));
     training->run = run;
-    progress_init(&training->progress, run->job->rank == 0 && !run->options->quiet);
-    status = prepare(training);
+    training->course = course;
+    progress_init(&training->progress,
+                  run->job->rank == 0 && !run->options->quiet &&
+                      monitor_leaves_stdout(&run->options->monitor));
+    status = monitor_open(run->job, &cnn_train_command, run->options,
+                          &run->options->monitor);
+    if (status == DML_OK)
+        status = prepare(training);
     if (status == DML_OK)
         status = run_steps(training);
-    if (status == DML_OK)
-        status = write_results(training);
+    if (status == DML_OK && !run->job->requeue)
+        status = training_write(training);
 
-    /* A curve is worth having when training failed, too; that failure is the one told.
-     */
+    /* A curve is worth having when training failed, too; that is the failure told. */
     char ignored[CLI_TEXT];
-    if (training->curve.file && ftell(training->curve.file) > 0)
+    if (training->curve.file && ftell(training->curve.file) > 0 && !run->job->left)
         (void)outfile_commit(&training->curve, ignored, sizeof ignored);
     outfile_cancel(&training->curve);
     outfile_cancel(&training->report);
     outfile_cancel(&training->model);
+    checkpoint_close(&training->checkpoint);
+    dml_snapshot_close(training->snapshot);
     dml_loader_destroy(training->test_loader);
     trainer_destroy(&training->trainer);
-    dataset_close(&training->set);
     free(training->block_speeds);
     free(training);
+    return status;
+}
+
+dml_status cnn_train(const struct cnn_run *run)
+{
+    struct course course = {0};
+    struct cnn_options options = *run->options;
+    struct cnn_run again = *run;
+    dml_status status = train(run, &course);
+    again.options = &options;
+    options.checkpoint.resume = "auto";
+    while (job_go_on(run->job, status)) {
+        course.interrupted = true;
+        status = train(&again, &course);
+    }
+    dataset_close(&course.set);
     return status;
 }

@@ -6,6 +6,7 @@
 
 #include "../common/job.h"
 #include "dataset.h"
+#include "layout.h"
 #include "nets.h"
 #include "options.h"
 #include "replica.h"
@@ -17,14 +18,22 @@ struct trainer {
     const struct cnn_options *options;
     struct net *net;
     dml_loader *loader;
+    struct layout layout;
     struct replica replica;
     dml_lr schedule;
     uint64_t milestones[TRAINER_MAX_MILESTONES];
     float *sum; /* [net->nparam_floats] gradients of earlier passes of a step */
     bool
         last_pass; /* the pass in progress ends the step: gradients go to the reducer */
-    size_t rows;   /* of one pass on this rank */
+    size_t even_rows;  /* of one pass, were images even over the ranks */
+    size_t rows;       /* of one pass on this rank, in the net */
+    size_t least_rows; /* the same on the rank that has the fewest */
+    float *filled;     /* [rows][C][H][W] where batches have fewer rows, else NULL */
     uint64_t epoch_steps, nsteps, step; /* nsteps: of the whole training */
+    uint64_t images, pixels; /* of the training set: their number, and a mark of them */
+    uint64_t epoch_samples;  /* images of an epoch that are trained on */
+    uint64_t samples;        /* in all steps so far */
+    uint64_t step_samples, rows_before; /* of the step; of its passes before this one */
     /* Of the newest step, over the global batch. */
     double loss, accuracy, rate;
     /* Seconds on this rank since the start. */
@@ -36,9 +45,11 @@ struct test_result {
     double loss, accuracy;
 };
 
-/* Collective; on failure the line has been printed. Destroy in any case. */
+/* From a snapshot, or with NULL anew. Collective; on failure the line has been printed.
+ * Destroy in any case. */
 dml_status trainer_create(struct job *job, const struct cnn_options *options,
-                          const struct dataset *set, struct trainer *trainer);
+                          const struct dataset *set, const dml_snapshot *snapshot,
+                          struct trainer *trainer);
 void trainer_destroy(struct trainer *trainer);
 
 /* One step: forward, backward with averaging, update. Collective. DML_ENUMERIC, on all
@@ -50,7 +61,7 @@ dml_status trainer_step(struct trainer *trainer);
 dml_status evaluate(struct job *job, struct net *net, dml_loader *loader, size_t rows,
                     struct test_result *result);
 
-/* The loader of a test set for evaluate(). */
+/* The loader of a test set for evaluate(); batch: images of one pass over all ranks. */
 dml_status evaluate_loader(struct job *job, const dml_images *images, size_t batch,
                            const float *mean, const float *stddev, dml_loader **loader);
 

@@ -17,6 +17,9 @@
 #define MAX_OPTIONS 64
 #define HELP_VALUE  (MAX_OPTIONS + 256)
 
+/* What a value that is left out stands for. */
+static char stdout_word[] = "-";
+
 static enum cli_result bad(const struct cli_command *command, char error[CLI_TEXT],
                            const char *format, ...)
 {
@@ -75,6 +78,8 @@ static enum cli_result store(const struct cli_command *command,
         *(bool *)target = true;
         return CLI_OK;
     case CLI_STRING:
+    case CLI_INPUT:
+    case CLI_OUTPUT:
         if (text[0] == '\0')
             return bad(command, error, "--%s needs a %s, not an empty string",
                        option->name, option->argument);
@@ -113,17 +118,31 @@ static void set_defaults(const struct cli_command *command, void *values)
     }
 }
 
+/* May its value be left out? */
+static bool is_optional(const struct cli_option *option)
+{
+    return option->argument && option->argument[0] == '[';
+}
+
 /* getopt's table; an option's value is its index. */
 static void fill_table(const struct cli_command *command,
                        struct option table[MAX_OPTIONS + 2])
 {
     for (size_t i = 0; i < command->noptions; i++) {
         const struct cli_option *option = &command->options[i];
-        int takes = option->kind == CLI_FLAG ? no_argument : required_argument;
+        int takes = option->kind == CLI_FLAG ? no_argument
+                    : is_optional(option)    ? optional_argument
+                                             : required_argument;
         table[i] = (struct option){option->name, takes, NULL, (int)i + 256};
     }
     table[command->noptions] = (struct option){"help", no_argument, NULL, HELP_VALUE};
     table[command->noptions + 1] = (struct option){0};
+}
+
+/* Can it be an option's value, and not the next option? */
+static bool is_word(const char *text)
+{
+    return text[0] != '-' || text[1] == '\0';
 }
 
 enum cli_result cli_parse(const struct cli_command *command, int argc, char **argv,
@@ -152,8 +171,12 @@ enum cli_result cli_parse(const struct cli_command *command, int argc, char **ar
             return bad(command, error, "option %.60s takes no value", text);
         if (got == '?')
             return bad(command, error, "unknown option %.60s", text);
-        enum cli_result result = store(command, &command->options[got - 256],
-                                       optarg ? optarg : "", values, error);
+        const struct cli_option *option = &command->options[got - 256];
+        if (!optarg && is_optional(option))
+            optarg =
+                optind < count && is_word(args[optind]) ? args[optind++] : stdout_word;
+        enum cli_result result =
+            store(command, option, optarg ? optarg : "", values, error);
         if (result != CLI_OK)
             return result;
     }
@@ -218,8 +241,9 @@ void cli_help(const struct cli_command *command, FILE *out)
     }
     fprintf(out, "examples:\n%s", command->examples);
     fprintf(out,
-            "\nexit status: 0 when the work is done; 1 after any failure, with one "
-            "line\non standard error that says what, where and what to do.\n");
+            "\nexit status: 0 when the work is done; after any failure 1, or 64 where "
+            "words\nor files are refused, with one line on standard error that says "
+            "what, where\nand what to do.\n");
 }
 
 /* The shortest of two notations that reads back as the same number. */
@@ -243,6 +267,8 @@ void cli_option_text(const struct cli_option *option, const void *values,
                  option->name);
         return;
     case CLI_STRING:
+    case CLI_INPUT:
+    case CLI_OUTPUT:
     case CLI_CHOICE:
         string = *(const char *const *)target;
         snprintf(text, CLI_TEXT, string ? "--%s %.400s" : "(no --%s)", option->name,

@@ -16,6 +16,9 @@ enum cli_kind {
     CLI_FLAG,   /* bool; no argument */
     CLI_STRING, /* const char *, borrowed from argv; NULL when not given and no default
                  */
+    CLI_INPUT,  /* as CLI_STRING: a file that is read; "-", where a command knows it, is
+                   standard input */
+    CLI_OUTPUT, /* as CLI_STRING: a file that is written; "-": standard output */
     CLI_INT,    /* int64_t */
     CLI_REAL,   /* double */
     CLI_CHOICE  /* const char *, one of "a|b|c" */
@@ -28,7 +31,8 @@ struct cli_option {
     enum cli_kind kind;
     size_t offset;        /* of the target in the options struct */
     const char *fallback; /* default, as it would be typed; NULL: none */
-    const char *argument; /* "DIR", or a CLI_CHOICE's "a|b|c"; NULL for flags */
+    const char *argument; /* "DIR", or a CLI_CHOICE's "a|b|c"; NULL for flags; "[FILE]":
+                             it may be left out, and is "-" then */
     double min, max;      /* of numbers, inclusive */
     const char *help;
 };

@@ -6,6 +6,10 @@
 
 #include "dml/mpi.h"
 
+#include "monitor.h"
+#include "outfile.h"
+#include "stop.h"
+
 #include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -14,6 +18,7 @@
 
 #define SPEAKER_S 2
 #define ABORT_S   5
+#define SHRINK_S  30
 
 static const char *launcher_rank_text(void)
 {
@@ -36,8 +41,11 @@ bool job_is_launched(void)
     return launcher_rank_text() != NULL;
 }
 
+/* Once: failures that were agreed on may be agreed on again on their way out. */
 static void print_error(const struct job *job, bool name_rank)
 {
+    if (job->error[0] == '\0')
+        return;
     if (name_rank)
         fprintf(stderr, "%s: rank %d: %s\n", job->app, job->rank, job->error);
     else
@@ -46,10 +54,12 @@ static void print_error(const struct job *job, bool name_rank)
 
 dml_status job_fail(struct job *job, dml_status status, const char *format, ...)
 {
+    char text[sizeof job->error]; /* the line before may be part of this one */
     va_list args;
     va_start(args, format);
-    vsnprintf(job->error, sizeof job->error, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    memcpy(job->error, text, sizeof text);
     return status;
 }
 
@@ -64,17 +74,30 @@ dml_status job_note(struct job *job, dml_status status)
                     error.status == status ? error.text : dml_status_str(status));
 }
 
+/* As libdml's own log, and into the job's. */
+static void log_line(void *user, dml_log_level level, const char *line)
+{
+    fprintf(stderr, "dml: %s\n", line);
+    monitor_library(user, level, line);
+}
+
 dml_status job_begin(struct job *job, const char *app)
 {
     /* Open MPI sets its variables in a process that it starts alone, too. */
     *job = (struct job){.app = app, .nranks = 1, .launcher_rank = job_launcher_rank()};
+    stdout_guard();
     int provided = 0;
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided) != MPI_SUCCESS) {
         fprintf(stderr, "%s: MPI does not start; is the right mpirun used?\n", app);
         return DML_ECOMM;
     }
     job->mpi_begun = true;
-    dml_status status = dml_ctx_create(NULL, &job->ctx);
+    stop_divert();
+    dml_ctx_opts opts;
+    dml_ctx_opts_init(&opts);
+    opts.log = log_line;
+    opts.log_user = job;
+    dml_status status = dml_ctx_create(&opts, &job->ctx);
     if (status != DML_OK)
         status = job_fail(job, status, "cannot start: %s (check DML_ISA)",
                           dml_status_str(status));
@@ -102,28 +125,106 @@ static void end_all(void)
     MPI_Abort(MPI_COMM_WORLD, 1);
 }
 
+/* The line that the lowest failing rank prints, for rank 0's log. */
+static dml_status tell_monitor(struct job *job, int rank, dml_status status)
+{
+    char text[CLI_TEXT];
+    if (!job->monitor)
+        return DML_OK;
+    memcpy(text, job->error, sizeof text);
+    dml_status sent = dml_bcast(text, sizeof text, DML_U8, rank, job->comm);
+    if (sent == DML_OK)
+        monitor_failure(job, rank, status, text);
+    return sent;
+}
+
+/* After these nobody can be told anything over the job's communicator. */
+static bool is_of_messages(dml_status status)
+{
+    return status == DML_ECOMM || status == DML_ETIMEOUT || status == DML_EPEER;
+}
+
+/* Those that are left make a communicator. Should one of them end over that, MPI may
+ * wait for it: then the job ends. */
+static void shrink(struct job *job)
+{
+    dml_status status = DML_EPEER;
+    char why[CLI_TEXT];
+    snprintf(why, sizeof why, "%s", job->error);
+    alarm(SHRINK_S);
+    while (status == DML_EPEER)
+        status = dml_comm_shrink(job->comm, &job->left);
+    alarm(0);
+    if (status != DML_OK) {
+        (void)job_note(job, status);
+        print_error(job, true);
+        end_all();
+    }
+    int nranks = dml_comm_size(job->left);
+    job->lost += job->nranks - nranks;
+    if (dml_comm_rank(job->left) == 0)
+        fprintf(stderr, "%s: %s; goes on with %d rank%s\n", job->app, why, nranks,
+                nranks > 1 ? "s" : "");
+}
+
+dml_status job_keep_going(struct job *job)
+{
+    if (!dml_comm_can_shrink())
+        return job_fail(job, DML_EUNSUPPORTED,
+                        "--on-failure shrink needs an MPI library with ULFM that was "
+                        "started with it: Open MPI 5 by mpirun --with-ft ulfm");
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    job->goes_on = true;
+    return DML_OK;
+}
+
+bool job_go_on(struct job *job, dml_status status)
+{
+    if (status != DML_EPEER || !job->left)
+        return false;
+    monitor_leave(job);
+    dml_comm_destroy(job->comm);
+    job->comm = job->left;
+    job->left = NULL;
+    job->rank = dml_comm_rank(job->comm);
+    job->nranks = dml_comm_size(job->comm);
+    job->error[0] = '\0';
+    return true;
+}
+
 dml_status job_agree(struct job *job, dml_status mine)
 {
+    if (job->left) /* it is known already */
+        return DML_EPEER;
     /* The lowest failing rank; and 1 when all failed: then the cause is common, and the
      * line names no rank. */
     int32_t lowest[2] = {mine == DML_OK ? job->nranks : job->rank, mine != DML_OK};
     int32_t status = mine;
     dml_status sent = mine;
-    if (mine != DML_ECOMM && mine != DML_ETIMEOUT)
+    if (!is_of_messages(mine))
         sent = dml_allreduce(DML_IN_PLACE, lowest, 2, DML_I32, DML_MIN, job->comm);
     if (sent == DML_OK && lowest[0] == job->nranks)
         return DML_OK;
     if (sent == DML_OK)
         sent = dml_bcast(&status, 1, DML_I32, lowest[0], job->comm);
+    if (sent == DML_OK)
+        sent = tell_monitor(job, lowest[0], (dml_status)status);
     if (sent != DML_OK) {
         if (mine == DML_OK)
             (void)job_note(job, sent);
+        if (sent == DML_EPEER && job->goes_on) {
+            shrink(job);
+            return DML_EPEER;
+        }
         if (sent != DML_ETIMEOUT) /* libdml has printed a report, on one rank */
             print_error(job, true);
+        alarm(ABORT_S);
+        monitor_failure(job, job->rank, sent, job->error);
         end_all();
     }
     if (lowest[0] == job->rank)
         print_error(job, lowest[1] == 0);
+    job->error[0] = '\0';
     return (dml_status)status;
 }
 
@@ -219,15 +320,39 @@ int job_default_threads(void)
     return threads > 0 ? threads : 1;
 }
 
+int job_end_alone(const char *app)
+{
+    char error[CLI_TEXT];
+    if (stdout_commit(error, sizeof error) == DML_OK)
+        return 0;
+    fprintf(stderr, "%s: %s\n", app, error);
+    return 1;
+}
+
+/* Would words and files that gave this status be refused again? */
+static bool is_refused(dml_status status)
+{
+    return status == DML_EINVAL || status == DML_EMISMATCH || status == DML_EFORMAT ||
+           status == DML_EUNSUPPORTED || status == DML_ELAUNCH;
+}
+
 int job_end(struct job *job, dml_status status)
 {
-    int code = status == DML_OK ? 0 : 1;
+    if (status == DML_OK) {
+        /* What was printed may still be on its way, and fail there. */
+        status = stdout_commit(job->error, sizeof job->error);
+        if (status != DML_OK)
+            print_error(job, job->nranks > 1);
+    }
+    monitor_over(job, status);
+    int code = status == DML_OK ? (job->requeue ? JOB_REQUEUE : 0)
+                                : (is_refused(status) ? JOB_REFUSED : 1);
     bool alone = !job->comm;
     dml_comm_destroy(job->comm);
     dml_ctx_destroy(job->ctx);
+    monitor_close(job);
     if (job->mpi_begun) {
-        if (status == DML_ECOMM || status == DML_ETIMEOUT ||
-            (alone && status != DML_ELAUNCH && code != 0))
+        if (is_of_messages(status) || (alone && status != DML_ELAUNCH && code != 0))
             end_all();
         MPI_Finalize();
     }

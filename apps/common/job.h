@@ -10,7 +10,10 @@
 
 #include "cli.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
+
+struct monitor;
 
 struct job {
     const char *app;
@@ -19,6 +22,11 @@ struct job {
     int rank, nranks;
     int launcher_rank; /* see job_launcher_rank(); read before MPI changes it */
     bool mpi_begun;
+    bool requeue;                      /* ended early, with a snapshot to go on from */
+    _Atomic(struct monitor *) monitor; /* monitor.h; NULL: none */
+    bool goes_on;         /* with the ranks that are left, when one has ended */
+    dml_comm *left;       /* of those: from the moment it was made to job_go_on() */
+    int lost;             /* ranks so far */
     char error[CLI_TEXT]; /* this rank's line, for job_agree() */
 };
 
@@ -28,6 +36,9 @@ int job_launcher_rank(void);
 
 /* Was this process started by mpirun or the like, so that others may wait for it? */
 bool job_is_launched(void);
+
+/* The exit status of a process that has printed, and needed no MPI. */
+int job_end_alone(const char *app);
 
 /* Initialise MPI and make context and communicator. On failure the line is printed. */
 dml_status job_begin(struct job *job, const char *app);
@@ -44,6 +55,18 @@ dml_status job_note(struct job *job, dml_status status);
  * prints its line, and its status is returned on all. */
 dml_status job_agree(struct job *job, dml_status mine);
 
+/*
+ * From here on the job goes on when a rank has ended. Then job_agree() makes a
+ * communicator of the ranks that are left and returns DML_EPEER on all of them. They
+ * free whatever they have made, with the old communicator still in its place, and call
+ * job_go_on(), which puts the new one there; then they begin again from their newest
+ * snapshot. Fails where MPI cannot go on. Not collective.
+ */
+dml_status job_keep_going(struct job *job);
+
+/* Is "status" that of a job that goes on? Then it does, with fewer ranks. */
+bool job_go_on(struct job *job, dml_status status);
+
 /* Collective: the same options on all ranks? The first rank that differs from rank 0
  * prints the first option that does, with both values. Collective. */
 dml_status job_same_options(struct job *job, const struct cli_command *command,
@@ -57,8 +80,16 @@ dml_status job_same_value(struct job *job, uint64_t value, const char *text);
  * the node that may run on the same ones. Collective over all processes. */
 int job_default_threads(void);
 
-/* End MPI. Returns the exit status for main(): 0 for DML_OK, else 1. After a failure of
- * message passing itself the whole job is aborted, because others may wait. */
+/* Exit status of a job that wants to be started again: EX_TEMPFAIL of sysexits.h. */
+#define JOB_REQUEUE 75
+
+/* Of a job whose words or files are wrong, so that it would fail again: EX_USAGE. */
+#define JOB_REFUSED 64
+
+/* End MPI. Returns the exit status for main(): 0 for DML_OK, or JOB_REQUEUE where that
+ * was asked for; JOB_REFUSED; else 1; and 1 when what was printed could not be written.
+ * After a failure of message passing itself the whole job is aborted, because others
+ * may wait. */
 int job_end(struct job *job, dml_status status);
 
 #endif

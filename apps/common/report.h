@@ -33,4 +33,8 @@ dml_status report_write(struct outfile *out, const struct report *report, json_t
 /* Largest resident memory of this process so far. */
 int64_t report_peak_rss_bytes(void);
 
+/* What this process holds now, but for files and memory that it shares; 0 where Linux's
+ * /proc is not there. */
+int64_t report_private_bytes(void);
+
 #endif

@@ -155,8 +155,7 @@ bool tune_close(struct outfile *out, const struct tune_options *o, bool keep,
     }
     if (o->output != NULL)
         return outfile_commit(out, error, error_bytes) == DML_OK;
-    snprintf(error, error_bytes, "standard output cannot be written; give --output");
-    return fflush(stdout) == 0 && ferror(stdout) == 0;
+    return stdout_commit(error, error_bytes) == DML_OK;
 }
 
 void tune_head(FILE *out, int nranks, int nnodes)

@@ -24,7 +24,7 @@
  * the automatic choice, which may take it) only what the MPI library promises holds:
  * equal calls give equal bits, a blocking and a non-blocking one may not. In
  * reproducible mode (dml_ctx_opts) reductions of floats depend on P and the inputs
- * alone. f16 and bf16 are accumulated in f32 and rounded once.
+ * alone. f16 and bf16 are accumulated in f32, rounded once (by "nccl" at every hop).
  *
  * i-variants: the same operation, started; see dml_wait(). Requests may be completed in
  * any order. They move on in calls on the communicator, or by themselves where the
@@ -384,8 +384,8 @@ typedef struct dml_choice {
 } dml_choice;
 
 /**
- * Which algorithm a collective would use now, and why.
- * Collective (the first automatic choice measures the transport); arguments are equal.
+ * Which algorithm a collective uses, and why; measured first, as by the third blocking
+ * call (up to 0.15 s, see doc/tuning.md). Collective; arguments are equal.
  * @param count  elements of the whole vector: count for allreduce, reduce and bcast,
  * the sum over blocks for the others.
  * @param op     ignored by collectives that do not reduce.

@@ -42,9 +42,33 @@ DML_API dml_status dml_comm_split(dml_comm *comm, int color, int key, dml_comm *
  * Requests of dml_coll_init() end with it: one that is still there is freed, with a
  * warning, and must not be used any more, not even by dml_request_free().
  * After an error that ended the communicator it waits for nobody, and what MPI may
- * still use of the library's memory is kept until the process ends. @since 0.1
+ * still use of the library's memory is kept until the process ends; so are its MPI
+ * communicators (up to four; MPI has some thousands), lest the next one receive what is
+ * still on its way. @since 0.1
  */
 DML_API void dml_comm_destroy(dml_comm *comm);
+
+/**
+ * Make a communicator of the ranks that are left, after a call on @p comm, or on a part
+ * of it, has returned DML_EPEER. Their order stays. It ends @p comm, and every other
+ * communicator of the context that has a lost rank, on all ranks: calls on them return
+ * DML_EPEER from now on, so ranks that have noticed nothing yet come here, too. Destroy
+ * them; whoever does that waits for nobody.
+ * Needs an MPI library with ULFM (mpi-ext.h with MPIX_Comm_shrink: Open MPI 5, started
+ * by "mpirun --with-ft ulfm"). Elsewhere the launcher ends the job with the first rank.
+ * Collective over the ranks that are left. No other thread may be in a call on any
+ * communicator of the context.
+ * @param[out] out  returned; free with dml_comm_destroy().
+ * @return DML_OK | DML_EINVAL (out is NULL) | DML_EUNSUPPORTED (MPI has no ULFM; the
+ * communicator is as it was) | DML_ENOMEM | DML_ECOMM | DML_EPEER (another one has
+ * ended meanwhile; call it again). Source: Bland et al., Post-failure recovery of MPI
+ * communication capability, IJHPCA 27(3), 2013.  @since 0.4
+ */
+DML_API dml_status dml_comm_shrink(dml_comm *comm, dml_comm **out);
+
+/** Has this job what dml_comm_shrink() needs? Not collective. Any thread, between
+ * MPI_Init and MPI_Finalize. @since 0.4 */
+DML_API bool dml_comm_can_shrink(void);
 
 /** This process's rank, 0 .. size-1. Not collective. @since 0.1 */
 DML_API int dml_comm_rank(const dml_comm *comm);
@@ -148,6 +172,22 @@ DML_API dml_status dml_wait(dml_request **request);
 /** Wait for @p n requests.
  * @return as dml_wait(); the first error, if any, after all ended. @since 0.1 */
 DML_API dml_status dml_waitall(size_t n, dml_request **requests);
+
+/**
+ * Wait until one of @p n requests of one communicator is complete, and complete it as
+ * dml_wait() does.
+ * @param[in,out] requests  [n]; NULL ones, and those of dml_coll_init() that are not
+ *                          started, are passed over.
+ * @param[out]    index     which one; @p n when there was none to wait for.
+ * @return as dml_wait(), of that request.  @since 0.3 */
+DML_API dml_status dml_waitany(size_t n, dml_request **requests, size_t *index);
+
+/**
+ * Progress, and complete one of @p n requests if one of them is complete: as
+ * dml_waitany(), which waits.
+ * @return DML_PENDING (*index is not written) while none is; else as dml_wait().
+ * @since 0.3 */
+DML_API dml_status dml_testany(size_t n, dml_request **requests, size_t *index);
 
 /**
  * Progress, and say whether the request is complete.

@@ -40,6 +40,14 @@
  * Elements that are not finite, or of magnitude 2^100 and above (sums of a block would
  * overflow), are errors: the code is unusable and the residual is cleared.
  *
+ * On a device. onebit, sign, 8bit, topk and powersgd code device memory too: the first
+ * dml_codec_encode() of such a gradient takes the codec there, where its residual then
+ * lies; from then on it takes device memory only. Calls are queued in a stream
+ * (dml_codec_set_stream()) and return; a gradient that was unusable is an error of a
+ * later call, or of dml_codec_wait(). Codes have the host's bits, so that a rank with a
+ * device and one without understand each other; only columns with which powersgd begins
+ * anew may differ from the host's in the last bit.
+ *
  * None is collective. Threads: one at a time per codec. Codes are of this machine's
  * byte order.
  */
@@ -96,7 +104,10 @@ DML_API size_t dml_codec_bytes(const dml_codec *codec);
  * Encode a gradient and keep what is lost.
  * @param[in]  gradient  [count] borrowed until return.
  * @param[out] code      [dml_codec_bytes()] aligned to 4 bytes.
- * @return DML_OK | DML_ENUMERIC (see the file's head).  @since 0.2
+ * @return DML_OK | DML_ENUMERIC (see the file's head) | DML_EUNSUPPORTED (a device, and
+ * the codec does not run there) | DML_EINVAL (another device than the context's) |
+ * DML_ENOMEM | DML_ECOMM (the device failed).
+ * @since 0.2
  */
 DML_API dml_status dml_codec_encode(dml_codec *codec, const float *gradient,
                                     void *code);
@@ -104,10 +115,24 @@ DML_API dml_status dml_codec_encode(dml_codec *codec, const float *gradient,
 /**
  * dst = scale * decoded, or dst += scale * decoded with @p add.
  * @param[in]  code  of the last dml_codec_encode() of this codec, or of one like it.
- * @param[out] dst   [count].  @since 0.2
+ * @param[out] dst   [count].
+ * @return DML_OK, always on the host | DML_EINVAL (dst is another device's) |
+ * DML_EUNSUPPORTED, DML_ENOMEM, DML_ECOMM (as dml_codec_encode(), on a device).
+ * @since 0.2
  */
-DML_API void dml_codec_decode(const dml_codec *codec, const void *code, float scale,
-                              bool add, float *dst);
+DML_API dml_status dml_codec_decode(dml_codec *codec, const void *code, float scale,
+                                    bool add, float *dst);
+
+/** Queue work for a device in this stream, a dml_gpu_stream; at first the default one.
+ * It must live until another is set, or the codec is destroyed. Waits for what is
+ * queued. Without effect on the host. @return DML_OK | DML_ECOMM (the device failed).
+ * @since 0.4 */
+DML_API dml_status dml_codec_set_stream(dml_codec *codec, void *stream);
+
+/** Wait for the work that is queued on a device. @return DML_OK | DML_ENUMERIC (as
+ * dml_codec_encode(), once for each time) | DML_ECOMM (the device failed).
+ * @since 0.4 */
+DML_API dml_status dml_codec_wait(dml_codec *codec);
 
 /** [count] what the codes so far left out, borrowed; NULL: the codec keeps none.
  * @since 0.2 */

@@ -37,6 +37,8 @@ typedef struct dml_lr {
     uint64_t total_steps;  /**< T: cosine, poly and one-cycle end here; default 1 */
     double power;          /**< poly: p; default 1 */
     double gamma;          /**< step: factor at each milestone; default 0.1 */
+    double momentum;       /**< mu_0; default 0.9 */
+    double momentum_low;   /**< one-cycle: mu where the rate is base; default 0.9 */
     const uint64_t *milestones; /**< step: increasing steps; borrowed; may be NULL */
     size_t nmilestones;         /**< length of milestones */
 } dml_lr;
@@ -46,8 +48,9 @@ DML_API void dml_lr_init(dml_lr *lr);
 
 /** Check a schedule before it is used.
  * @return DML_OK | DML_EINVAL, the fault named in the context's last error: base, end
- * or gamma or warmup_start not finite, power not above 0, warm-up (of one-cycle: twice)
- * longer than the whole, milestones not increasing.
+ * or gamma or warmup_start not finite, a momentum not from 0 to below 1, power not
+ * above 0, warm-up (of one-cycle: twice) longer than the whole, milestones not
+ * increasing.
  * @since 0.1 */
 DML_API dml_status dml_lr_check(dml_ctx *ctx, const dml_lr *lr);
 
@@ -63,6 +66,13 @@ DML_API dml_status dml_lr_check(dml_ctx *ctx, const dml_lr *lr);
  * arXiv 1708.07120 (one-cycle).  @since 0.1
  */
 DML_API double dml_lr_at(const dml_lr *lr, uint64_t step);
+
+/**
+ * Momentum at @p step, for dml_optim_set_momentum(): that of one-cycle goes against the
+ * rate, from momentum down to momentum_low at step W, on a straight line, back up to
+ * momentum at step 2 W, and stays there. All other shapes keep momentum.
+ * Pure; any thread. Source: Smith 2018, arXiv 1803.09820, section 4.3.  @since 0.2 */
+DML_API double dml_lr_momentum_at(const dml_lr *lr, uint64_t step);
 
 /** Linear scaling rule: rate for a batch @p factor times as large, base * factor.
  * Source: Goyal et al. 2017, section 2.1. @since 0.1 */

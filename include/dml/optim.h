@@ -13,6 +13,14 @@
  * 16-bit parameters have an f32 master copy in the optimizer, which is what a rule
  * updates; the parameter is that copy, rounded.
  *
+ * On a device. Tensors may lie in device memory, all of them: the optimizer finds out
+ * when it is created, and its state then lies there too. A step is queued in a stream
+ * (dml_optim_set_stream()) and returns; nothing waits for the device. So what a step
+ * finds comes late: a gradient that is not finite stops all later steps, which change
+ * nothing, until a call returns DML_ENUMERIC for it: the next step that sees it, or
+ * dml_optim_wait(). Results have the bits of the host's. Such steps can be recorded
+ * into a CUDA graph; dml_optim_read_rate() then gives each its rate.
+ *
  * Thread rule: one thread at a time per optimizer.
  */
 #ifndef DML_OPTIM_H
@@ -33,7 +41,8 @@ extern "C" {
     X(ADAM, 1, "adam")   \
     X(ADAMW, 2, "adamw") \
     X(LARS, 3, "lars")   \
-    X(LAMB, 4, "lamb")
+    X(LAMB, 4, "lamb")   \
+    X(ADAGRAD, 5, "adagrad")
 
 typedef enum dml_optim_rule {
 #define DML_OPTIM_ENUM(NAME, number, name) DML_OPTIM_##NAME = (number),
@@ -97,7 +106,8 @@ typedef struct dml_optim_opts {
     size_t size;         /**< sizeof(dml_optim_opts), set by the initialiser */
     double momentum;     /**< mu; SGD, LARS: 0.9 */
     bool nesterov;       /**< Nesterov's look-ahead; needs momentum > 0 */
-    double weight_decay; /**< lambda; SGD, Adam: 0, LARS: 1e-4, AdamW, LAMB: 0.01 */
+    double weight_decay; /**< lambda; SGD, Adam, AdaGrad: 0, LARS: 1e-4, AdamW, LAMB:
+                            0.01 */
 
     dml_velocity velocity;    /**< SGD: rate outside, LARS: inside */
     bool momentum_correction; /**< rate inside: the velocity is scaled by new
@@ -105,7 +115,8 @@ typedef struct dml_optim_opts {
                                   2017, section 3), unless the old one is 0; default 0
                                 */
     double beta1, beta2;      /**< Adam, AdamW, LAMB: 0.9 and 0.999 */
-    double eps;               /**< Adam, AdamW: 1e-8, LAMB: 1e-6, LARS: 0 */
+    double eps;               /**< Adam, AdamW: 1e-8, LAMB: 1e-6, LARS: 0, AdaGrad:
+                                   1e-10 */
     bool bias_correction;     /**< Adam, AdamW, LAMB: moments are divided by 1 - beta^t;
                                    default true */
     double trust;             /**< LARS's trust coefficient; default 0.001 */
@@ -138,8 +149,9 @@ DML_API void dml_optim_opts_init(dml_optim_opts *opts, dml_optim_rule rule);
  * @param[in]  opts    NULL for the rule's defaults; copied.
  * @param[out] optim   returned; free with dml_optim_destroy().
  * @return DML_OK | DML_EINVAL (rule unknown; an option out of range, named; a tensor
- * without memory, of another type, or outside its whole) | DML_ENOMEM (no memory, or no
- * thread).
+ * without memory, of another type, or outside its whole; some tensors on a device, or
+ * between its elements) | DML_ENOMEM (no memory, or no thread) | DML_ECOMM (the device
+ * failed).
  * @since 0.1
  */
 DML_API dml_status dml_optim_create(dml_ctx *ctx, dml_optim_rule rule,
@@ -172,16 +184,19 @@ DML_API void dml_optim_destroy(dml_optim *optim);
  * - LAMB: u as in Adam without lambda, eps 1e-6; r = u + lambda w; w -= eta (|w| / |r|)
  * r, the ratio 1 where either norm is 0, or with DML_PARAM_NO_ADAPT. Source: You et al.
  * 2019 (arXiv 1904.00962), algorithm 2.
+ * - AdaGrad: g += lambda w; G += g^2; w -= eta g / (sqrt(G) + eps).
+ *   Source: Duchi, Hazan and Singer 2011 (JMLR 12), figure 1, diagonal.
  *
  * g is the gradient divided by the loss scale, then clipped. Bytes moved for an f32
- * parameter: SGD with momentum 20, LARS 28, Adam and AdamW 28, LAMB 40; 4 more for
- * clip_norm, loss_scale or DML_FINITE_FIRST with a rule other than LARS.
+ * parameter: SGD with momentum 20, AdaGrad 20, LARS 28, Adam and AdamW 28, LAMB 40; 4
+ * more for clip_norm, loss_scale or DML_FINITE_FIRST with a rule other than LARS.
  *
  * With a loss scale, a gradient that is not finite is no error: the step is skipped and
  * the scale halved (unless it is fixed); see dml_optim_get_info().
  * @return DML_OK | DML_EINVAL (lr not finite, or negative; the optimizer has shards:
  * use dml_optim_norms()) | DML_ENUMERIC (a gradient, or the weights or state, not
- * finite: tensor, step and opts.rank are named; see dml_finite).  @since 0.1
+ * finite: tensor, step and opts.rank are named; see dml_finite) | DML_ECOMM (the device
+ * failed).  @since 0.1
  */
 DML_API dml_status dml_optim_step(dml_optim *optim, double lr);
 
@@ -204,7 +219,8 @@ DML_API dml_status dml_optim_step(dml_optim *optim, double lr);
  * DML_OPTIM_BLOCK of their tensors, the step has the bits of the unsharded one;
  * elsewhere a block's sum is rounded once more.
  * Not collective: it communicates nothing itself.
- * @param[out] sums   the optimizer's own memory; to be changed in place.
+ * @param[out] sums   the optimizer's own memory, where the tensors lie; to be changed
+ * in place, on a device in the optimizer's stream.
  * @param[out] nsums  its length; may be 0.
  * @return DML_PENDING (add up and call again) | DML_OK (ready for dml_optim_apply()) |
  * DML_ENUMERIC (as dml_optim_step(), equal on all ranks).  @since 0.2
@@ -218,6 +234,44 @@ DML_API dml_status dml_optim_norms(dml_optim *optim, double **sums, size_t *nsum
  * return DML_OK before).  @since 0.2
  */
 DML_API dml_status dml_optim_apply(dml_optim *optim, double lr);
+
+/**
+ * Another momentum (mu) from the next step on, such as dml_lr_momentum_at() gives it;
+ * for SGD and LARS. Part of no state: set it before each step, or not at all. Of
+ * sharded optimizers: dml_sharded_optim(), the same on all ranks. Not collective.
+ * @return DML_OK | DML_EINVAL (the rule has none; not from 0 to below 1; above 0 where
+ * the optimizer was made with 0, so without a velocity; 0 with nesterov; in mid-step).
+ * @since 0.2
+ */
+DML_API dml_status dml_optim_set_momentum(dml_optim *optim, double momentum);
+
+/* ---- tensors on a device -----------------------------------------------------------
+ */
+
+/**
+ * Queue steps in this stream, a dml_gpu_stream, from now on; at first the default one.
+ * It must live until another is set, or the optimizer is destroyed. Waits for what is
+ * queued. Without effect on tensors of the host. Not collective.
+ * @return DML_OK | DML_ECOMM (the device failed).  @since 0.4
+ */
+DML_API dml_status dml_optim_set_stream(dml_optim *optim, void *stream);
+
+/**
+ * Take the learning rate of a step from *rate when it is made, and leave aside what is
+ * passed: a graph that is replayed has the same arguments every time. Not collective.
+ * @param[in] rate  borrowed; of an optimizer on a device in memory that this reads, and
+ * there it must be 0 or more and finite; NULL: the argument counts again.  @since 0.4
+ */
+DML_API void dml_optim_read_rate(dml_optim *optim, const double *rate);
+
+/**
+ * Wait for the steps that are queued; dml_optim_get_info() and
+ * dml_optim_get_counters() know of them then, and before of what a step of late has
+ * seen. Nothing to do for tensors of the host. Not collective.
+ * @return DML_OK | DML_ENUMERIC (as dml_optim_step(), once for each fault) | DML_ECOMM
+ * (the device failed).  @since 0.4
+ */
+DML_API dml_status dml_optim_wait(dml_optim *optim);
 
 /** What happened so far. */
 typedef struct dml_optim_info {
@@ -248,8 +302,9 @@ typedef struct dml_optim_counters {
 
 /** One vector of state of one tensor. */
 typedef struct dml_optim_slot {
-    const char *name; /**< "velocity", "m", "v" or "master"; static */
-    float *data;      /**< [count] lives as long as the optimizer; may be written to */
+    const char *name; /**< "velocity", "m", "v", "sum" or "master"; static */
+    float *data;      /**< [count] where the tensors lie; lives as long as the
+                           optimizer; may be written to between steps */
     size_t count;     /**< elements of the tensor here; 0 for a master copy that an f32
                            tensor does not need */
 } dml_optim_slot;

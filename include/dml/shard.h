@@ -64,7 +64,8 @@ DML_API void dml_sharded_opts_init(dml_sharded_opts *opts);
  *                    find a fault, and nothing is changed then.
  * @param[in] opts    NULL for the defaults.
  * @param[out] sharded  returned; free with dml_sharded_destroy().
- * @return DML_OK | DML_EINVAL | DML_EMISMATCH | DML_ENOMEM | DML_ECOMM | DML_ETIMEOUT.
+ * @return DML_OK | DML_EINVAL | DML_EMISMATCH | DML_EUNSUPPORTED (device memory) |
+ * DML_ENOMEM | DML_ECOMM | DML_ETIMEOUT.
  * @since 0.2
  */
 DML_API dml_status dml_sharded_create(dml_optim_rule rule, const dml_param *params,
@@ -93,8 +94,8 @@ DML_API dml_status dml_sharded_ready(dml_sharded *sharded, size_t index);
 
 /**
  * Close the step: average the gradients over the ranks, update, and start to gather the
- * parameters. A gradient that was not ready counts as zero on this rank, and is set to
- * zero. Other gradients keep this rank's values.
+ * parameters. A gradient that was not ready counts as zero on this rank. All gradients
+ * keep this rank's values.
  * Collective. @param lr  the learning rate, equal on all ranks.
  * @return DML_OK | DML_EINVAL (no step open; lr: the step stays open) | DML_ENUMERIC
  * (on all ranks: tensor, rank and step are named; parameters unchanged, the next step

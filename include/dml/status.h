@@ -37,7 +37,8 @@ extern "C" {
     X(ELAUNCH, -8, "launched by another MPI than the one linked") \
     X(ENUMERIC, -9, "not a finite number")                        \
     X(EEND, -10, "no more data")                                  \
-    X(ETIMEOUT, -11, "a rank is missing or stuck")
+    X(ETIMEOUT, -11, "a rank is missing or stuck")                \
+    X(EPEER, -12, "a rank has ended")
 
 typedef enum dml_status {
 #define DML_STATUS_ENUM(name, number, text) DML_##name = (number),

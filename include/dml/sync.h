@@ -15,10 +15,10 @@
  * leaves out waits in this rank's residual for the next step. All ranks still get the
  * same bits. Vectors (rows 1) stay dense. The first step is dense; then codec and plain
  * average are measured once on the largest and the smallest bucket, now and then again,
- * and a bucket is compressed where that is predicted to be faster: see
- * dml_reducer_get_bucket(). ",force" in the text compresses whatever that costs.
- * Gradients must be of one scale from step to step (undo a loss scale before ready).
- * With dgc momentum is the codec's: that of the optimizer must be 0.
+ * and a bucket is compressed where that is predicted to take less than two thirds of
+ * the time: see dml_reducer_get_bucket(). ",force" in the text compresses whatever that
+ * costs. Gradients must be of one scale from step to step (undo a loss scale before
+ * ready). With dgc momentum is the codec's: that of the optimizer must be 0.
  *
  * Thread rule: a reducer belongs to the thread that uses its communicator.
  *
@@ -78,7 +78,8 @@ DML_API void dml_reducer_opts_init(dml_reducer_opts *opts);
  *                   from the last to the first.
  * @param[in] opts   NULL for the defaults.
  * @param[out] reducer  returned; free with dml_reducer_destroy().
- * @return DML_OK | DML_EINVAL | DML_EMISMATCH | DML_ENOMEM | DML_ECOMM | DML_ETIMEOUT.
+ * @return DML_OK | DML_EINVAL | DML_EMISMATCH | DML_EUNSUPPORTED (device memory) |
+ * DML_ENOMEM | DML_ECOMM | DML_ETIMEOUT.
  * Threads: as the communicator.  @since 0.1
  */
 DML_API dml_status dml_reducer_create(const dml_tensor *grads, size_t ngrads,
@@ -128,6 +129,7 @@ typedef struct dml_reducer_stats {
     uint64_t steps;        /**< steps that reduced */
     uint64_t bytes;        /**< gradient bytes per step */
     double wait_s;         /**< seconds finish waited: communication not hidden */
+    double trial_s;        /**< seconds spent on trying whether the codec pays */
 } dml_reducer_stats;
 
 /** Read the counters. Not collective. @since 0.1 */
@@ -165,6 +167,33 @@ typedef struct dml_bucket_info {
  * @return DML_OK | DML_EINVAL (no such bucket).  @since 0.2 */
 DML_API dml_status dml_reducer_get_bucket(const dml_reducer *reducer, size_t index,
                                           dml_bucket_info *info);
+
+/* ---- state -------------------------------------------------------------------------
+ */
+
+/**
+ * Bytes of the state that a reducer keeps from step to step on this rank: the order of
+ * its buckets, and with a codec what waits in residuals, momentum, and what was
+ * measured. A reducer made alike whose state is then set to the saved one goes on with
+ * the same bits. Not collective; it differs between ranks, and changes in the first
+ * step and with the codec's options only.  @since 0.3 */
+DML_API size_t dml_reducer_state_bytes(const dml_reducer *reducer);
+
+/** Copy the state out, between two steps. Not collective.
+ * @param[out] state  [dml_reducer_state_bytes()], in this machine's byte order.
+ * @return DML_OK | DML_EINVAL (a step is open; another length).  @since 0.3 */
+DML_API dml_status dml_reducer_get_state(const dml_reducer *reducer, void *state,
+                                         size_t bytes);
+
+/**
+ * Set the state, between two steps: of a reducer with the same gradients, options and
+ * number of ranks, and from the same rank.
+ * Collective. @param[in] state  [bytes] of dml_reducer_get_state().
+ * @return DML_OK | DML_EINVAL (a step is open) | DML_EFORMAT (of another reducer, or
+ * damaged) and DML_EMISMATCH (another rank's is), after which it can only be destroyed
+ * | DML_ENOMEM | DML_ECOMM | DML_ETIMEOUT.  @since 0.3 */
+DML_API dml_status dml_reducer_set_state(dml_reducer *reducer, const void *state,
+                                         size_t bytes);
 
 /**
  * Make replicas equal: every rank gets root's tensors.

@@ -36,7 +36,8 @@ extern "C" {
 
 /**
  * Element type. f16 is IEEE 754 binary16 and bf16 the upper half of an f32; both are
- * passed as uint16_t, reduced in f32, and rounded once, to nearest even.
+ * passed as uint16_t, reduced in f32, and rounded once, to nearest even (by NCCL, on
+ * device memory, at every hop).
  */
 typedef enum dml_dtype {
 #define DML_DTYPE_ENUM(NAME, number, name, bytes) DML_##NAME = (number),

@@ -7,7 +7,7 @@
 #define DML_VERSION_H
 
 #define DML_VERSION_MAJOR 0
-#define DML_VERSION_MINOR 2
+#define DML_VERSION_MINOR 4
 #define DML_VERSION_PATCH 0
 
 /** Number in the shared library's name, libdml.so.N; grows when the ABI breaks. */

@@ -6,6 +6,8 @@
  * Checks use arguments that are equal on all ranks wherever that is possible, so that a
  * mistake in a program fails on all ranks and none is left waiting.
  */
+#include "collectives/device.h"
+#include "collectives/select.h"
 #include "collectives/user_call.h"
 
 static dml_status check_scalars(const struct dml__user_call *u)
@@ -206,7 +208,13 @@ static dml_status carry_out(const struct dml__user_call *u, struct dml__call *ca
     bool alone = dml_comm_size(u->comm) == 1;
     if (!alone)
         dml__roll_enter(call);
-    const struct dml__alg *alg = choose(call, mode != DML__STARTED);
+    struct dml__coll_state *state = dml__coll_state(u->comm);
+    if (state == NULL)
+        return refuse(u, call->record.seq, dml__last_status(u->comm));
+    bool may_measure =
+        mode == DML__PLANNED ||
+        (mode == DML__BLOCKING && dml__count_call(u->comm, state, u->coll));
+    const struct dml__alg *alg = choose(call, may_measure);
     if (alg == NULL)
         return refuse(u, call->record.seq, dml__last_status(u->comm));
     DML_TRY(dml__comm_check(u->comm, u->where)); /* measuring may have failed */
@@ -231,6 +239,8 @@ static dml_status perform(const struct dml__user_call *u, enum dml__mode mode,
     dml_status status = prepare(u, mode == DML__BLOCKING || request != NULL, &offsets);
     if (status == DML_OK)
         status = describe(u, offsets, &call);
+    if (status == DML_OK)
+        status = dml__device_prepare(&call);
     status =
         status == DML_OK ? carry_out(u, &call, mode, request) : refuse(u, 0, status);
     dml__free(offsets);

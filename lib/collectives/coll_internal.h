@@ -49,9 +49,13 @@ double dml__levels_s(const struct dml__model *m, double across_bytes,
 
 struct dml__node_task; /* node_task.h */
 
+/* Where buffers are that an algorithm works on, and how it reaches them (device.h). */
+enum dml__path { DML__ON_HOST, DML__BY_NCCL, DML__BY_IPC, DML__BY_HOST };
+
 struct dml__alg {
     const char *name;
     const char *text; /* one line: the idea and its source */
+    enum dml__path path;
     /* A reduction adds the terms of ranks 0, 1, ... P-1 one after the other in the
      * accumulator type and rounds once, so that the bits do not tell the algorithm. */
     bool rank_order;
@@ -99,7 +103,8 @@ extern const struct dml__alg dml__barrier_dissemination, dml__barrier_hierarchic
  */
 
 /* The algorithm for a call, and why ("why" may be NULL). NULL when a forced one cannot
- * do it; the error is recorded. may_measure: the call is blocking. */
+ * do it; the error is recorded. may_measure: the call may wait, and is not one of the
+ * first few. */
 const struct dml__alg *dml__select(const struct dml__call *call, bool may_measure,
                                    dml_choice *why);
 
@@ -115,6 +120,10 @@ const char *dml__refusal(const struct dml__alg *alg, const struct dml__call *cal
 /* Run one call with the given algorithm: blocking when request is NULL. */
 dml_status dml__run(const struct dml__call *call, const struct dml__alg *alg,
                     dml_request **request);
+
+/* A blocking call on device memory, if it needs no schedule (device.h). */
+bool dml__device_at_once(const struct dml__call *call, const struct dml__alg *alg,
+                         dml_status *status);
 
 /* Performs a call on a communicator of one rank. */
 void dml__run_alone(const struct dml__call *call);

@@ -205,7 +205,7 @@ dml_status dml__time_algorithms(dml_comm *comm, dml_coll coll, double limit_s,
     int npoints = coll == DML_COLL_BARRIER ? 1 : DML__NPOINTS;
     for (int i = 0; status == DML_OK && missing == 0 && i < npoints; i++)
         if (!time_point(&t, point_order[i]))
-            status = DML_ECOMM;
+            status = dml__comm_failure(comm);
     dml_free(comm, t.shared_recv);
     dml_free(comm, t.shared_send);
     dml__comm_release(comm, t.send);

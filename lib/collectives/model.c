@@ -176,6 +176,8 @@ dml_status dml__model_measure(dml_comm *comm, double limit_s, struct dml__model 
     }
     status = DML_OK;
 out:
+    if (status == DML_ECOMM)
+        status = dml__comm_failure(comm);
     dml__comm_release(p.comm, p.out);
     dml__comm_release(p.comm, p.in);
     return status;

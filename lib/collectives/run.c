@@ -28,6 +28,12 @@ bool dml__own_place(const struct dml__call *call, dml_request *request, char **o
     return *own != NULL;
 }
 
+/* Only one rank, and nothing for a device: a copy, for which no algorithm is needed. */
+static bool is_alone(const struct dml__call *call, const struct dml__alg *alg)
+{
+    return dml_comm_size(call->comm) == 1 && alg->path == DML__ON_HOST;
+}
+
 static dml_status run_native(const struct dml__call *call)
 {
     DML_TRY(dml__native_run(call));
@@ -90,7 +96,7 @@ static void build(const struct dml__call *call, const struct dml__alg *alg,
 {
     if (alg == NULL || alg->task != NULL)
         build_task(call, alg, r);
-    else if (call->pieces != NULL)
+    else if (call->pieces != NULL && !alg->takes_pieces)
         dml__build_packed(call, alg, r);
     else
         alg->build(call, r);
@@ -115,7 +121,7 @@ dml_status dml__plan(const struct dml__call *call, const struct dml__alg *alg,
         return DML_ENOMEM;
     dml__sched_keep(r, call);
     dml__trace_mark(r, call, alg->name);
-    build(call, dml_comm_size(call->comm) > 1 ? alg : NULL, r);
+    build(call, is_alone(call, alg) ? NULL : alg, r);
     if (dml__sched_written(r) < 0) {
         dml__sched_discard(r);
         dml__fail(dml_comm_ctx(call->comm), DML_ENOMEM, call->where,
@@ -131,13 +137,16 @@ dml_status dml__plan(const struct dml__call *call, const struct dml__alg *alg,
 static bool run_at_once(const struct dml__call *call, const struct dml__alg *alg,
                         dml_status *status)
 {
-    if (alg == &dml__alg_mpi && call->counts == NULL && call->pieces == NULL)
+    if (alg->path != DML__ON_HOST) {
+        if (!dml__task_alone(call->comm) || !dml__device_at_once(call, alg, status))
+            return false;
+    } else if (alg == &dml__alg_mpi && call->counts == NULL && call->pieces == NULL)
         *status = run_native(call);
     else if (alg->task != NULL && dml__task_alone(call->comm))
         *status = run_task(call, alg);
     else
         return false;
-    if (*status == DML_OK)
+    if (*status == DML_OK && call->record.seq > 0)
         dml__roll_leave(call->comm, call->record.seq);
     return true;
 }
@@ -145,12 +154,12 @@ static bool run_at_once(const struct dml__call *call, const struct dml__alg *alg
 dml_status dml__run(const struct dml__call *given, const struct dml__alg *alg,
                     dml_request **request)
 {
-    bool alone = dml_comm_size(given->comm) == 1;
+    bool alone = is_alone(given, alg);
     struct dml__call numbered;
     const struct dml__call *call = given;
     dml_status status = DML_OK;
     dml__comm_count_collective(call->comm);
-    if (!alone && call->record.seq == 0) { /* to measure */
+    if (dml_comm_size(call->comm) > 1 && call->record.seq == 0) { /* to measure */
         numbered = *given;
         dml__roll_enter_sample(&numbered);
         call = &numbered;

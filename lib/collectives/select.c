@@ -106,7 +106,16 @@ const char *dml__refusal(const struct dml__alg *alg, const struct dml__call *cal
     if (!alg->rank_order && dml__reduces(call->coll) && is_float(call->dtype) &&
         dml__ctx_reproducible(dml_comm_ctx(call->comm)))
         return "reproducible mode adds floats in the order of the ranks only";
+    if (call->on_device && alg->path == DML__ON_HOST)
+        return "a buffer is device memory";
     return alg->supports != NULL ? alg->supports(call) : NULL;
+}
+
+/* Is an algorithm for the kind of memory that the call has? One for devices takes both
+ * only where it is asked for. */
+static bool for_memory(const struct dml__alg *alg, const struct dml__call *call)
+{
+    return (alg->path != DML__ON_HOST) == call->on_device;
 }
 
 static const struct dml__alg *forced(struct dml__coll_state *state,
@@ -150,7 +159,7 @@ static const struct dml__alg *by_table(const struct dml__coll_state *state,
         if (i == state->nrules || state->rules[i].alg == NULL)
             return NULL;
         const struct dml__alg *alg = state->rules[i].alg;
-        if (dml__refusal(alg, call) != NULL)
+        if (!for_memory(alg, call) || dml__refusal(alg, call) != NULL)
             continue; /* a table holds for calls of every type */
         const char *name;
         dml__comm_tuning(call->comm, &name);
@@ -197,7 +206,8 @@ static const struct dml__alg *cheapest(const struct dml__coll_state *state,
                                                   : "cost model, assumed links");
     const struct dml__alg *const *algs = dml__algs(call->coll);
     for (size_t i = 0; algs[i] != NULL; i++) {
-        if (dml__refusal(algs[i], call) != NULL || must_pack(algs[i], call))
+        if (!for_memory(algs[i], call) || dml__refusal(algs[i], call) != NULL ||
+            must_pack(algs[i], call))
             continue;
         double s = dml__predict_s(call->comm, call->coll, i, bytes);
         if (used < room)
@@ -232,7 +242,7 @@ static uint64_t cache_key(const struct dml__call *call, bool exact)
            (uint64_t)((int)call->op < DML_NOPS ? (int)call->op : DML_NOPS) << 9 |
            size << 12 | (uint64_t)(call->root != 0) << 63 | (uint64_t)in_place << 62 |
            (uint64_t)dml__comm_has_symmetric(call->comm) << 61 |
-           (uint64_t)(call->pieces != NULL) << 60;
+           (uint64_t)(call->pieces != NULL) << 60 | (uint64_t)call->on_device << 58;
 }
 
 const struct dml__alg *dml__select(const struct dml__call *call, bool may_measure,
@@ -243,7 +253,8 @@ const struct dml__alg *dml__select(const struct dml__call *call, bool may_measur
         return NULL;
     if (state->forced[call->coll] != NULL)
         return forced(state, call, why);
-    if (dml_comm_size(call->comm) == 1) { /* any will do: nothing is sent */
+    if (dml_comm_size(call->comm) == 1 &&
+        !call->on_device) { /* any will do: nothing is sent */
         if (why != NULL) {
             *why = (dml_choice){.algorithm = dml__algs(call->coll)[0]->name};
             snprintf(why->why, sizeof why->why, "one rank: nothing to send");
@@ -259,8 +270,8 @@ const struct dml__alg *dml__select(const struct dml__call *call, bool may_measur
     dml_choice found = {0};
     dml_choice *reason = why != NULL ? why : &found;
     const struct dml__alg *alg = by_table(state, call, reason);
-    bool settled =
-        alg != NULL || dml__is_settled(call->comm, &state->tuned, call->coll);
+    bool settled = alg != NULL || call->on_device ||
+                   dml__is_settled(call->comm, &state->tuned, call->coll);
     if (alg == NULL && may_measure && !settled) {
         /* Not an error of this call: what could not be measured is estimated. */
         dml__coll_measure(call->comm, call->coll);

@@ -34,14 +34,20 @@ struct dml__coll_state {
     const char *forced[DML_NCOLLS]; /* NULL: automatic */
     const char *forced_by[DML_NCOLLS];
     bool forced_told[DML_NCOLLS]; /* to the log */
-    struct dml__rule *rules;      /* [nrules] of the tuning table */
+    bool host_only; /* of libdml's own communicators: buffers are not looked at */
+    struct dml__rule *rules; /* [nrules] of the tuning table */
     size_t nrules;
     struct dml__tuned tuned;
     struct dml__cached cache[DML__CACHE];
+    unsigned char calls[DML_NCOLLS]; /* blocking ones, see dml__count_call() */
 };
 
 /* Made at first use; NULL: the error is recorded. */
 struct dml__coll_state *dml__coll_state(dml_comm *comm);
+
+/* Counts a blocking call of a collective, on all ranks; true: it may measure. At the
+ * first one what the context knows is taken over. Collective. */
+bool dml__count_call(dml_comm *comm, struct dml__coll_state *state, dml_coll coll);
 
 /* Measures alpha, beta and gamma into *model, within "limit_s". Collective. */
 dml_status dml__model_measure(dml_comm *comm, double limit_s, struct dml__model *model);

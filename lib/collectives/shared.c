@@ -58,9 +58,10 @@ static bool fetch(struct dml__node_task *t, int rank, int which, size_t at, void
 
 static dml_status unreachable(const struct dml__node_task *t, int rank)
 {
-    return dml__fail(dml_comm_ctx(t->call->comm), DML_ECOMM, t->call->where,
-                     "the memory of rank %d can no longer be read: it may have ended",
-                     t->node->rank_of[rank]);
+    char name[128];
+    dml__comm_peer_name(t->call->comm, t->node->rank_of[rank], name, sizeof name);
+    return dml__fail(dml_comm_ctx(t->call->comm), DML_EPEER, t->call->where,
+                     "the memory of %s can no longer be read: it has ended", name);
 }
 
 /* ---- reductions --------------------------------------------------------------------

@@ -28,6 +28,8 @@ void dml__agreed_free(struct dml__roll *roll)
 {
     if (dml__mpi_ended(1, &roll->agreement))
         dml__free(roll->agreed);
+    else
+        dml__left_to_mpi(roll->agreed);
     roll->agreed = NULL;
 }
 

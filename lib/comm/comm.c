@@ -5,6 +5,7 @@
  */
 #include "comm/comm.h"
 
+#include "comm/loss.h"
 #include "comm/roll.h"
 #include "comm/shm.h"
 #include "comm/trace.h"
@@ -22,6 +23,8 @@ dml_status dml__mpi_fail(const dml_comm *comm, const char *where, int code)
 {
     char text[MPI_MAX_ERROR_STRING] = "";
     int length = 0;
+    if (dml__mpi_lost_peer(code))
+        return dml__mates_lost(comm, where);
     MPI_Error_string(code, text, &length);
     return dml__fail_values(comm->ctx, DML_ECOMM, where, comm->rank, code, MPI_SUCCESS,
                             "MPI on rank %d says: %s", comm->rank, text);
@@ -40,9 +43,19 @@ static bool waits_by_mpi(const dml_ctx *ctx)
     return wait != NULL && strcmp(wait, "block") == 0;
 }
 
-/* Makes a communicator of a duplicate or part of another, which it then owns. */
-static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
-                       dml_comm **out)
+/* Without half-made ones waiting for a rank that has ended. */
+static dml_status discard(dml_comm *comm, dml_status status)
+{
+    if (status == DML_EPEER) {
+        dml__mpi_give_up(comm);
+        comm->broken = status;
+    }
+    dml_comm_destroy(comm);
+    return status;
+}
+
+dml_status dml__comm_wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
+                          dml_comm **out)
 {
     MPI_Comm_set_name(owned, DML__MPI_NAME);
     dml_comm *comm = dml__alloc(ctx, sizeof *comm);
@@ -73,20 +86,16 @@ static dml_status wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
         status = dml__roll_open(comm); /* the same on all ranks */
         told[0] = status != DML_OK;
     }
-    if (told[0]) {
-        dml_comm_destroy(comm);
-        return status != DML_OK
-                   ? status
-                   : dml__fail(ctx, DML_ENOMEM, "dml_comm",
-                               "another rank could not make its part of the "
-                               "communicator; see its error");
-    }
+    if (told[0] && status == DML_OK)
+        status = dml__fail(ctx, DML_ENOMEM, "dml_comm",
+                           "another rank could not make its part of the "
+                           "communicator; see its error");
+    if (status != DML_OK)
+        return discard(comm, status);
     if (parent == NULL) /* fails on all ranks or on none, unless memory runs out */
         status = dml__comm_read_tuning(comm);
-    if (status != DML_OK) {
-        dml_comm_destroy(comm);
-        return status;
-    }
+    if (status != DML_OK)
+        return discard(comm, status);
     dml__trace_open(comm, told[1] != 0);
     if (comm->rank == 0 && parent == NULL)
         dml__ctx_check_env(ctx);
@@ -136,7 +145,7 @@ dml_status dml_comm_from_mpi(dml_ctx *ctx, MPI_Comm mpi_comm, dml_comm **out)
     if (code != MPI_SUCCESS)
         return dml__fail(ctx, DML_ECOMM, __func__, "MPI_Comm_dup failed, code %d",
                          code);
-    return wrap(ctx, owned, NULL, out);
+    return dml__comm_wrap(ctx, owned, NULL, out);
 }
 
 /* Splits the MPI communicator, when all ranks are here: that call would wait for ever.
@@ -174,13 +183,15 @@ dml_status dml_comm_split(dml_comm *comm, int color, int key, dml_comm **out)
         *out = NULL;
         return DML_OK;
     }
-    return wrap(comm->ctx, owned, comm, out);
+    return dml__comm_wrap(comm->ctx, owned, comm, out);
 }
 
 void dml_comm_destroy(dml_comm *comm)
 {
     if (comm == NULL)
         return;
+    if (comm->gpu != NULL)
+        comm->gpu_destroy(comm->gpu);
     dml__progress_part(comm);
     dml__trace_close(comm);
     if (comm->coll_state_destroy != NULL)
@@ -193,11 +204,16 @@ void dml_comm_destroy(dml_comm *comm)
     dml__node_close(comm->node);
     dml__free(comm->node_of);
     dml__free(comm->tuning);
-    if (comm->node_mpi != MPI_COMM_NULL)
-        MPI_Comm_free(&comm->node_mpi);
-    if (comm->p2p != MPI_COMM_NULL)
-        MPI_Comm_free(&comm->p2p);
-    MPI_Comm_free(&comm->coll);
+    /* After a failure messages may be on their way that nobody waits for. MPI would
+     * give the context of a freed communicator to the next one, which would receive
+     * them. */
+    if (comm->broken == DML_OK) {
+        if (comm->node_mpi != MPI_COMM_NULL)
+            MPI_Comm_free(&comm->node_mpi);
+        if (comm->p2p != MPI_COMM_NULL)
+            MPI_Comm_free(&comm->p2p);
+        MPI_Comm_free(&comm->coll);
+    }
     dml__free(comm);
 }
 
@@ -232,14 +248,22 @@ void dml_comm_get_stats(const dml_comm *comm, dml_comm_stats *stats)
     dml__comm_leave(locked);
 }
 
+void dml__left_to_mpi(void *memory)
+{
+#ifdef __SANITIZE_ADDRESS__
+    if (memory != NULL)
+        __lsan_ignore_object(memory);
+#else
+    (void)memory;
+#endif
+}
+
 void dml__comm_release(const dml_comm *comm, void *memory)
 {
     if (comm->broken == DML_OK)
         dml__free(memory);
-#ifdef __SANITIZE_ADDRESS__
-    else if (memory != NULL)
-        __lsan_ignore_object(memory); /* left on purpose */
-#endif
+    else
+        dml__left_to_mpi(memory);
 }
 
 bool dml__comm_crowded(const dml_comm *comm)
@@ -276,10 +300,40 @@ void dml__comm_set_stats(dml_comm *comm, const dml_comm_stats *stats)
     comm->stats = *stats;
 }
 
+void *dml__comm_gpu(const dml_comm *comm)
+{
+    return comm->gpu;
+}
+
+void dml__comm_set_gpu(dml_comm *comm, void *gpu, void (*destroy)(void *))
+{
+    comm->gpu = gpu;
+    comm->gpu_destroy = destroy;
+}
+
 const struct dml__coll_state *dml__comm_alone(const dml_comm *comm)
 {
-    bool plain = comm->size == 1 && comm->broken == DML_OK && comm->trace == NULL;
+    bool plain = comm->size == 1 && comm->broken == DML_OK && comm->trace == NULL &&
+                 dml__ctx_device(comm->ctx) == NULL;
     return plain ? comm->coll_state : NULL;
+}
+
+bool dml__comm_open_exchange(dml_comm *comm, const void *exchange)
+{
+    if (comm->exchange == NULL)
+        comm->exchange = exchange;
+    return comm->exchange == exchange;
+}
+
+void dml__comm_close_exchange(dml_comm *comm, const void *exchange)
+{
+    if (comm->exchange == exchange)
+        comm->exchange = NULL;
+}
+
+uint64_t dml__comm_next_exchange(dml_comm *comm)
+{
+    return comm->nexchanges++;
 }
 
 void dml__comm_count_collective(dml_comm *comm)

@@ -53,6 +53,8 @@ struct dml__call {
     size_t npieces;
     size_t elem_bytes;
     struct dml__reduction red; /* of the collectives that reduce */
+    bool on_device;            /* one of the buffers is device memory */
+    bool may_stage; /* the user's, where a device is in use: host_staged can do it */
     dml_comm *comm;
     const char *where;     /* public function, for messages */
     struct dml__op record; /* of it (roll.h); seq 0: none yet */
@@ -70,6 +72,9 @@ void dml__comm_leave(dml_comm *comm);
  */
 bool dml__comm_crowded(const dml_comm *comm);
 
+/* "rank 3 (host a, pid 123)", for messages. */
+void dml__comm_peer_name(const dml_comm *comm, int rank, char *text, size_t room);
+
 /* Which node each rank is on [P], numbered in the order of the nodes' lowest ranks; and
  * how many nodes there are ("nnodes" may be NULL). */
 const int *dml__comm_nodes(const dml_comm *comm, int *nnodes);
@@ -84,14 +89,27 @@ const char *dml__comm_tuning(const dml_comm *comm, const char **name);
 
 /* lib/collectives hangs its state (choices, measured costs) here. */
 struct dml__coll_state *dml__comm_coll_state(const dml_comm *comm);
-/* The same when there is only this rank, in order, and nothing is recorded, else NULL:
- * a call then is no more than its copy, for which MPI libraries take a few ns. */
+/* The same when there is only this rank, in order, nothing is recorded, and all memory
+ * is the host's, else NULL: a call then is no more than its copy, for which MPI
+ * libraries take a few ns. */
 const struct dml__coll_state *dml__comm_alone(const dml_comm *comm);
 void dml__comm_set_coll_state(dml_comm *comm, struct dml__coll_state *state,
                               void (*destroy)(struct dml__coll_state *));
 
+/* lib/gpu hangs its part of a communicator here. It goes before anything else of the
+ * communicator does. */
+void *dml__comm_gpu(const dml_comm *comm);
+void dml__comm_set_gpu(dml_comm *comm, void *gpu, void (*destroy)(void *));
+
 /* Scale of a pre-multiplied sum; false when op is not one of this communicator's. */
 bool dml__comm_op_scale(const dml_comm *comm, dml_op op, double *scale);
+
+/* One exchange of records at a time may be open, since all have one tag: is there none
+ * but this one? Then this one is, until it is closed. */
+bool dml__comm_open_exchange(dml_comm *comm, const void *exchange);
+void dml__comm_close_exchange(dml_comm *comm, const void *exchange);
+/* Number of a new exchange, the same on all ranks. */
+uint64_t dml__comm_next_exchange(dml_comm *comm);
 
 void dml__comm_count_collective(dml_comm *comm);
 /* One contribution to an operation of the node, and what was read of the others'. */
@@ -101,11 +119,17 @@ void dml__comm_set_stats(dml_comm *comm, const dml_comm_stats *stats);
 /* After a failure in mid-call (memory, network) the ranks no longer agree on what was
  * sent, so the communicator only says so from then on. */
 dml_status dml__comm_check(const dml_comm *comm, const char *where);
+/* Why a call failed that told no reason: what ended the communicator, else DML_ECOMM.
+ */
+dml_status dml__comm_failure(const dml_comm *comm);
 /* Call it after dml__fail: the other ranks are told that error. */
 void dml__comm_break(dml_comm *comm, dml_status status);
 /* Free memory on which collectives of the communicator worked. After a failure MPI may
  * still read and write it: then it stays until the process ends. */
 void dml__comm_release(const dml_comm *comm, void *memory);
+
+/* Tells the leak detector that this memory, and what it points to, stays on purpose. */
+void dml__left_to_mpi(void *memory);
 
 /*
  * Every collective call of every rank is numbered and written down, so that ranks which

@@ -50,8 +50,12 @@ struct dml_comm {
     size_t tuning_bytes;
     struct dml__coll_state *coll_state;
     void (*coll_state_destroy)(struct dml__coll_state *);
+    void *gpu; /* lib/gpu's */
+    void (*gpu_destroy)(void *);
+    const void *exchange; /* the one that is open (lib/exchange), or NULL */
+    uint64_t nexchanges;  /* made so far, the same on all ranks */
     dml_comm_stats stats;
-    struct dml__watch watch;  /* by those who progress it meanwhile */
+    struct dml__lock lock;    /* by those who progress it meanwhile */
     struct dml__trace *trace; /* NULL: nothing is recorded (trace.h) */
 };
 
@@ -64,6 +68,11 @@ enum { DML__OP_FIRST_USER = 64 };
 
 /* Map an MPI error code to a status, with MPI's own text in the last error. */
 dml_status dml__mpi_fail(const dml_comm *comm, const char *where, int code);
+
+/* Makes a communicator of a duplicate or part of another, which it then owns; parent:
+ * the other, or NULL. Collective. */
+dml_status dml__comm_wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
+                          dml_comm **out);
 
 /* Starts the native step's MPI request. Buffers of int counts come from "scratch". */
 int dml__native_start(const struct dml__call *call, int *scratch, MPI_Request *mpi);

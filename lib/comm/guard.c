@@ -7,7 +7,9 @@
  */
 #include "comm/guard.h"
 
+#include "comm/loss.h"
 #include "comm/roll.h"
+#include "comm/watch.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -24,6 +26,7 @@ struct dml__guard {
     pthread_cond_t wake;
     bool stop;
     bool may_call_mpi; /* MPI was initialised for several threads */
+    bool goes_on;      /* MPI ends the call when a rank has ended */
     atomic_int state;
     atomic_ullong calls;
 };
@@ -61,8 +64,13 @@ static void look(struct dml__guard *guard, double since_s)
         return;
     roll->mute = !guard->may_call_mpi;
     dml_status status = dml__roll_idle(roll->comm, since_s, dml__now_s());
-    if (status < 0)
+    if (status == DML_EPEER && guard->goes_on) {
+        if (guard->may_call_mpi)
+            dml__mpi_give_up(roll->comm);
+    } else if (status < 0) {
         end_process(roll, status);
+    }
+    dml__watch_still(roll->comm, since_s);
     roll->mute = false;
     atomic_store(&guard->state, INSIDE);
 }
@@ -101,6 +109,7 @@ static void start_watch(struct dml__roll *roll)
     MPI_Query_thread(&provided);
     guard->roll = roll;
     guard->may_call_mpi = provided == MPI_THREAD_MULTIPLE;
+    guard->goes_on = dml__mpi_goes_on();
     pthread_mutex_init(&guard->lock, NULL);
     pthread_cond_init(&guard->wake, NULL);
     if (pthread_create(&guard->thread, NULL, watch_calls, guard) == 0) {
@@ -178,7 +187,8 @@ dml_status dml__guard_verify(const struct dml__call *call, int code)
     if (comm->size == 1 && code == MPI_SUCCESS)
         return DML_OK;
     if (code != MPI_SUCCESS) {
-        DML_TRY(explain(roll, call->record.seq));
+        if (!dml__mpi_lost_peer(code))
+            DML_TRY(explain(roll, call->record.seq));
         dml_status status = dml__mpi_fail(comm, call->where, code);
         dml__comm_break(comm, status);
         return status;

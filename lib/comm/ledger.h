@@ -10,6 +10,7 @@
 #define DML__LEDGER_H
 
 #include "dml/coll.h"
+#include "dml/watch.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -77,7 +78,10 @@ struct dml__ledger {
     atomic_uint waiting, calling, looks;
     atomic_int peer, tag;
     atomic_ullong wait_seq, wait_bytes;
-    atomic_ullong last; /* number of the newest operation */
+    atomic_ullong still_ns; /* when anything moved last in the wait that it is in; 0: it
+                               does not wait, or not for long */
+    atomic_ullong waited_ns; /* in all waits that have ended */
+    atomic_ullong last;      /* number of the newest operation */
     /* seq and version, signature, count, and the rest; the first is 0 while the others
      * change */
     struct {
@@ -85,6 +89,9 @@ struct dml__ledger {
     } record[DML__RECORDS];
     atomic_ullong refused; /* number of the last refused call; why: */
     char refusal[DML__REFUSAL_BYTES];
+    /* The program's note (dml/watch.h); the number is odd while it changes. */
+    atomic_ullong note_number;
+    atomic_ullong note[DML_NOTE_WORDS];
     /* Of the node's first rank alone: why the communicator is of no more use. */
     atomic_int judged; /* 0: not; 1: being written; 2: readable */
     int verdict_status;

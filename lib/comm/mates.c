@@ -4,6 +4,7 @@
  * alive. A process that has ended stays visible as a zombie until its launcher notices,
  * and its number may be given to another: the time of its start tells.
  */
+#include "comm/loss.h"
 #include "comm/roll.h"
 
 #include <errno.h>
@@ -97,16 +98,39 @@ void dml__mate_name(const struct dml__roll *roll, int rank, char *text, size_t r
              mate->pid);
 }
 
-static dml_status has_ended(struct dml__roll *roll, int rank)
+/* rank: -1 where another rank knows which one it is. */
+static void tell_end(const struct dml__roll *roll, int rank, char *text, size_t room)
 {
-    char name[128], what[160] = "a message", text[DML__VERDICT_BYTES];
+    char name[128] = "a rank", what[160] = "a message";
     struct dml__op op;
     if (dml__roll_waits_in(roll, &op))
         dml__op_describe(&op, what, sizeof what);
-    dml__mate_name(roll, rank, name, sizeof name);
-    snprintf(text, sizeof text, "%s has ended while other ranks wait for it in %s",
-             name, what);
-    return dml__roll_judge(roll, DML_ECOMM, text);
+    if (rank >= 0)
+        dml__mate_name(roll, rank, name, sizeof name);
+    snprintf(text, room, "%s has ended while other ranks wait for it in %s", name,
+             what);
+}
+
+static dml_status has_ended(struct dml__roll *roll, int rank)
+{
+    char text[DML__VERDICT_BYTES];
+    tell_end(roll, rank, text, sizeof text);
+    return dml__roll_judge(roll, DML_EPEER, text);
+}
+
+dml_status dml__mates_lost(const dml_comm *comm, const char *where)
+{
+    char text[DML__VERDICT_BYTES] = "a rank has ended";
+    int rank = dml__mpi_lost_rank(comm);
+    if (comm->roll != NULL && comm->roll->mates != NULL)
+        tell_end(comm->roll, rank, text, sizeof text);
+    return dml__fail_values(comm->ctx, DML_EPEER, where, comm->rank, rank, 0, "%s",
+                            text);
+}
+
+void dml__comm_peer_name(const dml_comm *comm, int rank, char *text, size_t room)
+{
+    dml__mate_name(comm->roll, rank, text, room);
 }
 
 dml_status dml__mates_alive(struct dml__roll *roll)
@@ -122,5 +146,8 @@ dml_status dml__mates_alive(struct dml__roll *roll)
         if (state == 'X' || state == 'Z')
             return has_ended(roll, rank);
     }
-    return DML_OK;
+    if (roll->mute)
+        return DML_OK;
+    int lost = dml__mpi_lost_rank(roll->comm);
+    return lost >= 0 || dml__mpi_given_up(roll->comm) ? has_ended(roll, lost) : DML_OK;
 }

@@ -6,6 +6,7 @@
  */
 #include "comm/comm_internal.h"
 #include "comm/guard.h"
+#include "comm/watch.h"
 
 #include <limits.h>
 
@@ -189,6 +190,7 @@ dml_status dml__native_run(const struct dml__call *c)
     if (timed)
         comm->stats.wait_s += dml__now_s() - begin_s;
     dml__guard_end(comm);
+    dml__watch_waited(comm);
     return dml__guard_verify(c, code);
 }
 

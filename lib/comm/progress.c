@@ -52,16 +52,16 @@ void dml__thread_ring(struct dml__progress *p)
 
 bool dml__thread_may_poll(dml_comm *comm, bool *mpi)
 {
-    bool uses_mpi = false, allowed = comm->watch.mpi_allowed;
+    bool uses_mpi = false, allowed = comm->lock.mpi_allowed;
     for (const dml_request *r = comm->active; r != NULL; r = r->next)
         uses_mpi = uses_mpi || (r->uses_mpi && (allowed || !dml__request_native(r)));
     if (uses_mpi && !allowed) {
-        if (!comm->watch.warned)
+        if (!comm->lock.warned)
             dml__log(comm->ctx, DML_LOG_WARN,
                      "the progress thread cannot progress messages of MPI: initialise "
                      "MPI by MPI_Init_thread with MPI_THREAD_MULTIPLE; until then they "
                      "progress in calls on the communicator");
-        comm->watch.warned = true;
+        comm->lock.warned = true;
         return false;
     }
     *mpi = *mpi || uses_mpi;
@@ -71,22 +71,22 @@ bool dml__thread_may_poll(dml_comm *comm, bool *mpi)
 /* Has the node's peers ring when something comes for a communicator. */
 static void arm(dml_comm *comm)
 {
-    struct dml__watch *w = &comm->watch;
+    struct dml__lock *lock = &comm->lock;
     if (comm->node != NULL) {
-        w->heard = dml__node_drowsy(comm->node);
-        w->armed = true;
+        lock->heard = dml__node_drowsy(comm->node);
+        lock->armed = true;
     }
-    atomic_store(&w->watched, true);
+    atomic_store(&lock->watched, true);
 }
 
 static void disarm_all(struct dml__progress *p)
 {
-    for (dml_comm *comm = p->comms; comm != NULL; comm = comm->watch.next) {
-        struct dml__watch *w = &comm->watch;
-        if (w->armed)
+    for (dml_comm *comm = p->comms; comm != NULL; comm = comm->lock.next) {
+        struct dml__lock *lock = &comm->lock;
+        if (lock->armed)
             dml__node_awake(comm->node);
-        w->armed = false;
-        atomic_store(&w->watched, false);
+        lock->armed = false;
+        atomic_store(&lock->watched, false);
     }
 }
 
@@ -98,22 +98,22 @@ struct found {
 static struct found go_round(struct dml__progress *p, bool before_sleep)
 {
     struct found found = {0};
-    for (dml_comm *comm = p->comms; comm != NULL; comm = comm->watch.next) {
-        struct dml__watch *w = &comm->watch;
-        if (atomic_load(&w->wanted) > 0 || !dml__watch_try(w))
+    for (dml_comm *comm = p->comms; comm != NULL; comm = comm->lock.next) {
+        struct dml__lock *lock = &comm->lock;
+        if (atomic_load(&lock->wanted) > 0 || !dml__lock_try(lock))
             continue; /* whoever uses it progresses it, and rings when leaving */
         if (comm->active != NULL && dml__thread_may_poll(comm, &found.mpi)) {
             if (before_sleep)
                 arm(comm);
-            w->no_mpi = !w->mpi_allowed;
+            lock->no_mpi = !lock->mpi_allowed;
             bool moved = dml__comm_poll(comm);
-            w->no_mpi = false;
+            lock->no_mpi = false;
             if (!moved && comm->active != NULL)
-                dml__roll_watch(comm, w->mpi_allowed);
+                dml__roll_watch(comm, lock->mpi_allowed);
             found.moved = moved || found.moved;
             found.pending = found.pending || comm->active != NULL;
         }
-        dml__watch_free(w);
+        dml__lock_release(lock);
     }
     return found;
 }
@@ -139,10 +139,10 @@ static void sleep_at_bells(struct dml__progress *p, unsigned heard, double secon
                                         .uaddr = (uintptr_t)&p->bell,
                                         .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG}};
     unsigned n = 1;
-    for (dml_comm *comm = p->comms; comm != NULL && n < BELLS; comm = comm->watch.next)
-        if (comm->watch.armed)
+    for (dml_comm *comm = p->comms; comm != NULL && n < BELLS; comm = comm->lock.next)
+        if (comm->lock.armed)
             bells[n++] =
-                (struct futex_waitv){.val = comm->watch.heard,
+                (struct futex_waitv){.val = comm->lock.heard,
                                      .uaddr = (uintptr_t)dml__node_bell(comm->node),
                                      .flags = FUTEX_32};
     p->asleep = true;
@@ -174,18 +174,18 @@ static double sleep_s(const struct dml__progress *p, struct found found, double 
 /* Is anything pending, or in use; and does anything wait since the look before? */
 static void look(struct dml__progress *p, bool *pending, bool *old)
 {
-    for (dml_comm *comm = p->comms; comm != NULL; comm = comm->watch.next) {
-        struct dml__watch *w = &comm->watch;
-        if (atomic_load(&w->wanted) > 0 || !dml__watch_try(w)) {
+    for (dml_comm *comm = p->comms; comm != NULL; comm = comm->lock.next) {
+        struct dml__lock *lock = &comm->lock;
+        if (atomic_load(&lock->wanted) > 0 || !dml__lock_try(lock)) {
             *pending = true;
             continue;
         }
         const dml_request *oldest = comm->active;
         *pending = *pending || oldest != NULL;
         uint64_t seq = oldest != NULL ? oldest->record.seq : 0;
-        *old = *old || (oldest != NULL && (seq == 0 || seq == w->noted));
-        w->noted = seq;
-        dml__watch_free(w);
+        *old = *old || (oldest != NULL && (seq == 0 || seq == lock->noted));
+        lock->noted = seq;
+        dml__lock_release(lock);
     }
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Who progresses a communicator on which no call is waiting: the waits on the others of
- * its context (watch.c), and where it is wanted a thread of the context, which sleeps
+ * its context (lock.c), and where it is wanted a thread of the context, which sleeps
  * while nothing moves (progress.c).
  *
  * A communicator has a lock. Every public call takes it, and keeps it while it waits,
@@ -45,7 +45,7 @@ struct dml__progress {
 };
 
 /* A communicator's part, within dml_comm. */
-struct dml__watch {
+struct dml__lock {
     struct dml__progress *progress; /* NULL: not yet in the list, or no longer */
     dml_comm *next;                 /* in the list */
     atomic_bool in_use;             /* the lock */
@@ -76,10 +76,10 @@ bool dml__progress_others(dml_comm *comm);
 /* The same for all of a context. */
 bool dml__progress_all(dml_ctx *ctx);
 
-/* ---- between watch.c and progress.c --- */
+/* ---- between lock.c and progress.c --- */
 
-bool dml__watch_try(struct dml__watch *watch);
-void dml__watch_free(struct dml__watch *watch);
+bool dml__lock_try(struct dml__lock *lock);
+void dml__lock_release(struct dml__lock *lock);
 
 /* May the thread poll it? Requests that use MPI need a level that not all programs ask
  * for; order forbids to poll the others alone, unless they are MPI's own algorithms:

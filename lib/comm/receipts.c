@@ -108,5 +108,7 @@ void dml__receipts_close(struct dml__roll *roll)
     }
     if (dml__mpi_ended(2, r->requests))
         dml__free(r);
+    else
+        dml__left_to_mpi(r);
     roll->receipts = NULL;
 }

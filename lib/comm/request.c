@@ -121,6 +121,69 @@ dml_status dml_test(dml_request **request)
     return status;
 }
 
+/* ---- one of several ----------------------------------------------------------------
+ */
+
+struct several {
+    size_t n;
+    dml_request **requests;
+};
+
+/* The first that is started, and complete if it must be; n: there is none. */
+static size_t first_of(const struct several *s, bool must_be_complete)
+{
+    size_t i = 0;
+    while (i < s->n && (s->requests[i] == NULL || !s->requests[i]->started ||
+                        (must_be_complete && !s->requests[i]->complete)))
+        i++;
+    return i;
+}
+
+static bool any_complete(const void *what)
+{
+    const struct several *s = what;
+    return first_of(s, true) < s->n;
+}
+
+static dml_status one_of(size_t n, dml_request **requests, size_t *index, bool wait)
+{
+    if ((requests == NULL && n > 0) || index == NULL)
+        return DML_EINVAL;
+    struct several s = {n, requests};
+    size_t i = first_of(&s, false);
+    if (i == n) {
+        *index = n;
+        return DML_OK;
+    }
+    dml_comm *comm = requests[i]->comm;
+    dml_status status = DML_PENDING;
+    dml__comm_enter(comm);
+    if (wait)
+        dml__wait_until(comm, any_complete, &s);
+    else if (!any_complete(&s) && !dml__comm_poll(comm))
+        asked(comm);
+    i = first_of(&s, true);
+    if (i < n) {
+        dml_request *r = requests[i];
+        if (!r->persistent)
+            requests[i] = NULL;
+        *index = i;
+        status = take(r);
+    }
+    dml__comm_leave(comm);
+    return status;
+}
+
+dml_status dml_waitany(size_t n, dml_request **requests, size_t *index)
+{
+    return one_of(n, requests, index, true);
+}
+
+dml_status dml_testany(size_t n, dml_request **requests, size_t *index)
+{
+    return one_of(n, requests, index, false);
+}
+
 dml_status dml_progress(dml_comm *comm)
 {
     if (comm == NULL)

@@ -31,6 +31,7 @@ struct dml__step {
     int peer;
     unsigned char kind;
     unsigned char item_bytes, b_bytes; /* RECV that folds: of what arrives, and of b */
+    bool unordered;                    /* a task that later ones do not wait for */
     bool after_all; /* waits for every step before it; there are only such after it */
     bool native;    /* a LOCAL step that starts request->native instead of calling fn */
     bool done;

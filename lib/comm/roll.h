@@ -173,10 +173,13 @@ bool dml__roll_waits_in(const struct dml__roll *roll, struct dml__op *op);
  * else the state as in /proc, 'X' when it is gone. */
 char dml__mate_state(const struct dml__roll *roll, int rank);
 
-/* Has a process of this machine ended? One that the system has forgotten is found at
- * once; one that its launcher has not noticed yet, or whose number is another's by now,
- * when its turn comes: 32 are looked at each time. */
+/* Has a process of this machine ended, or another one that MPI knows of? One that the
+ * system has forgotten is found at once; one that its launcher has not noticed yet, or
+ * whose number is another's by now, when its turn comes: 32 are looked at each time. */
 dml_status dml__mates_alive(struct dml__roll *roll);
+
+/* MPI says that a rank has ended: an error that names it. */
+dml_status dml__mates_lost(const dml_comm *comm, const char *where);
 dml_status dml__mates_open(struct dml__roll *roll);
 
 /* "rank 3 (host a, pid 123)", with the rank in MPI_COMM_WORLD where that differs */

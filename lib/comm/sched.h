@@ -94,6 +94,11 @@ typedef dml_status dml__task_fn(void *state);
 int dml__sched_task(dml_request *request, dml__task_fn *advance, void *state,
                     size_t state_bytes, int after0, int after1);
 
+/* The same, but it waits for a device and not for other ranks: it has no place among
+ * the tasks, and later ones go on while it is pending. */
+int dml__sched_device_task(dml_request *request, dml__task_fn *advance, void *state,
+                           size_t state_bytes, int after0, int after1);
+
 /* May a blocking call run its task by itself, without a schedule? Only when nothing is
  * pending. Then do so: */
 bool dml__task_alone(const dml_comm *comm);

@@ -94,6 +94,8 @@ void dml__sched_pool_free(dml_comm *comm)
         comm->left = r->next;
         if (dml__mpi_ended(r->nleft, r->inflight))
             free_request(r);
+        else
+            dml__left_to_mpi(r);
     }
 }
 
@@ -295,10 +297,11 @@ dml_status dml__sched_written(const dml_request *r)
     return r->status;
 }
 
-int dml__sched_task(dml_request *r, dml__task_fn *advance, void *state, size_t bytes,
-                    int after0, int after1)
+static int add_task(dml_request *r, dml__task_fn *advance, void *state, size_t bytes,
+                    bool ordered, int after0, int after1)
 {
     struct dml__step s = {.kind = DML__LOCAL,
+                          .unordered = !ordered,
                           .task = advance,
                           .dst = state,
                           .n = bytes,
@@ -307,9 +310,21 @@ int dml__sched_task(dml_request *r, dml__task_fn *advance, void *state, size_t b
     if (first != NULL)
         s.a = memcpy(first, state, bytes);
     int i = add(r, &s);
-    r->ntasks += i != DML__NO_STEP;
+    r->ntasks += i != DML__NO_STEP && ordered;
     r->tasks_left = r->ntasks;
     return i;
+}
+
+int dml__sched_task(dml_request *r, dml__task_fn *advance, void *state, size_t bytes,
+                    int after0, int after1)
+{
+    return add_task(r, advance, state, bytes, true, after0, after1);
+}
+
+int dml__sched_device_task(dml_request *r, dml__task_fn *advance, void *state,
+                           size_t bytes, int after0, int after1)
+{
+    return add_task(r, advance, state, bytes, false, after0, after1);
 }
 
 /* Counts and offsets of a repeated call, which the caller's arrays do not outlive. */

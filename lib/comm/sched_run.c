@@ -141,7 +141,7 @@ static bool run_task(dml_request *r, struct dml__step *s, bool *moved)
         r->status = status;
         dml__comm_break(r->comm, status);
     }
-    r->tasks_left--;
+    r->tasks_left -= !s->unordered;
     finish_step(r, s);
     return true;
 }
@@ -151,7 +151,7 @@ static bool start_step(dml_request *r, enum dml__kind kind, int i, bool *moved)
 {
     struct dml__step *s = &r->steps[i];
     if (s->task != NULL) {
-        if (!r->comm->tasks_may_run || !run_task(r, s, moved))
+        if ((!r->comm->tasks_may_run && !s->unordered) || !run_task(r, s, moved))
             return false;
     } else if (kind == DML__LOCAL && !s->native) {
         s->fn(s->dst, s->a, s->b, s->n, s->arg);
@@ -306,7 +306,7 @@ bool dml__comm_poll(dml_comm *comm)
     for (dml_request **link = &comm->active; *link != NULL;) {
         dml_request *r = *link;
         bool collective = r->channel == comm->coll;
-        if (comm->watch.no_mpi && r->uses_mpi) {
+        if (comm->lock.no_mpi && r->uses_mpi) {
             link = &r->next; /* MPI's own algorithm: MPI moves it on */
             continue;
         }

@@ -47,7 +47,7 @@ dml_status dml__roll_judged(struct dml__roll *roll, const char *where)
     while (atomic_load(&first->judged) != 2 && dml__now_s() - begin_s < 1)
         sched_yield(); /* a peer is writing it, unless it ended over that */
     bool written = atomic_load(&first->judged) == 2;
-    dml_status status = written ? (dml_status)first->verdict_status : DML_ECOMM;
+    dml_status status = written ? (dml_status)first->verdict_status : DML_EPEER;
     roll->judged = true;
     comm->broken = status;
     dml__comm_abandon(comm, status);
@@ -91,11 +91,20 @@ void dml__comm_break(dml_comm *comm, dml_status status)
     struct dml__op op;
     if (dml__roll_waits_in(roll, &op))
         dml__op_describe(&op, what, sizeof what);
-    snprintf(text, sizeof text, "rank %d failed in %s: %.240s", comm->rank, what,
-             error.status == status ? error.text : dml_status_str(status));
+    const char *why = error.status == status ? error.text : dml_status_str(status);
+    if (status == DML_EPEER) /* another rank's failure, which is named */
+        snprintf(text, sizeof text, "%s", why);
+    else
+        snprintf(text, sizeof text, "rank %d failed in %s: %.240s", comm->rank, what,
+                 why);
     roll->judged = true;
     if (publish(roll, status, text))
         dml__notes_tell(roll, DML__NOTE_VERDICT, 0, status, text);
+}
+
+dml_status dml__comm_failure(const dml_comm *comm)
+{
+    return comm->broken != DML_OK ? comm->broken : DML_ECOMM;
 }
 
 dml_status dml__comm_check(const dml_comm *comm, const char *where)

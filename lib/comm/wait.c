@@ -6,6 +6,7 @@
 
 #include "comm/roll.h"
 #include "comm/trace.h"
+#include "comm/watch.h"
 
 #include <sched.h>
 #include <time.h>
@@ -90,8 +91,10 @@ static dml_status look_around(dml_comm *comm, struct dml__idle *idle)
         dml__trace_look(comm, idle);
     bool moved = progress_others(comm, idle);
     double waited_s = now_s - idle->still_s, part_s = waited_s * sleep_part;
-    if (waited_s >= awake_s)
+    if (waited_s >= awake_s) {
         DML_TRY(dml__roll_idle(comm, idle->still_s, now_s));
+        dml__watch_still(comm, idle->still_s);
+    }
     if (waited_s < awake_s && !moved)
         sched_yield();
     else if (!moved)
@@ -118,6 +121,8 @@ dml_status dml__idle(dml_comm *comm, struct dml__idle *idle)
 void dml__idle_moved(dml_comm *comm, struct dml__idle *idle)
 {
     idle->polls = 0;
+    if (idle->still_s > 0)
+        dml__watch_still(comm, 0);
     idle->still_s = 0;
     disarm(comm, idle);
 }
@@ -145,6 +150,7 @@ void dml__idle_end(dml_comm *comm, struct dml__idle *idle)
         return;
     double end_s = dml__now_s();
     comm->stats.wait_s += end_s - idle->begin_s;
+    dml__watch_waited(comm);
     if (comm->trace != NULL)
         dml__trace_wait(comm, idle, end_s);
 }

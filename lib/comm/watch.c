@@ -1,135 +1,105 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The communicators of a context: the lock of each, their list, and a round of those
- * that nobody uses.
+ * What monitors read of a rank: its ledger, and the note that it left there. Any thread
+ * of any process of the node reads; the owner alone writes.
  *
- * MPI lets ranks wait for requests on several communicators in different orders, since
- * a wait progresses whatever is pending. So does a wait of libdml: in vain for its own
- * communicator it polls the others of its context.
+ * A note is read without a lock: its number is odd while it changes, and is looked at
+ * before and after reading (Lamport, Concurrent reading and writing, CACM 1977).
  */
-#include "comm/comm_internal.h"
+#include "dml/watch.h"
 
-#include <sched.h>
+#include "comm/roll.h"
+#include "comm/watch.h"
 
-/* ---- the lock of a communicator ----------------------------------------------------
- */
+#include <stdio.h>
+#include <string.h>
 
-bool dml__watch_try(struct dml__watch *w)
+/* Tries to read a note that its owner keeps rewriting; a monitor can do without. */
+enum { TRIES = 100 };
+
+void dml__watch_still(dml_comm *comm, double still_s)
 {
-    return !atomic_load_explicit(&w->in_use, memory_order_relaxed) &&
-           !atomic_exchange_explicit(&w->in_use, true, memory_order_acquire);
+    unsigned long long ns = still_s > 0 ? (unsigned long long)(1e9 * still_s) : 0;
+    atomic_store_explicit(&comm->roll->own->still_ns, ns, memory_order_relaxed);
 }
 
-void dml__watch_free(struct dml__watch *w)
+void dml__watch_waited(dml_comm *comm)
 {
-    atomic_store_explicit(&w->in_use, false, memory_order_release);
+    struct dml__ledger *own = comm->roll->own;
+    unsigned long long ns = (unsigned long long)(1e9 * comm->stats.wait_s);
+    atomic_store_explicit(&own->waited_ns, ns, memory_order_relaxed);
+    atomic_store_explicit(&own->still_ns, 0, memory_order_relaxed);
 }
 
-/* Others hold it for one poll only. */
-static void wait_for_lock(struct dml__watch *w)
+dml_status dml_comm_set_note(dml_comm *comm, const uint64_t *words, size_t count)
 {
-    atomic_fetch_add(&w->wanted, 1);
-    while (!dml__watch_try(w))
-        sched_yield();
-    atomic_fetch_sub(&w->wanted, 1);
+    if (comm == NULL || (words == NULL && count > 0) || count > DML_NOTE_WORDS)
+        return DML_EINVAL;
+    struct dml__ledger *own = comm->roll->own;
+    unsigned long long number =
+        atomic_load_explicit(&own->note_number, memory_order_relaxed);
+    atomic_store_explicit(&own->note_number, number + 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    for (size_t i = 0; i < DML_NOTE_WORDS; i++)
+        atomic_store_explicit(&own->note[i], i < count ? words[i] : 0,
+                              memory_order_relaxed);
+    atomic_store_explicit(&own->note_number, number + 2, memory_order_release);
+    return DML_OK;
 }
 
-void dml__comm_enter(dml_comm *comm)
+/* Returns how many notes there have been; 0 where none could be read. */
+static uint64_t read_note(const struct dml__ledger *ledger, uint64_t *words)
 {
-    struct dml__watch *w = &comm->watch;
-    if (w->depth++ == 0 && !dml__watch_try(w))
-        wait_for_lock(w);
-}
-
-void dml__comm_leave(dml_comm *comm)
-{
-    struct dml__watch *w = &comm->watch;
-    if (--w->depth > 0)
-        return;
-    struct dml__progress *p = w->progress;
-    bool tell = p != NULL && p->threaded && comm->active != NULL;
-    dml__watch_free(w);
-    if (tell && !atomic_load(&w->watched))
-        dml__thread_ring(p);
-}
-
-/* ---- those that nobody uses --------------------------------------------------------
- */
-
-static bool poll_unused(struct dml__progress *p, dml_comm *comm)
-{
-    struct dml__watch *w = &comm->watch;
-    bool moved = false, mpi = false;
-    if (!dml__watch_try(w))
-        return false;
-    if (comm->active != NULL && !(p->threaded && dml__thread_may_poll(comm, &mpi)))
-        moved = dml__comm_poll(comm);
-    dml__watch_free(w);
-    return moved;
-}
-
-bool dml__progress_all(dml_ctx *ctx)
-{
-    struct dml__progress *p = dml__ctx_progress(ctx);
-    bool moved = false;
-    if (pthread_mutex_trylock(&p->lock) != 0)
-        return false; /* another thread makes a round */
-    for (dml_comm *comm = p->comms; comm != NULL; comm = comm->watch.next)
-        moved = poll_unused(p, comm) || moved;
-    pthread_mutex_unlock(&p->lock);
-    return moved;
-}
-
-bool dml__progress_others(dml_comm *comm)
-{
-    struct dml__progress *p = dml__ctx_progress(comm->ctx);
-    bool alone = atomic_load_explicit(&p->ncomms, memory_order_relaxed) <=
-                 (comm->watch.progress != NULL);
-    return !alone && dml__progress_all(comm->ctx);
-}
-
-bool dml_comm_progresses(const dml_comm *comm)
-{
-    const struct dml__watch *w = &comm->watch;
-    bool shared = comm->shm != NULL && comm->node_size == comm->size;
-    return w->progress != NULL && w->progress->threaded && (shared || w->mpi_allowed);
-}
-
-/* ---- the list ----------------------------------------------------------------------
- */
-
-void dml__progress_join(dml_comm *comm)
-{
-    struct dml__watch *w = &comm->watch;
-    struct dml__progress *p = dml__ctx_progress(comm->ctx);
-    int level = MPI_THREAD_SINGLE;
-    MPI_Query_thread(&level);
-    w->mpi_allowed = level == MPI_THREAD_MULTIPLE;
-    w->progress = p;
-    dml__list_lock(p);
-    if (p->threaded)
-        dml__thread_place(p, comm);
-    w->next = p->comms;
-    p->comms = comm;
-    atomic_fetch_add(&p->ncomms, 1);
-    dml__list_unlock(p);
-}
-
-void dml__progress_part(dml_comm *comm)
-{
-    struct dml__progress *p = comm->watch.progress;
-    if (p == NULL)
-        return;
-    dml__list_lock(p);
-    while (p->asleep) {
-        dml__thread_ring(p);
-        pthread_cond_wait(&p->turn, &p->lock);
+    for (int i = 0; i < TRIES; i++) {
+        unsigned long long number =
+            atomic_load_explicit(&ledger->note_number, memory_order_acquire);
+        for (size_t k = 0; k < DML_NOTE_WORDS; k++)
+            words[k] = atomic_load_explicit(&ledger->note[k], memory_order_relaxed);
+        atomic_thread_fence(memory_order_acquire);
+        if (number % 2 == 0 &&
+            number == atomic_load_explicit(&ledger->note_number, memory_order_relaxed))
+            return number / 2;
     }
-    dml_comm **link = &p->comms;
-    while (*link != comm)
-        link = &(*link)->watch.next;
-    *link = comm->watch.next;
-    atomic_fetch_sub(&p->ncomms, 1);
-    dml__list_unlock(p);
-    comm->watch.progress = NULL;
+    memset(words, 0, DML_NOTE_WORDS * sizeof *words);
+    return 0;
+}
+
+/* What it waits for, and since when. */
+static void read_wait(const struct dml__ledger *ledger,
+                      const struct dml__sighting *seen, dml_rank_state *state)
+{
+    unsigned long long still_ns =
+        atomic_load_explicit(&ledger->still_ns, memory_order_relaxed);
+    state->peer = -1;
+    state->waited_s =
+        1e-9 * (double)atomic_load_explicit(&ledger->waited_ns, memory_order_relaxed);
+    if (still_ns == 0)
+        return;
+    double waits_s = dml__now_s() - 1e-9 * (double)still_ns;
+    state->waits_s = waits_s > 1e-9 ? waits_s : 1e-9;
+    if (seen->now.kind == DML__IN_COLLECTIVE)
+        state->waits_in = dml__op_number(seen->now.seq);
+    else if (seen->now.kind != DML__NOT_WAITING)
+        state->peer = seen->now.peer;
+}
+
+dml_status dml_comm_get_state(const dml_comm *comm, int rank, dml_rank_state *state)
+{
+    if (comm == NULL || state == NULL || rank < 0 || rank >= comm->size)
+        return DML_EINVAL;
+    const struct dml__roll *roll = comm->roll;
+    const struct dml__ledger *ledger = roll->ledgers[rank];
+    if (ledger == NULL)
+        return DML_EUNSUPPORTED;
+    const struct dml__sighting seen = dml__roll_sight(roll, rank, 0);
+    *state = (dml_rank_state){.pid = roll->mates[rank].pid,
+                              .process = dml__mate_state(roll, rank),
+                              .operation = dml__op_number(seen.last.seq),
+                              .inside = seen.last.state == DML__INSIDE};
+    snprintf(state->host, sizeof state->host, "%s", roll->mates[rank].host);
+    if (seen.last.seq > 0)
+        dml__op_describe(&seen.last, state->what, sizeof state->what);
+    read_wait(ledger, &seen, state);
+    state->notes = read_note(ledger, state->note);
+    return DML_OK;
 }

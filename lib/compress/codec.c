@@ -4,6 +4,8 @@
  */
 #include "compress/codec.h"
 
+#include "compress/device.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -72,7 +74,9 @@ void dml_codec_destroy(dml_codec *codec)
     dml__free(codec->work);
     dml__free(codec->shared);
     dml__free(codec->velocity);
-    dml__free(codec->residual);
+    if (codec->device == NULL)
+        dml__free(codec->residual);
+    dml__codec_device_close(codec->device);
     dml__free(codec);
 }
 
@@ -83,8 +87,53 @@ size_t dml_codec_bytes(const dml_codec *codec)
                                : dml__codec_blocks(codec->count) * kind->block_bytes;
 }
 
+static dml_status unusable(const dml_codec *codec, const char *where, uint64_t step)
+{
+    return dml__fail(codec->ctx, DML_ENUMERIC, where,
+                     "gradient %llu of the codec %s holds an element that is not "
+                     "finite, or of magnitude 2^100 or more",
+                     (unsigned long long)step, codec->spec.kind->name);
+}
+
+/* Once on a device, a codec stays there. */
+static dml_status go_to_device(dml_codec *codec, const void *vector)
+{
+    bool on = false;
+    if (codec->device != NULL)
+        return DML_OK;
+    DML_TRY(dml__codec_on_device(codec, vector, &on));
+    if (!on)
+        return DML_OK;
+    DML_TRY(dml__codec_device_open(codec));
+    return dml__codec_device_stream(codec, codec->device_stream);
+}
+
+static dml_status look(dml_codec *codec, bool wait, const char *where)
+{
+    uint64_t step = 0;
+    dml_status status = dml__codec_device_look(codec, wait, &step);
+    return status == DML_ENUMERIC ? unusable(codec, where, step + 1) : status;
+}
+
+dml_status dml_codec_wait(dml_codec *codec)
+{
+    return codec->device != NULL ? look(codec, true, __func__) : DML_OK;
+}
+
+dml_status dml_codec_set_stream(dml_codec *codec, void *stream)
+{
+    codec->device_stream = stream;
+    return codec->device != NULL ? dml__codec_device_stream(codec, stream) : DML_OK;
+}
+
 dml_status dml_codec_encode(dml_codec *codec, const float *gradient, void *code)
 {
+    DML_TRY(go_to_device(codec, gradient));
+    if (codec->device != NULL) {
+        DML_TRY(look(codec, false, __func__));
+        codec->age++;
+        return dml__codec_device_encode(codec, gradient, code);
+    }
     const struct dml__codec_kind *kind = codec->spec.kind;
     uint32_t top = kind->prepare != NULL ? kind->prepare(codec, gradient) : 0;
     uint32_t coded = kind->encode(codec, gradient, code);
@@ -92,16 +141,17 @@ dml_status dml_codec_encode(dml_codec *codec, const float *gradient, void *code)
     if (dml__codec_finite(top) && dml__codec_finite(coded))
         return DML_OK;
     dml__codec_clear(codec);
-    return dml__fail(codec->ctx, DML_ENUMERIC, __func__,
-                     "gradient %llu of the codec %s holds an element that is not "
-                     "finite, or of magnitude 2^100 or more",
-                     (unsigned long long)codec->step, kind->name);
+    return unusable(codec, __func__, codec->step);
 }
 
-void dml_codec_decode(const dml_codec *codec, const void *code, float scale, bool add,
-                      float *dst)
+dml_status dml_codec_decode(dml_codec *codec, const void *code, float scale, bool add,
+                            float *dst)
 {
+    DML_TRY(go_to_device(codec, dst)); /* also one that only decodes */
+    if (codec->device != NULL)
+        return dml__codec_device_decode(codec, code, scale, add, dst);
     codec->spec.kind->decode(codec, code, scale, add, dst);
+    return DML_OK;
 }
 
 const float *dml_codec_residual(const dml_codec *codec)

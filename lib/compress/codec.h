@@ -50,6 +50,9 @@ struct dml__codec_kind {
     uint32_t (*encode)(dml_codec *codec, const float *g, void *code);
     void (*decode)(const dml_codec *codec, const void *code, float scale, bool add,
                    float *dst);
+    /* What it keeps from code to code beside residual, velocity and step: plain data,
+     * for snapshots; NULL: nothing. */
+    void *(*kept)(dml_codec *codec, size_t *bytes);
 };
 
 struct dml_codec {
@@ -67,7 +70,9 @@ struct dml_codec {
     float *velocity;          /* [count] or NULL */
     float *shared;            /* [nshared] see prepare */
     size_t nshared;
-    void *work; /* the kind's own; freed with the codec */
+    void *work;                       /* the kind's own; freed with the codec */
+    struct dml__codec_device *device; /* NULL: on the host */
+    void *device_stream;              /* that work for a device is queued in */
 };
 
 /* Reads a text; DML_EINVAL says on "where" what is wrong. */
@@ -92,6 +97,10 @@ void dml__codec_clear(dml_codec *codec);
 float dml__codec_clip(const dml_codec *codec, const float *g);
 
 size_t dml__codec_blocks(size_t count);
+
+/* What top-k's limit is made of: see struct sparse. */
+void dml__sparse_get_limits(const dml_codec *codec, float *limit, float *edge,
+                            uint64_t *slots);
 
 /* Elements that top-k, dgc and random-k send of "count". */
 size_t dml__codec_slots(const dml_codec *codec);

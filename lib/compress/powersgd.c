@@ -59,12 +59,22 @@ uint32_t dml__power_first(dml_codec *c, const float *g, float *p)
     return c->loops->power_left(&c->shape, g, c->residual, c->work, p);
 }
 
+/* Element i goes to partial sum i mod LANES, and these are added pairwise, the upper
+ * half to the lower: in one order everywhere, and many at a time. */
 static double inner(size_t n, const float *a, const float *b)
 {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += (double)a[i] * b[i];
-    return sum;
+    enum { LANES = DML__POWER_LANES };
+    double sum[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t j = 0; j < LANES; j++)
+            sum[j] += (double)a[i + j] * b[i + j];
+    for (size_t j = 0; i + j < n; j++)
+        sum[j] += (double)a[i + j] * b[i + j];
+    for (size_t half = LANES / 2; half > 0; half /= 2)
+        for (size_t j = 0; j < half; j++)
+            sum[j] += sum[j + half];
+    return sum[0];
 }
 
 /* column -= its part along each of the columns before it. */
@@ -146,6 +156,12 @@ static uint32_t encode(dml_codec *c, const float *g, void *code)
     return top;
 }
 
+static void *kept(dml_codec *c, size_t *bytes)
+{
+    *bytes = dml__power_right_count(c) * sizeof(float);
+    return c->work;
+}
+
 const struct dml__codec_kind dml__codec_powersgd = {
     .name = "powersgd",
     .description = "a product of two thin matrices",
@@ -160,4 +176,5 @@ const struct dml__codec_kind dml__codec_powersgd = {
     .bytes = bytes,
     .encode = encode,
     .decode = decode,
+    .kept = kept,
 };

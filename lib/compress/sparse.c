@@ -13,12 +13,14 @@
  */
 #include "compress/sparse.h"
 
+#include "compress/sparse_rules.h"
 #include "core/half.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
-#define SEGMENT ((size_t)1 << 16)
+#define SEGMENT ((size_t)DML__SPARSE_SEGMENT)
 
 /*
  * Elements that may be sent are listed segment by segment and taken out of residual and
@@ -29,7 +31,7 @@ struct sparse {
     float limit;      /* of the next pass */
     float edge;       /* that was right in the step before */
     size_t slots;     /* that it belongs to; 0: no step yet */
-    size_t capacity;  /* of the lists */
+    size_t capacity;  /* of the lists, without DML__SELECT_SPARE */
     size_t *counts;   /* [segments] listed in each */
     float *values;    /* [capacity] of the listed, from the residual */
     float *pushes;    /* [capacity] from the velocity; NULL without one */
@@ -66,17 +68,32 @@ size_t dml__sparse_bytes(const dml_codec *c)
            (slots + slots % 2) * sizeof(uint16_t);
 }
 
+void *dml__sparse_kept(dml_codec *c, size_t *bytes)
+{
+    *bytes = offsetof(struct sparse, capacity);
+    return c->work;
+}
+
+void dml__sparse_get_limits(const dml_codec *c, float *limit, float *edge,
+                            uint64_t *slots)
+{
+    const struct sparse *w = c->work;
+    *limit = w->limit;
+    *edge = w->edge;
+    *slots = w->slots;
+}
+
 dml_status dml__sparse_open(dml_codec *c)
 {
     const size_t slots = dml__codec_slots(c), nsegments = segments(c->count);
-    size_t capacity = 2 * slots + 64;
-    capacity = capacity < c->count ? capacity : c->count;
+    const size_t capacity = (size_t)dml__sparse_capacity(slots, c->count);
+    const size_t room = capacity + DML__SELECT_SPARE;
     struct sparse *w = c->work;
     if (w == NULL) {
         const size_t head = (sizeof *w + DML__ALIGN - 1) / DML__ALIGN * DML__ALIGN;
         const size_t each = (c->velocity != NULL ? 2 : 1) * sizeof(float) + 2;
         char *memory = dml__alloc(c->ctx, head + nsegments * sizeof *w->counts +
-                                              dml__mul(capacity, each));
+                                              dml__mul(room, each));
         if (memory == NULL)
             return dml__fail(c->ctx, DML_ENOMEM, "dml_codec_create",
                              "no memory to list %zu elements", capacity);
@@ -84,10 +101,10 @@ dml_status dml__sparse_open(dml_codec *c)
         w->capacity = capacity;
         w->counts = (size_t *)(memory + head);
         w->values = (float *)(w->counts + nsegments);
-        float *next = w->values + capacity;
+        float *next = w->values + room;
         if (c->velocity != NULL) {
             w->pushes = next;
-            next += capacity;
+            next += room;
         }
         w->listed = (uint16_t *)next;
     }
@@ -128,31 +145,25 @@ static struct edge find_edge(const float *x, size_t n, size_t k)
  * rows and columns can hide from them. */
 static float guess_limit(const dml_codec *c, const float *g, float factor, size_t slots)
 {
-    enum { SAMPLES = 1 << 13 };
+    enum { SAMPLES = DML__SPARSE_SAMPLES };
     float sample[SAMPLES];
-    const size_t n = c->count < SAMPLES ? c->count : SAMPLES, part = c->count / n;
+    const size_t n = c->count < SAMPLES ? c->count : SAMPLES;
     uint32_t noise = (uint32_t)c->step;
     for (size_t i = 0; i < n; i++) {
-        noise = noise * 1664525u + 1013904223u;
-        size_t at = i * part + (size_t)((double)noise * 0x1p-32 * (double)part);
+        noise = noise * DML__SPARSE_FACTOR + DML__SPARSE_TERM;
+        size_t at = dml__sparse_sample_at(i, c->count / n, noise);
         float push = g != NULL ? factor * g[at] : 0;
         if (g != NULL && c->velocity != NULL)
             push += (float)c->spec.momentum * c->velocity[at];
         sample[i] = c->residual[at] + push;
     }
-    /* A quarter too many rather than some too few. */
-    size_t k = (size_t)(1.25 * (double)slots / (double)c->count * (double)n) + 1;
-    return dml__f32_from_bits(find_edge(sample, n, k < n ? k : n).bits);
+    const size_t k = dml__sparse_sample_rank(slots, c->count, n);
+    return dml__f32_from_bits(find_edge(sample, n, k).bits);
 }
 
-/* The edge of this step tells the next one's limit: half the last change further, and a
- * little above, so that as a rule a few slots stay empty and nothing has to be sorted
- * out. */
 static void follow(struct sparse *w, float edge)
 {
-    float change = edge - w->edge;
-    bool steady = w->edge > 0 && change > -0.5f * edge && change < edge;
-    w->limit = 1.01f * (edge + (steady ? 0.5f * change : 0));
+    w->limit = dml__sparse_follow(w->edge, edge);
     w->edge = edge;
 }
 
@@ -203,10 +214,11 @@ static size_t list_above(dml_codec *c, const float *g, float factor, uint32_t *t
         size_t n = c->count - first < SEGMENT ? c->count - first : SEGMENT;
         float *u = c->velocity != NULL ? c->velocity + first : NULL;
         args.capacity = w->capacity - total;
-        w->counts[s] =
-            c->loops->select(n, g != NULL ? g + first : NULL, c->residual + first, u,
-                             &args, w->listed + total, top);
-        take_out(c, s, total, w->counts[s]);
+        args.index = w->listed + total;
+        args.values = w->values + total;
+        args.pushes = w->pushes != NULL ? w->pushes + total : NULL;
+        w->counts[s] = c->loops->select(n, g != NULL ? g + first : NULL,
+                                        c->residual + first, u, &args, top);
         total += w->counts[s];
     }
     return total;
@@ -229,7 +241,7 @@ struct turn {
 static struct turn turn_of(const dml_codec *c, const struct edge *edge, size_t slots)
 {
     struct turn t = {.take = slots - edge->above, .of = edge->equal};
-    t.first = edge->equal > 0 ? (size_t)(c->step * t.take % edge->equal) : 0;
+    t.first = (size_t)dml__sparse_first(c->step, t.take, t.of);
     return t;
 }
 
@@ -302,11 +314,10 @@ static void pack(const dml_codec *c, size_t slots, void *code)
     memset(index + n, 0, (slots + slots % 2 - n) * sizeof *index);
 }
 
-/* Too few to fill the slots, or so many that the lists end before the vector does. */
 static bool far_off(const dml_codec *c, size_t total, size_t slots)
 {
     const struct sparse *w = c->work;
-    return total < slots - slots / 5 || (total == w->capacity && total < c->count);
+    return dml__sparse_far_off(total, slots, w->capacity, c->count);
 }
 
 uint32_t dml__sparse_encode(dml_codec *c, const float *g, float factor, void *code)
@@ -333,8 +344,7 @@ uint32_t dml__sparse_encode(dml_codec *c, const float *g, float factor, void *co
     } else if (total > slots) {
         shorten(c, total, slots);
     } else {
-        /* Where a few more would have come in, if the magnitudes' tail is as usual. */
-        follow(w, w->limit * powf((float)total / (float)slots, 0.3f));
+        follow(w, dml__sparse_lower(w->limit, total, slots));
     }
     pack(c, slots, code);
     c->step++;

@@ -11,6 +11,7 @@
 
 dml_status dml__sparse_open(dml_codec *codec);
 size_t dml__sparse_bytes(const dml_codec *codec);
+void *dml__sparse_kept(dml_codec *codec, size_t *bytes);
 
 /* factor: of the gradient, on its way into the velocity. */
 uint32_t dml__sparse_encode(dml_codec *codec, const float *g, float factor, void *code);

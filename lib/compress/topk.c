@@ -22,4 +22,5 @@ const struct dml__codec_kind dml__codec_topk = {
     .bytes = dml__sparse_bytes,
     .encode = encode,
     .decode = dml__sparse_decode,
+    .kept = dml__sparse_kept,
 };

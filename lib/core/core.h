@@ -24,6 +24,10 @@ void dml__ctx_set_kernels(dml_ctx *ctx, const struct dml__kernels *kernels);
 /* A context without kernels; dml_ctx_create() in lib/dml.c adds them. */
 dml_status dml__ctx_new(const dml_ctx_opts *opts, dml_ctx **ctx);
 
+/* A context beside another one, for errors that are not the caller's yet: it has the
+ * same kernels and writes to the same log, and always returns errors. */
+dml_status dml__ctx_beside(const dml_ctx *ctx, dml_ctx **beside);
+
 /* Must reductions of floats add their terms in the order of the ranks? */
 bool dml__ctx_reproducible(const dml_ctx *ctx);
 
@@ -31,6 +35,24 @@ bool dml__ctx_reproducible(const dml_ctx *ctx);
 struct dml__progress *dml__ctx_progress(const dml_ctx *ctx);
 void dml__ctx_set_progress(dml_ctx *ctx, struct dml__progress *progress,
                            void (*close)(struct dml__progress *));
+
+/* What lib/gpu hangs on a context when it opens a device: how collectives treat device
+ * memory (lib/collectives/device.h). NULL before; set once, false when it is set. */
+struct dml__device {
+    const struct dml__device_paths *paths;
+    void (*close)(struct dml__device *); /* by the context, at its end */
+    /* Does it lie on a device, where the host may not touch it? */
+    bool (*holds)(const struct dml__device *device, const void *memory);
+};
+struct dml__device *dml__ctx_device(const dml_ctx *ctx);
+bool dml__ctx_set_device(dml_ctx *ctx, struct dml__device *device);
+
+/* For what takes host memory alone. */
+static inline bool dml__on_device(const dml_ctx *ctx, const void *memory)
+{
+    const struct dml__device *device = dml__ctx_device(ctx);
+    return device != NULL && device->holds(device, memory);
+}
 
 /* Value of the environment variable DML_<name> when the context was made; NULL if it
  * was not set, or empty, or takes few values (env.c) and this is none of them. */
@@ -71,6 +93,11 @@ dml_status dml__fail(const dml_ctx *ctx, dml_status status, const char *where,
 dml_status dml__fail_values(const dml_ctx *ctx, dml_status status, const char *where,
                             int rank, int64_t seen, int64_t expected,
                             const char *format, ...) DML__PRINTF(7, 8);
+
+/* Does an options structure's "size" say that it was filled by its initialiser? Else
+ * DML_EINVAL, with a text. ctx may be NULL. */
+dml_status dml__check_size(const dml_ctx *ctx, const char *where, size_t size,
+                           size_t wanted, const char *initialiser);
 
 void dml__log(const dml_ctx *ctx, dml_log_level level, const char *format, ...)
     DML__PRINTF(3, 4);

@@ -24,6 +24,7 @@ struct dml_ctx {
     bool reproducible;
     struct dml__progress *progress;
     void (*close_progress)(struct dml__progress *);
+    struct dml__device *_Atomic device;
     dml_log_level log_level;
     dml_log_fn *log;
     void *log_user;
@@ -108,8 +109,10 @@ dml_status dml__ctx_new(const dml_ctx_opts *opts, dml_ctx **out)
         dml_ctx_opts_init(&defaults);
         opts = &defaults;
     }
-    if (out == NULL || opts->size != sizeof *opts)
+    if (out == NULL)
         return DML_EINVAL;
+    DML_TRY(dml__check_size(NULL, "dml_ctx_create", opts->size, sizeof *opts,
+                            "dml_ctx_opts_init"));
     dml_ctx *ctx = calloc(1, sizeof *ctx);
     if (ctx == NULL)
         return DML_ENOMEM;
@@ -132,12 +135,28 @@ dml_status dml__ctx_new(const dml_ctx_opts *opts, dml_ctx **out)
     return DML_OK;
 }
 
+dml_status dml__ctx_beside(const dml_ctx *ctx, dml_ctx **beside)
+{
+    dml_ctx_opts opts;
+    dml_ctx_opts_init(&opts);
+    opts.log_level = ctx->log_level;
+    opts.log = ctx->log;
+    opts.log_user = ctx->log_user;
+    opts.reproducible = ctx->reproducible;
+    DML_TRY(dml__ctx_new(&opts, beside));
+    (*beside)->kernels = ctx->kernels;
+    return DML_OK;
+}
+
 void dml_ctx_destroy(dml_ctx *ctx)
 {
     if (ctx == NULL)
         return;
     if (ctx->progress != NULL)
         ctx->close_progress(ctx->progress);
+    struct dml__device *device = dml__ctx_device(ctx);
+    if (device != NULL)
+        device->close(device);
     if (ctx->shelf_destroy != NULL)
         ctx->shelf_destroy(ctx->shelf);
     dml__trace_file_close(ctx->trace);
@@ -166,6 +185,17 @@ void dml__ctx_check_env(dml_ctx *ctx)
                      "DML_%s?",
                      (int)strcspn(ctx->env[i], "="), ctx->env[i], nearest);
     }
+}
+
+struct dml__device *dml__ctx_device(const dml_ctx *ctx)
+{
+    return atomic_load_explicit(&ctx->device, memory_order_acquire);
+}
+
+bool dml__ctx_set_device(dml_ctx *ctx, struct dml__device *device)
+{
+    struct dml__device *none = NULL;
+    return atomic_compare_exchange_strong(&ctx->device, &none, device);
 }
 
 void *dml__ctx_shelf(dml_ctx *ctx)
@@ -228,8 +258,12 @@ void dml__ctx_set_kernels(dml_ctx *ctx, const struct dml__kernels *kernels)
 
 bool dml__ctx_alloc_must_fail(dml_ctx *ctx)
 {
-    return ctx->alloc_fail_at > 0 &&
-           atomic_fetch_add(&ctx->allocs, 1) + 1 == ctx->alloc_fail_at;
+    if (ctx->alloc_fail_at <= 0 ||
+        atomic_fetch_add(&ctx->allocs, 1) + 1 != ctx->alloc_fail_at)
+        return false;
+    dml__log(ctx, DML_LOG_DEBUG, "allocation %ld fails: DML_TEST_ALLOC_FAIL",
+             ctx->alloc_fail_at);
+    return true;
 }
 
 void dml__log(const dml_ctx *ctx, dml_log_level level, const char *format, ...)
@@ -296,6 +330,16 @@ dml_status dml__fail_values(const dml_ctx *ctx, dml_status status, const char *w
     record(ctx, &error, format, args);
     va_end(args);
     return status;
+}
+
+dml_status dml__check_size(const dml_ctx *ctx, const char *where, size_t size,
+                           size_t wanted, const char *initialiser)
+{
+    if (size == wanted)
+        return DML_OK;
+    return dml__fail(ctx, DML_EINVAL, where,
+                     "size in the options is %zu, not %zu; fill them with %s() first",
+                     size, wanted, initialiser);
 }
 
 void dml_ctx_last_error(const dml_ctx *ctx, dml_error *error)

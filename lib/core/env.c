@@ -12,11 +12,11 @@
 
 /* Without the prefix DML_. Those that start with TEST_ are the tests' own. */
 static const char *const names[] = {
-    "ALLGATHER",    "ALLREDUCE", "ALLTOALL", "BARRIER",  "BCAST",     "CMA",
-    "DATA",         "GATHER",    "ISA",      "LOG",      "MEASURE",   "MPI_MULTIPLE",
-    "MPI_SKIP",     "MPI_STATS", "NODES",    "PROGRESS", "REDUCE",    "REDUCE_SCATTER",
-    "REPRODUCIBLE", "ROLL_CALL", "SCATTER",  "SHM",      "SINGLETON", "SUMMARY",
-    "TIMEOUT_S",    "TRACE",     "TUNING",   "WAIT",
+    "ALLGATHER",      "ALLREDUCE",    "ALLTOALL",  "BARRIER", "BCAST",    "CMA",
+    "DATA",           "GATHER",       "GPU",       "ISA",     "LOG",      "MEASURE",
+    "MPI_MULTIPLE",   "MPI_SKIP",     "MPI_STATS", "NODES",   "PROGRESS", "REDUCE",
+    "REDUCE_SCATTER", "REPRODUCIBLE", "ROLL_CALL", "SCATTER", "SHM",      "SINGLETON",
+    "SUMMARY",        "TIMEOUT_S",    "TRACE",     "TUNING",  "WAIT",
 };
 
 enum { NNAMES = sizeof names / sizeof names[0], LONGEST = 32 };
@@ -56,12 +56,23 @@ static bool is_nodes(const char *value, const char *list)
     }
 }
 
+static bool is_gpu(const char *value, const char *list)
+{
+    (void)list;
+    static const char fake[] = "fake:";
+    if (strncmp(value, fake, sizeof fake - 1) == 0)
+        return value[sizeof fake - 1] >= '1' && value[sizeof fake - 1] <= '8' &&
+               value[sizeof fake] == '\0';
+    return in_list(value, "auto cuda fake off");
+}
+
 static const struct {
     const char *name;
     bool (*valid)(const char *value, const char *list);
     const char *list, *use;
 } limited[] = {
     {"CMA", in_list, "0 1", "0 or 1"},
+    {"GPU", is_gpu, NULL, "auto, cuda, fake, fake:N with N up to 8, or off"},
     {"LOG", in_list, "error warn info debug", "error, warn, info or debug"},
     {"MEASURE", in_list, "0 1", "0 or 1"},
     {"MPI_MULTIPLE", in_list, "0 1", "0 or 1"},

@@ -9,7 +9,14 @@
 #include <stdint.h>
 #include <string.h>
 
-static inline uint32_t dml__f32_bits(float x)
+/* Compiled for the device too by nvcc, and else nothing (lib/gpu). */
+#ifdef __CUDACC__
+#define DML__HD __host__ __device__
+#else
+#define DML__HD
+#endif
+
+DML__HD static inline uint32_t dml__f32_bits(float x)
 {
     uint32_t u;
     memcpy(&u, &x, sizeof u);
@@ -17,24 +24,24 @@ static inline uint32_t dml__f32_bits(float x)
 }
 
 /* The same without the sign: in the order of the magnitudes, and NaN above all. */
-static inline uint32_t dml__f32_magnitude(float x)
+DML__HD static inline uint32_t dml__f32_magnitude(float x)
 {
     return dml__f32_bits(x) & 0x7fffffffu;
 }
 
-static inline float dml__f32_from_bits(uint32_t u)
+DML__HD static inline float dml__f32_from_bits(uint32_t u)
 {
     float x;
     memcpy(&x, &u, sizeof x);
     return x;
 }
 
-static inline float dml__bf16_to_f32(uint16_t h)
+DML__HD static inline float dml__bf16_to_f32(uint16_t h)
 {
     return dml__f32_from_bits((uint32_t)h << 16);
 }
 
-static inline uint16_t dml__f32_to_bf16(float x)
+DML__HD static inline uint16_t dml__f32_to_bf16(float x)
 {
     uint32_t u = dml__f32_bits(x);
     uint32_t rounded = u + 0x7fffu + ((u >> 16) & 1u);
@@ -42,7 +49,7 @@ static inline uint16_t dml__f32_to_bf16(float x)
     return (uint16_t)((((u & 0x7fffffffu) > 0x7f800000u) ? quiet : rounded) >> 16);
 }
 
-static inline float dml__f16_to_f32(uint16_t h)
+DML__HD static inline float dml__f16_to_f32(uint16_t h)
 {
     uint32_t sign = (uint32_t)(h & 0x8000u) << 16;
     uint32_t magnitude = h & 0x7fffu;
@@ -56,7 +63,7 @@ static inline float dml__f16_to_f32(uint16_t h)
     return dml__f32_from_bits(sign | ((magnitude << 13) + 0x38000000u));
 }
 
-static inline uint16_t dml__f32_to_f16(float x)
+DML__HD static inline uint16_t dml__f32_to_f16(float x)
 {
     uint32_t u = dml__f32_bits(x);
     uint16_t sign = (uint16_t)((u >> 16) & 0x8000u);

@@ -4,6 +4,7 @@
  */
 #include "data/images.h"
 
+#include <assert.h>
 #include <math.h>
 
 dml_status dml__images_new(dml_ctx *ctx, const char *where,
@@ -39,6 +40,15 @@ void dml_images_destroy(dml_images *images)
 void dml_images_get_info(const dml_images *images, dml_images_info *info)
 {
     *info = images->info;
+}
+
+const uint8_t *dml_images_pixels(const dml_images *images, size_t image, int32_t *label)
+{
+    const dml_images_info *s = &images->info;
+    assert(image < s->count);
+    if (label != NULL)
+        *label = images->labels[image];
+    return images->pixels + image * s->channels * s->height * s->width;
 }
 
 void dml_images_moments(const dml_images *images, float *mean, float *stddev)

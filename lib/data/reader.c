@@ -30,8 +30,12 @@ dml_status dml__reader_open(dml__reader *r, dml_ctx *ctx, const char *where,
     *r = (dml__reader){.ctx = ctx, .where = where, .path = path};
     if (length > PATH_SHOWN)
         r->path = path + (length - PATH_SHOWN);
+    bool standard = strcmp(path, "-") == 0;
+    if (standard)
+        r->path = "standard input";
     /* Not blocking: a FIFO without a writer is refused below, not waited for. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd =
+        standard ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return open_failed(r, strerror(errno));
     dml_status status = DML_OK;
@@ -40,8 +44,9 @@ dml_status dml__reader_open(dml__reader *r, dml_ctx *ctx, const char *where,
         status = open_failed(r, strerror(errno));
     else if (S_ISDIR(info.st_mode))
         status = open_failed(r, "it is a directory, a file was expected");
-    else if (!S_ISREG(info.st_mode))
-        status = open_failed(r, "it is not a regular file");
+    else if (!S_ISREG(info.st_mode) && !standard)
+        status = open_failed(r, "it is not a regular file (for a pipe, give - and "
+                                "redirect)");
     else if ((r->gz = gzdopen(fd, "rb")) == NULL)
         status = dml__fail(ctx, DML_ENOMEM, where, "%s: no memory to read it", r->path);
     if (status != DML_OK) {
@@ -49,7 +54,8 @@ dml_status dml__reader_open(dml__reader *r, dml_ctx *ctx, const char *where,
         return status;
     }
     gzbuffer(r->gz, DECODE_BUFFER);
-    r->file_bytes = (size_t)info.st_size;
+    r->regular = S_ISREG(info.st_mode);
+    r->file_bytes = r->regular ? (size_t)info.st_size : 0;
     r->plain = gzdirect(r->gz) != 0;
     return DML_OK;
 }
@@ -82,7 +88,7 @@ static dml_status read_status(dml__reader *r)
     case Z_ERRNO:
         return dml__fail(r->ctx, DML_EIO, r->where,
                          "%s: cannot read past byte %zu: %s; check the disk", r->path,
-                         r->offset, strerror(errno));
+                         r->offset, strerror(r->error));
     default:
         return dml__fail_values(r->ctx, DML_EFORMAT, r->where, -1, (int64_t)r->offset,
                                 0,
@@ -92,20 +98,44 @@ static dml_status read_status(dml__reader *r)
     }
 }
 
+dml_status dml__reader_some(dml__reader *r, void *out, size_t bytes, size_t *got,
+                            bool *ended)
+{
+    size_t part = bytes < MAX_READ ? bytes : MAX_READ;
+    int n = gzread(r->gz, out, (unsigned)part), code = Z_OK;
+    if (n < 0 && r->error == 0)
+        r->error = errno;
+    *got = n > 0 ? (size_t)n : 0;
+    *ended = false;
+    r->offset += *got;
+    if (*got == part)
+        return DML_OK;
+    if (*got == 0)
+        DML_TRY(read_status(r));
+    gzerror(r->gz, &code);
+    *ended = code == Z_OK || code == Z_STREAM_END;
+    return DML_OK;
+}
+
 dml_status dml__reader_read(dml__reader *r, void *out, size_t bytes, size_t *got)
 {
     uint8_t *to = out;
+    bool ended = false;
     *got = 0;
-    while (*got < bytes) {
-        size_t part = bytes - *got < MAX_READ ? bytes - *got : MAX_READ;
-        int n = gzread(r->gz, to + *got, (unsigned)part);
-        if (n > 0) {
-            *got += (size_t)n;
-            r->offset += (size_t)n;
-        }
-        if (n < 0 || (size_t)n < part)
-            return read_status(r);
+    while (*got < bytes && !ended) {
+        size_t part;
+        DML_TRY(dml__reader_some(r, to + *got, bytes - *got, &part, &ended));
+        *got += part;
     }
+    return DML_OK;
+}
+
+dml_status dml__reader_skip_to(dml__reader *r, uint64_t offset)
+{
+    if (gzseek(r->gz, (z_off_t)offset, SEEK_SET) < 0)
+        return dml__fail(r->ctx, DML_EIO, r->where, "%s: cannot go to byte %llu: %s",
+                         r->path, (unsigned long long)offset, strerror(errno));
+    r->offset = offset;
     return DML_OK;
 }
 
@@ -113,6 +143,8 @@ dml_status dml__reader_more(dml__reader *r, bool *more)
 {
     int byte = gzgetc(r->gz);
     *more = byte >= 0;
+    if (!*more && r->error == 0)
+        r->error = errno;
     if (!*more)
         return read_status(r);
     gzungetc(byte, r->gz);
@@ -135,12 +167,12 @@ static dml_status reserve(dml__reader *r, dml__bytes *b, size_t capacity)
     return DML_OK;
 }
 
-/* First guess of what the file still holds: exact for a plain file; images seldom
- * shrink to less than half by gzip. */
+/* First guess of what the file still holds, never nothing: exact for a plain file;
+ * images seldom shrink to less than half by gzip. */
 static size_t guess(const dml__reader *r)
 {
-    if (r->plain)
-        return r->file_bytes > r->offset ? r->file_bytes - r->offset : 0;
+    if (r->plain && r->regular)
+        return r->file_bytes > r->offset ? r->file_bytes - r->offset : 1;
     size_t doubled = dml__mul(r->file_bytes, 2);
     return doubled > MIB ? doubled : MIB;
 }
@@ -179,6 +211,8 @@ dml_status dml__reader_wrong_length(const dml__reader *r, size_t seen, size_t ex
 
 dml_status dml__reader_check_room(const dml__reader *r, size_t expected)
 {
+    if (!r->regular)
+        return DML_OK;
     if (r->plain && r->file_bytes != expected)
         return dml__reader_wrong_length(r, r->file_bytes, expected);
     if (r->plain || expected / DEFLATE_BEST_RATIO <= r->file_bytes)

@@ -37,27 +37,35 @@ struct dml__draw {
     uint64_t seed, stream, step;
 };
 
-/* How elements are gathered for selection; see dml__select_fn. */
+/* How elements are gathered for selection, and where those taken are listed: the lists
+ * have room for DML__SELECT_SPARE more, which may be overwritten with anything. */
 struct dml__select_args {
     float limit;     /* magnitudes from here on are taken */
     float momentum;  /* of the velocity */
     float factor;    /* of the gradient */
     size_t capacity; /* no more than this many are taken */
+    uint16_t *index; /* of each */
+    float *values;   /* from e */
+    float *pushes;   /* from u, where there is one */
 };
 
+#define DML__SELECT_SPARE 16
+
 /*
- * e += g, or with a velocity u: u = momentum * u + factor * g, e += u. Then the indices
- * of the elements with |e| >= limit are listed in order. Without g
- * only e is looked at. At most 65,536 elements, so
- * that an index has 16 bits.
+ * e += g, or with a velocity u: u = momentum * u + factor * g, e += u; without g
+ * neither. Then the elements with |e| >= limit are taken out of e and u, which become 0
+ * there, and listed in order. Returns how many. At most 65,536 elements, so that an
+ * index has 16 bits.
  */
 typedef size_t dml__select_fn(size_t n, const float *g, float *e, float *u,
-                              const struct dml__select_args *args, uint16_t *index,
-                              uint32_t *top);
+                              const struct dml__select_args *args, uint32_t *top);
 
 /* M [rows * cols] by rows; thin matrices are kept column by column. The rank is at most
  * DML__POWER_MOST. */
 #define DML__POWER_MOST 16
+
+/* Partial sums of an inner product of PowerSGD's. */
+#define DML__POWER_LANES 256
 
 struct dml__matrix {
     size_t rows, cols, rank;

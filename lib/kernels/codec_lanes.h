@@ -35,6 +35,30 @@ static inline uint32_t scramble(uint32_t x)
 #include "kernels/codec_lanes_c.h"
 #endif
 
+#if !defined(__AVX512F__)
+
+/* Is list() so cheap that it may be called where no bit is set? */
+enum { LISTS_ALWAYS = 0 };
+
+/* Writes x[j] for each bit j that is set, one after the other; up to sixteen may
+ * be overwritten. */
+static inline void list(float *to, uint32_t bits, lanes x)
+{
+    float y[LANES];
+    store(y, x);
+    for (; bits != 0; bits &= bits - 1)
+        *to++ = y[__builtin_ctz(bits)];
+}
+
+/* The same with base + j. */
+static inline void list_places(uint16_t *to, uint32_t bits, size_t base)
+{
+    for (; bits != 0; bits &= bits - 1)
+        *to++ = (uint16_t)(base + (size_t)__builtin_ctz(bits));
+}
+
+#endif
+
 static inline float sum_of(lanes x)
 {
     float y[LANES];

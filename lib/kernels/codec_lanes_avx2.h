@@ -97,15 +97,16 @@ static inline words top(words w, lanes x)
                    _mm256_max_epu32(w.high, _mm256_castps_si256(y.high))};
 }
 
-/* x, from 0 to 255 and cut to whole numbers, as bytes; and back. Packing works within
- * halves of a register, so the middle quarters change places. */
-static inline void store_levels(unsigned char *to, lanes x)
+/* x, from 0 to 255 and cut to whole numbers, as bytes; returns the whole numbers.
+ * Packing works within halves of a register, so the middle quarters change places. */
+static inline lanes store_levels(unsigned char *to, lanes x)
 {
     __m256i low = _mm256_cvttps_epi32(x.low), high = _mm256_cvttps_epi32(x.high);
     __m256i both = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), 0xd8);
     __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(both),
                                      _mm256_extracti128_si256(both, 1));
     _mm_storeu_si128((void *)to, bytes);
+    return (lanes){_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high)};
 }
 
 static inline lanes load_levels(const unsigned char *from)

@@ -107,11 +107,14 @@ static inline words top(words w, lanes x)
     return w;
 }
 
-/* x, from 0 to 255 and cut to whole numbers, as bytes; and back. */
-static inline void store_levels(unsigned char *to, lanes x)
+/* x, from 0 to 255 and cut to whole numbers, as bytes; returns the whole numbers. */
+static inline lanes store_levels(unsigned char *to, lanes x)
 {
-    for (int j = 0; j < LANES; j++)
+    for (int j = 0; j < LANES; j++) {
         to[j] = (unsigned char)(int)x.at[j];
+        x.at[j] = (float)to[j];
+    }
+    return x;
 }
 
 static inline lanes load_levels(const unsigned char *from)

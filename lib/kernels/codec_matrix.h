@@ -8,44 +8,88 @@
 
 #include "kernels/codec_sparse.h"
 
-/* Columns at a time: in power_left so few that a row's stay in the first cache until
- * they have met all of q; in power_right, which takes ROWS rows at once, as many as q's
- * part stays in the second one for. */
-enum { PIECE = 1024, LONG_PIECE = 8192, ROWS = 4 };
+/* power_right takes ROWS rows at once, and as many columns as a part of q stays in the
+ * second cache for. */
+enum { LONG_PIECE = 8192, ROWS = 8 };
 
-/* Sum of a[j] * b[j] for j < n: four groups of lanes at a time, which do not wait for
- * each other, then single ones, then the rest. */
-static inline float dot(size_t n, const float *a, const float *b)
+/* power_left takes PAIR rows and PAIR columns of q at once: an element of m is used as
+ * soon as it is there, and one of q twice. */
+enum { PAIR = 2 };
+
+/* Sixteen columns of nrows rows, "stride" apart: m += g, unless that is NULL, and
+ * sums[r][k] += row r of m * row k of q [nfactors]. */
+static inline void left_lanes(size_t nrows, size_t nfactors, size_t stride,
+                              const float *g, float *m, const float *q,
+                              lanes sums[PAIR][PAIR], words *tops)
 {
-    lanes sums[4] = {all(0), all(0), all(0), all(0)};
-    size_t i = 0;
-    for (; i + 4 * LANES <= n; i += 4 * LANES)
-        for (size_t k = 0; k < 4; k++)
-            sums[k] =
-                add(sums[k], mul(load(a + i + k * LANES), load(b + i + k * LANES)));
-    for (; i + LANES <= n; i += LANES)
-        sums[0] = add(sums[0], mul(load(a + i), load(b + i)));
-    float sum = sum_of(add(add(sums[0], sums[1]), add(sums[2], sums[3])));
-    for (; i < n; i++)
-        sum += a[i] * b[i];
-    return sum;
+    for (size_t r = 0; r < nrows; r++) {
+        lanes x = load(m + r * stride);
+        if (g != NULL) {
+            x = add(load(g + r * stride), x);
+            store(m + r * stride, x);
+            *tops = top(*tops, x);
+        }
+        for (size_t k = 0; k < nfactors; k++)
+            sums[r][k] = add(sums[r][k], mul(x, load(q + k * stride)));
+    }
+}
+
+/* The first n < LANES elements of each row to or from rows of LANES. */
+static inline void copy_ends(size_t nrows, size_t n, const float *from,
+                             size_t from_stride, float *to, size_t to_stride)
+{
+    for (size_t r = 0; r < nrows; r++)
+        memcpy(to + r * to_stride, from + r * from_stride, n * sizeof *to);
+}
+
+/* Whole rows: p[k][r], "p_stride" apart, becomes the product. */
+static inline void left_rows(size_t nrows, size_t nfactors, const struct dml__matrix *s,
+                             const float *g, float *m, const float *q, float *p,
+                             words *tops)
+{
+    const size_t cols = s->cols;
+    lanes sums[PAIR][PAIR] = {{all(0), all(0)}, {all(0), all(0)}};
+    size_t j = 0;
+    for (; j + LANES <= cols; j += LANES)
+        left_lanes(nrows, nfactors, cols, g != NULL ? g + j : NULL, m + j, q + j, sums,
+                   tops);
+    if (j < cols) {
+        float last_g[PAIR * LANES] = {0}, last_m[PAIR * LANES] = {0};
+        float last_q[PAIR * LANES] = {0};
+        if (g != NULL)
+            copy_ends(nrows, cols - j, g + j, cols, last_g, LANES);
+        copy_ends(nrows, cols - j, m + j, cols, last_m, LANES);
+        copy_ends(nfactors, cols - j, q + j, cols, last_q, LANES);
+        left_lanes(nrows, nfactors, LANES, g != NULL ? last_g : NULL, last_m, last_q,
+                   sums, tops);
+        copy_ends(nrows, cols - j, last_m, LANES, m + j, cols);
+    }
+    for (size_t r = 0; r < nrows; r++)
+        for (size_t k = 0; k < nfactors; k++)
+            p[k * s->rows + r] = sum_of(sums[r][k]);
 }
 
 static uint32_t power_left(const struct dml__matrix *s, const float *g, float *m,
                            const float *q, float *p)
 {
-    uint32_t largest = 0;
-    memset(p, 0, s->rank * s->rows * sizeof *p);
-    for (size_t row = 0; row < s->rows; row++)
-        for (size_t at = 0; at < s->cols; at += PIECE) {
-            size_t n = s->cols - at < PIECE ? s->cols - at : PIECE;
-            float *piece = m + row * s->cols + at;
-            uint32_t found = accumulate(n, g + row * s->cols + at, piece);
-            largest = found > largest ? found : largest;
-            for (size_t k = 0; k < s->rank; k++)
-                p[k * s->rows + row] += dot(n, piece, q + k * s->cols + at);
+    words tops = no_words();
+    for (size_t row = 0; row < s->rows; row += PAIR) {
+        const size_t nrows = s->rows - row < PAIR ? s->rows - row : PAIR;
+        const float *push = g + row * s->cols;
+        float *to = m + row * s->cols;
+        for (size_t k = 0; k < s->rank; k += PAIR) {
+            const size_t nfactors = s->rank - k < PAIR ? s->rank - k : PAIR;
+            const float *factor = q + k * s->cols;
+            float *product = p + k * s->rows + row;
+            /* Apart, so that the usual case has its sums in registers. */
+            if (nrows == PAIR && nfactors == PAIR && k == 0)
+                left_rows(PAIR, PAIR, s, push, to, factor, product, &tops);
+            else
+                left_rows(nrows, nfactors, s, k == 0 ? push : NULL, to, factor, product,
+                          &tops);
         }
-    return largest;
+    }
+    return top_of(tops);
 }
 
 /* q [n] += the sum of factor[r] times row r of m, for nrows rows that lie "stride"

@@ -1,57 +1,60 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The search for the largest elements: one pass adds the gradient to what waits and
- * lists where a magnitude reaches the limit. Few do, so the list is written one by one.
- * Included once by codec_set.c.
+ * The search for the largest elements: one pass adds the gradient to what waits, and
+ * takes out what reaches the limit. Included once by codec_set.c.
  */
 #ifndef DML__CODEC_SPARSE_H
 #define DML__CODEC_SPARSE_H
 
 #include "kernels/codec_lanes.h"
 
-/* e + g for sixteen elements, by way of the velocity where there is one; e keeps it.
- * Without g it is e. */
-static inline lanes add_lanes(const float *g, float *e, float *u, lanes momentum,
-                              lanes factor)
+/* The lowest bits of a word, at most "room" of them. */
+static inline uint32_t lowest_bits(uint32_t bits, size_t room)
 {
-    if (g == NULL)
-        return load(e);
-    lanes push = load(g);
-    if (u != NULL) {
-        push = add(mul(momentum, load(u)), mul(factor, push));
-        store(u, push);
+    while (count_bits(bits) > room)
+        bits &= ~(1u << (31 - __builtin_clz(bits)));
+    return bits;
+}
+
+/* Sixteen elements, of which those of "among" may be taken, as number "listed" and
+ * following. Returns how many are listed then. */
+static inline size_t select_lanes(const float *g, float *e, float *u, uint32_t among,
+                                  size_t base, size_t listed, words *tops,
+                                  const struct dml__select_args *args)
+{
+    lanes x = load(e), push = all(0);
+    if (u != NULL)
+        push = load(u);
+    if (g != NULL && u != NULL)
+        push = add(mul(all(args->momentum), push), mul(all(args->factor), load(g)));
+    if (g != NULL)
+        x = add(x, u != NULL ? push : load(g));
+    *tops = top(*tops, x);
+    uint32_t bits = reaches(absolute(x), all(args->limit)) & among;
+    if (args->capacity - listed < LANES)
+        bits = lowest_bits(bits, args->capacity - listed);
+    if (LISTS_ALWAYS || bits != 0) {
+        list_places(args->index + listed, bits, base);
+        list(args->values + listed, bits, x);
+        x = pick(bits, all(0), x);
+        if (u != NULL)
+            list(args->pushes + listed, bits, push);
+        push = pick(bits, all(0), push);
     }
-    lanes x = add(load(e), push);
     store(e, x);
-    return x;
+    if (u != NULL)
+        store(u, push);
+    return listed + count_bits(bits);
 }
 
-/* Lists the elements of sixteen whose bits are set; returns how many are listed then.
- */
-static inline size_t list_lanes(uint32_t bits, size_t base, size_t listed,
-                                size_t capacity, uint16_t *index)
+static inline size_t select_all(size_t n, const float *g, float *e, float *u,
+                                const struct dml__select_args *args, uint32_t *largest)
 {
-    for (; bits != 0 && listed < capacity; bits &= bits - 1)
-        index[listed++] = (uint16_t)(base + (size_t)__builtin_ctz(bits));
-    return listed;
-}
-
-static inline size_t select_lanes(size_t n, const float *g, float *e, float *u,
-                                  const struct dml__select_args *args, uint16_t *index,
-                                  uint32_t *largest)
-{
-    const lanes limit = all(args->limit), momentum = all(args->momentum);
-    const lanes factor = all(args->factor);
     words tops = no_words();
     size_t listed = 0, i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        lanes x = add_lanes(g != NULL ? g + i : NULL, e + i, u != NULL ? u + i : NULL,
-                            momentum, factor);
-        tops = top(tops, x);
-        uint32_t bits = reaches(absolute(x), limit);
-        if (bits != 0)
-            listed = list_lanes(bits, i, listed, args->capacity, index);
-    }
+    for (; i + LANES <= n; i += LANES)
+        listed = select_lanes(g != NULL ? g + i : NULL, e + i, u != NULL ? u + i : NULL,
+                              0xffffu, i, listed, &tops, args);
     if (i < n) {
         float last_g[LANES] = {0}, last_e[LANES] = {0}, last_u[LANES] = {0};
         const size_t bytes = (n - i) * sizeof *e;
@@ -60,11 +63,9 @@ static inline size_t select_lanes(size_t n, const float *g, float *e, float *u,
             memcpy(last_g, g + i, bytes);
         if (u != NULL)
             memcpy(last_u, u + i, bytes);
-        lanes x = add_lanes(g != NULL ? last_g : NULL, last_e,
-                            u != NULL ? last_u : NULL, momentum, factor);
-        tops = top(tops, x);
-        uint32_t bits = reaches(absolute(x), limit) & ((1u << (n - i)) - 1);
-        listed = list_lanes(bits, i, listed, args->capacity, index);
+        listed =
+            select_lanes(g != NULL ? last_g : NULL, last_e, u != NULL ? last_u : NULL,
+                         (1u << (n - i)) - 1, i, listed, &tops, args);
         memcpy(e + i, last_e, bytes);
         if (u != NULL)
             memcpy(u + i, last_u, bytes);
@@ -76,14 +77,13 @@ static inline size_t select_lanes(size_t n, const float *g, float *e, float *u,
 
 /* Apart, so that each has a loop without questions. */
 static size_t select_above(size_t n, const float *g, float *e, float *u,
-                           const struct dml__select_args *args, uint16_t *index,
-                           uint32_t *largest)
+                           const struct dml__select_args *args, uint32_t *largest)
 {
     if (g == NULL)
-        return select_lanes(n, NULL, e, NULL, args, index, largest);
+        return select_all(n, NULL, e, u, args, largest);
     if (u == NULL)
-        return select_lanes(n, g, e, NULL, args, index, largest);
-    return select_lanes(n, g, e, u, args, index, largest);
+        return select_all(n, g, e, NULL, args, largest);
+    return select_all(n, g, e, u, args, largest);
 }
 
 static uint32_t momentum_step(size_t n, float momentum, float factor, float *g,

@@ -31,7 +31,7 @@ static bool has_avx2(void)
 {
     unsigned eax, ebx, ecx, edx;
     return __builtin_cpu_supports("avx2") && __get_cpuid(1, &eax, &ebx, &ecx, &edx) &&
-           (ecx & bit_F16C) != 0;
+           (ecx & bit_F16C) != 0 && (ecx & bit_PCLMUL) != 0;
 }
 
 static bool has_avx512(void)

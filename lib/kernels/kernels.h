@@ -23,34 +23,12 @@
 #define DML__KERNELS_H
 
 #include "core/core.h"
+#include "kernels/optim_element.h"
 
 /* dst = f(a, b; arg). Unused operands are NULL, and arg 0. */
 typedef void dml__vec_fn(void *dst, const void *a, const void *b, size_t n, double arg);
 
 #define DML__NREDUCE 4 /* sum prod min max: the operations with a loop of their own */
-
-/*
- * Factors of one update of SGD or LARS; see dml_optim_step() for the equations. One
- * loop serves both places of the rate: "in" goes into the velocity, "out" stands
- * outside.
- */
-struct dml__sgd_args {
-    float in, out;
-    float carry;    /* what is kept of the velocity: mu, with momentum correction */
-    float momentum; /* mu, for Nesterov's look-ahead */
-    float weight_decay;
-    bool nesterov;
-};
-
-/* Factors of one update of Adam, AdamW or LAMB. */
-struct dml__adam_args {
-    float keep1, add1, keep2, add2; /* beta1, 1 - beta1, beta2, 1 - beta2 */
-    float unbias1, unbias2;         /* 1 / (1 - beta^t) */
-    float eps;
-    float grad_decay; /* lambda, added to the gradient: Adam */
-    float step_decay; /* lambda, added to the step: AdamW, LAMB */
-    float rate;       /* eta; LAMB: times the tensor's ratio */
-};
 
 struct dml__kernels {
     const char *name; /* "c", "avx2", "avx512" */

@@ -19,16 +19,11 @@ static bool finite_f32(size_t n, const float *x)
     return bad == 0;
 }
 
-/* A clipped infinity would be taken for a gradient. */
 static void clip_f32(size_t n, float limit, float *x)
 {
-    const float infinity = INFINITY;
     INDEPENDENT
-    for (size_t i = 0; i < n; i++) {
-        float value = get_F32(x, i), size = fabsf(value);
-        float cut = copysignf(limit, value);
-        put_F32(x, i, size > limit && size < infinity ? cut : value);
-    }
+    for (size_t i = 0; i < n; i++)
+        put_F32(x, i, dml__clip_element(get_F32(x, i), limit));
 }
 
 static void two_sumsq_f32(size_t n, const float *x, const float *y, double sums[2])
@@ -48,42 +43,26 @@ static void two_sumsq_f32(size_t n, const float *x, const float *y, double sums[
 static void sgd_plain(size_t n, float *w, const float *g,
                       const struct dml__sgd_args *args)
 {
-    const float in = args->in, out = args->out, decay = args->weight_decay;
+    const struct dml__sgd_args a = *args;
     INDEPENDENT
     for (size_t i = 0; i < n; i++) {
         float weight = get_F32(w, i);
-        float gradient = get_F32(g, i) + decay * weight;
-        put_F32(w, i, weight - out * (in * gradient));
+        put_F32(w, i, weight - a.out * dml__sgd_push(weight, get_F32(g, i), &a));
     }
 }
 
-static void sgd_momentum(size_t n, float *w, const float *g, float *v,
-                         const struct dml__sgd_args *args)
+/* Called with a constant "nesterov", so that each has a loop without questions. */
+static inline void sgd_with_velocity(size_t n, float *w, const float *g, float *v,
+                                     struct dml__sgd_args a, bool nesterov)
 {
-    const float in = args->in, out = args->out, decay = args->weight_decay;
-    const float carry = args->carry;
+    a.nesterov = nesterov;
     INDEPENDENT
     for (size_t i = 0; i < n; i++) {
         float weight = get_F32(w, i);
-        float gradient = get_F32(g, i) + decay * weight;
-        float velocity = carry * get_F32(v, i) + in * gradient;
+        float push = dml__sgd_push(weight, get_F32(g, i), &a);
+        float velocity = dml__sgd_velocity(get_F32(v, i), push, &a);
         put_F32(v, i, velocity);
-        put_F32(w, i, weight - out * velocity);
-    }
-}
-
-static void sgd_nesterov(size_t n, float *w, const float *g, float *v,
-                         const struct dml__sgd_args *args)
-{
-    const float in = args->in, out = args->out, decay = args->weight_decay;
-    const float carry = args->carry, mu = args->momentum;
-    INDEPENDENT
-    for (size_t i = 0; i < n; i++) {
-        float weight = get_F32(w, i);
-        float gradient = in * (get_F32(g, i) + decay * weight);
-        float velocity = carry * get_F32(v, i) + gradient;
-        put_F32(v, i, velocity);
-        put_F32(w, i, weight - out * (gradient + mu * velocity));
+        put_F32(w, i, weight - a.out * dml__sgd_step(velocity, push, &a));
     }
 }
 
@@ -93,16 +72,9 @@ static void sgd_f32(size_t n, float *w, const float *g, float *velocity,
     if (velocity == NULL)
         sgd_plain(n, w, g, args);
     else if (args->nesterov)
-        sgd_nesterov(n, w, g, velocity, args);
+        sgd_with_velocity(n, w, g, velocity, *args, true);
     else
-        sgd_momentum(n, w, g, velocity, args);
-}
-
-static inline float adam_step(float w, float m, float v,
-                              const struct dml__adam_args *args)
-{
-    float root = sqrtf(v * args->unbias2) + args->eps;
-    return m * args->unbias1 / root + args->step_decay * w;
+        sgd_with_velocity(n, w, g, velocity, *args, false);
 }
 
 static void adam_f32(size_t n, float *w, const float *g, float *m, float *v,
@@ -113,11 +85,11 @@ static void adam_f32(size_t n, float *w, const float *g, float *m, float *v,
     for (size_t i = 0; i < n; i++) {
         float weight = get_F32(w, i);
         float gradient = get_F32(g, i) + a.grad_decay * weight;
-        float first = a.keep1 * get_F32(m, i) + a.add1 * gradient;
-        float second = a.keep2 * get_F32(v, i) + a.add2 * (gradient * gradient);
+        float first = dml__adam_mean(get_F32(m, i), gradient, &a);
+        float second = dml__adam_square(get_F32(v, i), gradient, &a);
         put_F32(m, i, first);
         put_F32(v, i, second);
-        put_F32(w, i, weight - a.rate * adam_step(weight, first, second, &a));
+        put_F32(w, i, weight - a.rate * dml__adam_step(weight, first, second, &a));
     }
 }
 
@@ -130,11 +102,11 @@ static inline void moments_part(size_t n, const float *w, const float *g, float 
     INDEPENDENT
     for (size_t i = 0; i < n; i++) {
         float gradient = get_F32(g, i);
-        float first = a.keep1 * get_F32(m, i) + a.add1 * gradient;
-        float second = a.keep2 * get_F32(v, i) + a.add2 * (gradient * gradient);
+        float first = dml__adam_mean(get_F32(m, i), gradient, &a);
+        float second = dml__adam_square(get_F32(v, i), gradient, &a);
         put_F32(m, i, first);
         put_F32(v, i, second);
-        step[i] = adam_step(get_F32(w, i), first, second, &a);
+        step[i] = dml__adam_step(get_F32(w, i), first, second, &a);
     }
 }
 
@@ -163,7 +135,7 @@ static void move_f32(size_t n, float *w, const float *m, const float *v,
     INDEPENDENT
     for (size_t i = 0; i < n; i++) {
         float weight = get_F32(w, i);
-        float step = adam_step(weight, get_F32(m, i), get_F32(v, i), &a);
+        float step = dml__adam_step(weight, get_F32(m, i), get_F32(v, i), &a);
         put_F32(w, i, weight - a.rate * step);
     }
 }

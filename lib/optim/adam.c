@@ -3,7 +3,7 @@
  * Adam (Kingma and Ba 2015, algorithm 1), where weight decay is part of the gradient,
  * and AdamW (Loshchilov and Hutter 2019, algorithm 2), where it is part of the step.
  */
-#include "optim/optim_internal.h"
+#include "optim/optimizer.h"
 
 #include <math.h>
 
@@ -40,28 +40,12 @@ static size_t nslots(const dml_optim_opts *opts)
     return 2;
 }
 
-/* 1 - beta is taken in f64: of 0.999 rounded to f32 little would be left. */
-struct dml__adam_args dml__optim_adam_args(const dml_optim_opts *opts,
-                                           const struct dml__optim_now *now)
-{
-    return (struct dml__adam_args){
-        .keep1 = (float)opts->beta1,
-        .add1 = (float)(1 - opts->beta1),
-        .keep2 = (float)opts->beta2,
-        .add2 = (float)(1 - opts->beta2),
-        .unbias1 = dml__optim_f32(now->unbias1),
-        .unbias2 = dml__optim_f32(now->unbias2),
-        .eps = (float)opts->eps,
-        .rate = (float)now->lr,
-    };
-}
-
 static void update_adam(const struct dml__kernels *kernels, const dml_optim_opts *opts,
                         const struct dml__optim_now *now,
                         const struct dml__optim_part *part)
 {
     struct dml__adam_args args = dml__optim_adam_args(opts, now);
-    args.grad_decay = (float)dml__optim_decay(opts, &part->tensor->param);
+    args.grad_decay = (float)dml__optim_decay(opts, part->tensor->param.flags);
     kernels->adam_f32(part->n, part->w, part->g, part->slot[0], part->slot[1], &args);
 }
 
@@ -70,11 +54,12 @@ static void update_adamw(const struct dml__kernels *kernels, const dml_optim_opt
                          const struct dml__optim_part *part)
 {
     struct dml__adam_args args = dml__optim_adam_args(opts, now);
-    args.step_decay = (float)dml__optim_decay(opts, &part->tensor->param);
+    args.step_decay = (float)dml__optim_decay(opts, part->tensor->param.flags);
     kernels->adam_f32(part->n, part->w, part->g, part->slot[0], part->slot[1], &args);
 }
 
 const struct dml__optim_rule dml__optim_adam = {
+    .rule = DML_OPTIM_ADAM,
     .name = "adam",
     .slot_names = {"m", "v"},
     .norms = DML__NORMS_NONE,
@@ -85,6 +70,7 @@ const struct dml__optim_rule dml__optim_adam = {
 };
 
 const struct dml__optim_rule dml__optim_adamw = {
+    .rule = DML_OPTIM_ADAMW,
     .name = "adamw",
     .slot_names = {"m", "v"},
     .norms = DML__NORMS_NONE,

@@ -7,7 +7,7 @@
  * 40 bytes an element. To store the step would cost 44, and so would it to leave m and
  * v to the second sweep.
  */
-#include "optim/optim_internal.h"
+#include "optim/optimizer.h"
 
 static void defaults(dml_optim_opts *opts)
 {
@@ -24,28 +24,12 @@ static size_t nslots(const dml_optim_opts *opts)
     return 2;
 }
 
-static double ratio(const dml_optim_opts *opts, const dml_param *param, double w_norm,
-                    double step_norm)
-{
-    (void)opts, (void)param;
-    return w_norm / step_norm;
-}
-
-static struct dml__adam_args factors(const dml_optim_opts *opts,
-                                     const struct dml__optim_now *now,
-                                     const struct dml__optim_tensor *tensor)
-{
-    struct dml__adam_args args = dml__optim_adam_args(opts, now);
-    args.step_decay = (float)dml__optim_decay(opts, &tensor->param);
-    args.rate = dml__optim_f32(now->lr * tensor->ratio);
-    return args;
-}
-
 static void moments(const struct dml__kernels *kernels, const dml_optim_opts *opts,
                     const struct dml__optim_now *now,
                     const struct dml__optim_part *part, double sums[2])
 {
-    struct dml__adam_args args = factors(opts, now, part->tensor);
+    struct dml__adam_args args =
+        dml__optim_lamb_args(opts, now, part->tensor->param.flags, part->tensor->ratio);
     kernels->moments_f32(part->n, part->w, part->g, part->slot[0], part->slot[1], sums,
                          &args);
 }
@@ -53,18 +37,19 @@ static void moments(const struct dml__kernels *kernels, const dml_optim_opts *op
 static void update(const struct dml__kernels *kernels, const dml_optim_opts *opts,
                    const struct dml__optim_now *now, const struct dml__optim_part *part)
 {
-    struct dml__adam_args args = factors(opts, now, part->tensor);
+    struct dml__adam_args args =
+        dml__optim_lamb_args(opts, now, part->tensor->param.flags, part->tensor->ratio);
     kernels->move_f32(part->n, part->w, part->slot[0], part->slot[1], &args);
 }
 
 const struct dml__optim_rule dml__optim_lamb = {
+    .rule = DML_OPTIM_LAMB,
     .name = "lamb",
     .slot_names = {"m", "v"},
     .norms = DML__NORMS_STEP,
     .defaults = defaults,
     .check = dml__optim_check_moments,
     .nslots = nslots,
-    .ratio = ratio,
     .moments = moments,
     .update = update,
 };

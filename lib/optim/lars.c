@@ -3,7 +3,7 @@
  * LARS: SGD whose step is scaled per tensor by the norms of weights and gradient. You,
  * Gitman and Ginsburg 2017 (arXiv 1708.03888), algorithm 1.
  */
-#include "optim/optim_internal.h"
+#include "optim/optimizer.h"
 
 #include <math.h>
 
@@ -30,20 +30,13 @@ static size_t nslots(const dml_optim_opts *opts)
     return opts->momentum > 0 ? 1 : 0;
 }
 
-static double ratio(const dml_optim_opts *opts, const dml_param *param, double w_norm,
-                    double g_norm)
-{
-    double decay = dml__optim_decay(opts, param);
-    return opts->trust * w_norm / (g_norm + decay * w_norm + opts->eps);
-}
-
 const struct dml__optim_rule dml__optim_lars = {
+    .rule = DML_OPTIM_LARS,
     .name = "lars",
     .slot_names = {"velocity"},
     .norms = DML__NORMS_GRAD,
     .defaults = defaults,
     .check = check,
     .nslots = nslots,
-    .ratio = ratio,
     .update = dml__optim_sgd_update,
 };

@@ -3,7 +3,8 @@
  * Learning-rate schedules: pure functions of the step. The rates at the ends of each
  * part are returned as given, never as the sum and difference that would round.
  * Sources: Goyal et al. 2017 (warm-up, steps, linear scaling); Loshchilov and Hutter
- * 2017 (cosine); You et al. 2017 (polynomial); Smith and Topin 2018 (one-cycle).
+ * 2017 (cosine); You et al. 2017 (polynomial); Smith and Topin 2018, Smith 2018
+ * (one-cycle, and its momentum).
  */
 #include "dml/lr.h"
 
@@ -28,6 +29,8 @@ void dml_lr_init(dml_lr *lr)
         .total_steps = 1,
         .power = 1,
         .gamma = 0.1,
+        .momentum = 0.9,
+        .momentum_low = 0.9,
     };
 }
 
@@ -49,10 +52,7 @@ dml_status dml_lr_check(dml_ctx *ctx, const dml_lr *lr)
 {
     if (lr == NULL)
         return dml__fail(ctx, DML_EINVAL, __func__, "lr is NULL");
-    if (lr->size != sizeof *lr)
-        return dml__fail(ctx, DML_EINVAL, __func__,
-                         "size is %zu, not %zu; call dml_lr_init() first", lr->size,
-                         sizeof *lr);
+    DML_TRY(dml__check_size(ctx, __func__, lr->size, sizeof *lr, "dml_lr_init"));
     switch (lr->shape) {
 #define CASE(NAME, number, name) case DML_LR_##NAME:
         DML_LR_MAP(CASE)
@@ -77,6 +77,12 @@ dml_status dml_lr_check(dml_ctx *ctx, const dml_lr *lr)
     if (lr->power <= 0)
         return dml__fail(ctx, DML_EINVAL, __func__, "power is %g; use a number > 0",
                          lr->power);
+    const double momenta[] = {lr->momentum, lr->momentum_low};
+    for (size_t i = 0; i < 2; i++)
+        if (!(momenta[i] >= 0 && momenta[i] < 1))
+            return dml__fail(ctx, DML_EINVAL, __func__,
+                             "momentum%s is %g; use a number from 0 to below 1",
+                             i == 0 ? "" : "_low", momenta[i]);
     if (ends_at_total(lr) && lr->warmup_steps > lr->total_steps)
         return dml__fail(ctx, DML_EINVAL, __func__,
                          "warmup_steps is %llu, longer than total_steps, %llu",
@@ -147,6 +153,16 @@ double dml_lr_at(const dml_lr *lr, uint64_t step)
     if (ends_at_total(lr))
         return falling_rate(lr, step);
     return lr->shape == DML_LR_STEP ? step_rate(lr, step) : lr->base;
+}
+
+double dml_lr_momentum_at(const dml_lr *lr, uint64_t step)
+{
+    const uint64_t length = lr->warmup_steps;
+    if (lr->shape != DML_LR_ONECYCLE || step >= 2 * length)
+        return lr->momentum;
+    if (step < length)
+        return on_line(lr->momentum, lr->momentum_low, step, length);
+    return on_line(lr->momentum_low, lr->momentum, step - length, length);
 }
 
 double dml_lr_scale_linear(double base, double factor)

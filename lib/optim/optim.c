@@ -3,7 +3,8 @@
  * Optimizers: the table of rules, the checks of what a caller passes, and the memory. A
  * new rule is a file with a struct dml__optim_rule and a line in the table.
  */
-#include "optim/optim_internal.h"
+#include "optim/optimizer.h"
+#include "optim/sums.h"
 
 #include <float.h>
 #include <math.h>
@@ -13,7 +14,7 @@
 static const struct dml__optim_rule *const rules[] = {
     [DML_OPTIM_SGD] = &dml__optim_sgd,     [DML_OPTIM_ADAM] = &dml__optim_adam,
     [DML_OPTIM_ADAMW] = &dml__optim_adamw, [DML_OPTIM_LARS] = &dml__optim_lars,
-    [DML_OPTIM_LAMB] = &dml__optim_lamb,
+    [DML_OPTIM_LAMB] = &dml__optim_lamb,   [DML_OPTIM_ADAGRAD] = &dml__optim_adagrad,
 };
 
 enum { MAX_THREADS = 256 };
@@ -46,16 +47,6 @@ dml_status dml__optim_refuse(dml_ctx *ctx, const char *where, const char *option
                              double value, const char *range)
 {
     return dml__fail(ctx, DML_EINVAL, where, "%s is %g; use %s", option, value, range);
-}
-
-double dml__optim_decay(const dml_optim_opts *opts, const dml_param *param)
-{
-    return (param->flags & DML_PARAM_NO_DECAY) != 0 ? 0 : opts->weight_decay;
-}
-
-float dml__optim_f32(double x)
-{
-    return x > FLT_MAX ? FLT_MAX : (float)x;
 }
 
 /* ---- checks ------------------------------------------------------------------------
@@ -201,30 +192,41 @@ static void place_names(dml_optim *optim, size_t bytes)
 }
 
 /* False when memory or threads are lacking. */
-static bool get_memory(dml_optim *optim, const dml_param *params)
+static bool get_host_memory(dml_optim *optim, size_t state_bytes, size_t sum_bytes)
+{
+    dml_ctx *ctx = optim->ctx;
+    size_t threads = (size_t)optim->opts.threads;
+    optim->state = dml__alloc(ctx, state_bytes);
+    optim->sums = dml__alloc(ctx, sum_bytes);
+    optim->faulty = dml__alloc(ctx, threads * sizeof *optim->faulty);
+    if (optim->state == NULL || optim->sums == NULL || optim->faulty == NULL)
+        return false;
+    return threads == 1 || (optim->team = dml__team_create(ctx, (int)threads)) != NULL;
+}
+
+static dml_status get_memory(dml_optim *optim, const dml_param *params)
 {
     dml_ctx *ctx = optim->ctx;
     struct need need;
     optim->tensors = dml__alloc(ctx, dml__mul(optim->nparams, sizeof *optim->tensors));
     if (optim->tensors == NULL || !describe(optim, params, &need))
-        return false;
+        return DML_ENOMEM;
     size_t width = optim->rule->norms == DML__NORMS_NONE ? 1 : 2;
     bool sums = dml__optim_sums_grads(optim) || width == 2;
     size_t sum_bytes =
         sums ? dml__mul(dml__mul(optim->nsums, width), sizeof(double)) : 0;
-    size_t threads = (size_t)optim->opts.threads;
+    size_t state_bytes = dml__mul(need.floats, sizeof *optim->state);
     optim->names = dml__alloc(ctx, need.names);
-    optim->state = dml__alloc(ctx, dml__mul(need.floats, sizeof *optim->state));
-    optim->sums = dml__alloc(ctx, sum_bytes);
-    optim->faulty = dml__alloc(ctx, threads * sizeof *optim->faulty);
-    if (optim->names == NULL || optim->state == NULL || optim->sums == NULL ||
-        optim->faulty == NULL)
-        return false;
-    if (threads > 1 && (optim->team = dml__team_create(ctx, (int)threads)) == NULL)
-        return false;
-    place_state(optim);
+    if (optim->names == NULL)
+        return DML_ENOMEM;
     place_names(optim, need.names);
-    return true;
+    if (optim->device != NULL)
+        DML_TRY(dml__optim_device_memory(optim->device, state_bytes, sum_bytes,
+                                         &optim->state, &optim->sums));
+    else if (!get_host_memory(optim, state_bytes, sum_bytes))
+        return DML_ENOMEM;
+    place_state(optim);
+    return optim->device != NULL ? dml__optim_device_tables(optim) : DML_OK;
 }
 
 dml_status dml_optim_create(dml_ctx *ctx, dml_optim_rule rule, const dml_param *params,
@@ -240,10 +242,8 @@ dml_status dml_optim_create(dml_ctx *ctx, dml_optim_rule rule, const dml_param *
     dml_optim_opts_init(&defaults, rule);
     if (opts == NULL)
         opts = &defaults;
-    if (opts->size != sizeof *opts)
-        return dml__fail(ctx, DML_EINVAL, __func__,
-                         "opts.size is %zu, not %zu; call dml_optim_opts_init() first",
-                         opts->size, sizeof *opts);
+    DML_TRY(dml__check_size(ctx, __func__, opts->size, sizeof *opts,
+                            "dml_optim_opts_init"));
     DML_TRY(found->check(ctx, __func__, opts));
     DML_TRY(check_opts(ctx, __func__, opts));
     if (nparams > 0 && params == NULL)
@@ -252,20 +252,26 @@ dml_status dml_optim_create(dml_ctx *ctx, dml_optim_rule rule, const dml_param *
     for (size_t i = 0; i < nparams; i++)
         DML_TRY(check_param(ctx, __func__, &params[i], i));
 
+    struct dml__optim_device *device = NULL;
+    DML_TRY(dml__optim_device_find(ctx, __func__, params, nparams, &device));
+    dml_status status = DML_ENOMEM;
     dml_optim *optim = dml__alloc(ctx, sizeof *optim);
-    if (optim == NULL)
+    if (optim == NULL) {
+        dml__optim_device_close(device);
         goto fail;
+    }
     *optim = (dml_optim){
         .ctx = ctx,
         .kernels = dml__ctx_kernels(ctx),
         .rule = found,
         .opts = *opts,
+        .device = device,
         .nparams = nparams,
         .nslots = found->nslots(opts),
         .grad_norm = NAN,
         .counters = {.loss_scale = opts->loss_scale},
     };
-    if (!get_memory(optim, params))
+    if ((status = get_memory(optim, params)) != DML_OK)
         goto fail;
     dml_optim_reload(optim);
     *out = optim;
@@ -273,9 +279,19 @@ dml_status dml_optim_create(dml_ctx *ctx, dml_optim_rule rule, const dml_param *
 
 fail:
     dml_optim_destroy(optim);
+    if (status != DML_ENOMEM)
+        return status;
     return dml__fail(ctx, DML_ENOMEM, __func__,
                      "no memory for the state of %zu tensors, or no more threads",
                      nparams);
+}
+
+void *dml__optim_take_sums(dml_optim *optim)
+{
+    void *sums = optim->device == NULL ? optim->sums : NULL;
+    if (sums != NULL)
+        optim->sums = NULL;
+    return sums;
 }
 
 void dml_optim_destroy(dml_optim *optim)
@@ -284,8 +300,11 @@ void dml_optim_destroy(dml_optim *optim)
         return;
     dml__team_destroy(optim->team);
     dml__free(optim->faulty);
-    dml__free(optim->sums);
-    dml__free(optim->state);
+    if (optim->device == NULL) {
+        dml__free(optim->sums);
+        dml__free(optim->state);
+    }
+    dml__optim_device_close(optim->device);
     dml__free(optim->names);
     dml__free(optim->tensors);
     dml__free(optim);

@@ -4,7 +4,7 @@
  * Sutskever, Martens, Dahl and Hinton 2013. The velocity holds gradients, so that a
  * schedule needs no momentum correction, or steps (Goyal et al. 2017, equations 9, 10).
  */
-#include "optim/optim_internal.h"
+#include "optim/optimizer.h"
 
 #include <math.h>
 
@@ -43,23 +43,35 @@ void dml__optim_sgd_update(const struct dml__kernels *kernels,
                            const dml_optim_opts *opts, const struct dml__optim_now *now,
                            const struct dml__optim_part *part)
 {
-    bool inside = opts->velocity == DML_RATE_INSIDE;
-    double ratio = part->tensor->ratio;
-    /* At rate 0 corrected velocities are 0: then nothing is left to correct. */
-    bool corrects = opts->momentum_correction && now->last_lr > 0;
-    double change = corrects ? now->lr / now->last_lr : 1;
-    struct dml__sgd_args args = {
-        .in = dml__optim_f32(inside ? now->lr * ratio : ratio),
-        .out = inside ? 1 : (float)now->lr,
-        .carry = dml__optim_f32(opts->momentum * change),
-        .momentum = (float)opts->momentum,
-        .weight_decay = (float)dml__optim_decay(opts, &part->tensor->param),
-        .nesterov = opts->nesterov,
-    };
+    struct dml__sgd_args args =
+        dml__optim_sgd_args(opts, now, part->tensor->param.flags, part->tensor->ratio);
     kernels->sgd_f32(part->n, part->w, part->g, part->slot[0], &args);
 }
 
+dml_status dml_optim_set_momentum(dml_optim *optim, double momentum)
+{
+    if (optim == NULL)
+        return DML_EINVAL;
+    dml_optim_opts opts = optim->opts;
+    opts.momentum = momentum;
+    if (optim->rule->update != dml__optim_sgd_update)
+        return dml__fail(optim->ctx, DML_EINVAL, __func__,
+                         "%s has no momentum to set; only sgd and lars have",
+                         optim->rule->name);
+    if (optim->phase != DML__OPTIM_IDLE)
+        return dml__fail(optim->ctx, DML_EINVAL, __func__,
+                         "a step is under way; finish it with dml_optim_apply()");
+    DML_TRY(dml__optim_check_momentum(optim->ctx, __func__, &opts));
+    if (optim->rule->nslots(&opts) > optim->nslots)
+        return dml__fail(optim->ctx, DML_EINVAL, __func__,
+                         "the optimizer was made with momentum 0, and has no velocity; "
+                         "make it with the largest momentum");
+    optim->opts.momentum = momentum;
+    return DML_OK;
+}
+
 const struct dml__optim_rule dml__optim_sgd = {
+    .rule = DML_OPTIM_SGD,
     .name = "sgd",
     .slot_names = {"velocity"},
     .norms = DML__NORMS_NONE,

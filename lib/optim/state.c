@@ -2,7 +2,7 @@
 /*
  * What a snapshot must hold of an optimizer, and what a caller may want to know.
  */
-#include "optim/optim_internal.h"
+#include "optim/optimizer.h"
 
 #include <math.h>
 
@@ -66,12 +66,18 @@ dml_status dml_optim_set_counters(dml_optim *optim, const dml_optim_counters *co
                          scale, optim->opts.loss_scale);
     if (!(lr >= 0 && isfinite(lr)))
         return dml__optim_refuse(optim->ctx, __func__, "last_lr", lr, "0 or more");
+    if (optim->device != NULL)
+        DML_TRY(dml__optim_device_set(optim, counters));
     optim->counters = *counters;
     return DML_OK;
 }
 
 void dml_optim_reload(dml_optim *optim)
 {
+    if (optim->device != NULL) {
+        (void)dml__optim_device_reload(optim); /* its error is recorded */
+        return;
+    }
     for (size_t i = 0; i < optim->nparams; i++) {
         const struct dml__optim_tensor *tensor = &optim->tensors[i];
         const dml_param *p = &tensor->param;

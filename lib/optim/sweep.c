@@ -7,7 +7,7 @@
  * squares: no result depends on who added what up. A thread takes the blocks that are
  * its part by number.
  */
-#include "optim/optim_internal.h"
+#include "optim/optimizer.h"
 
 /* Blocks that are worth waking a thread for. */
 enum { BLOCKS_PER_THREAD = 64 };

@@ -3,7 +3,7 @@
  * Threads that share one piece of work at a time with their caller and sleep between
  * two pieces. Who does which part is fixed by the index, so nothing depends on timing.
  */
-#include "optim/optim_internal.h"
+#include "optim/optimizer.h"
 
 #include <pthread.h>
 

@@ -10,6 +10,7 @@
  */
 #include "comm/comm.h"
 #include "sync/compress.h"
+#include "sync/filling.h"
 #include "sync/reducer.h"
 
 static size_t tensor_bytes(const dml_tensor *t)
@@ -20,26 +21,17 @@ static size_t tensor_bytes(const dml_tensor *t)
 /* Numbers the bucket of each tensor (in slots) and returns how many there are. */
 static size_t assign(dml_reducer *r, const uint64_t *ready_order)
 {
-    enum { KINDS = DML_NDTYPES * DML__NTENSOR_KINDS };
-    size_t open[KINDS], filled[KINDS], n = 0;
-    for (int t = 0; t < KINDS; t++)
-        open[t] = SIZE_MAX;
+    struct dml__filling f = {.bucket_bytes = r->opts.bucket_bytes,
+                             .first_bucket_bytes = r->opts.first_bucket_bytes};
+    _Static_assert(DML_NDTYPES * DML__NTENSOR_KINDS <= DML__MOST_KINDS, "");
     for (size_t i = 0; i < r->ngrads; i++) {
         size_t index = (size_t)ready_order[i];
-        const dml_tensor *tensor = &r->grads[index];
-        int t =
-            (int)tensor->dtype * DML__NTENSOR_KINDS + (int)dml__compress_kind(r, index);
-        if (open[t] == SIZE_MAX) {
-            open[t] = n++;
-            filled[t] = 0;
-        }
-        r->slots[index].bucket = open[t];
-        filled[t] += tensor_bytes(tensor);
-        size_t limit = open[t] == 0 ? r->opts.first_bucket_bytes : r->opts.bucket_bytes;
-        if (filled[t] >= limit)
-            open[t] = SIZE_MAX;
+        const dml_tensor *t = &r->grads[index];
+        size_t kind = (size_t)t->dtype * DML__NTENSOR_KINDS;
+        kind += (size_t)dml__compress_kind(r, index);
+        r->slots[index].bucket = dml__filling_put(&f, kind, tensor_bytes(t));
     }
-    return n;
+    return f.n;
 }
 
 /* Fills the buckets from the numbers: members in ready order, pieces, sizes. */
@@ -70,19 +62,14 @@ static void group(dml_reducer *r, const uint64_t *ready_order)
  * it; else NULL. */
 static char *contiguous(const dml_reducer *r, const struct dml__bucket *b, bool reverse)
 {
-    char *start = NULL, *end = NULL;
+    struct dml__run run = {NULL, NULL};
     for (size_t i = 0; i < b->n; i++) {
         size_t at = b->first + (reverse ? b->n - 1 - i : i);
         const dml_tensor *t = &r->grads[r->order[at]];
-        if (t->count == 0)
-            continue;
-        if (start == NULL)
-            start = t->data;
-        else if (end != t->data)
+        if (!dml__run_goes_on(&run, t->data, tensor_bytes(t)))
             return NULL;
-        end = (char *)t->data + tensor_bytes(t);
     }
-    return start;
+    return run.start;
 }
 
 /* Agrees on the buckets' layouts; sets "data" of those whose tensors lie together. */

@@ -181,7 +181,7 @@ static dml_status open_exchanges(dml_reducer *r)
     return DML_OK;
 }
 
-dml_status dml__compress_plan(dml_reducer *r)
+dml_status dml__compress_replan(dml_reducer *r)
 {
     if (r->compression == NULL)
         return DML_OK;
@@ -191,8 +191,13 @@ dml_status dml__compress_plan(dml_reducer *r)
     if (status == DML_OK && failed > 0)
         status = dml__fail(dml_comm_ctx(r->comm), DML_ENOMEM, "dml_reducer_finish",
                            "another rank has no memory for its codecs");
-    DML_TRY(status);
-    return dml__compress_choose(r);
+    return status;
+}
+
+dml_status dml__compress_plan(dml_reducer *r)
+{
+    DML_TRY(dml__compress_replan(r));
+    return r->compression != NULL ? dml__compress_choose(r) : DML_OK;
 }
 
 /* ---- steps -------------------------------------------------------------------------

@@ -47,6 +47,11 @@ enum dml__tensor_kind dml__compress_kind(const dml_reducer *r, size_t tensor);
 
 /* Once the buckets are final: makes their exchanges, and decides. Collective. */
 dml_status dml__compress_plan(dml_reducer *r);
+/* The same for a reducer whose state then comes from elsewhere: nothing is decided.
+ * Collective. */
+dml_status dml__compress_replan(dml_reducer *r);
+/* Sets what is compressed, from what was measured. */
+void dml__compress_decide(dml_reducer *r);
 /* Frees the exchanges, before the buckets. */
 void dml__compress_forget(dml_reducer *r);
 

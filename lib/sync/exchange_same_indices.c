@@ -25,7 +25,7 @@ static dml_status start_same(struct dml__exchange *x, int stage)
 
 static void finish_same(struct dml__exchange *x)
 {
-    dml_codec_decode(x->codecs[0].codec, x->send, 1, false, x->data);
+    x->spec->kind->decode(x->codecs[0].codec, x->send, 1, false, x->data);
 }
 
 const struct dml__form_ops dml__form_same_indices = {1, open_same, start_same,

@@ -80,7 +80,7 @@ static dml_status start_shards(struct dml__exchange *x, int stage)
 
 static void finish_shards(struct dml__exchange *x)
 {
-    dml_codec_decode(x->codecs[WHOLE].codec, x->send, 1, false, x->data);
+    x->spec->kind->decode(x->codecs[WHOLE].codec, x->send, 1, false, x->data);
 }
 
 const struct dml__form_ops dml__form_shards = {2, open_shards, start_shards,

@@ -36,8 +36,8 @@ static void finish_sparse(struct dml__exchange *x)
 {
     const float share = 1 / (float)x->nranks;
     for (int r = 0; r < x->nranks; r++)
-        dml_codec_decode(x->codecs[0].codec, x->recv + r * x->code_bytes, share, r > 0,
-                         x->data);
+        x->spec->kind->decode(x->codecs[0].codec, x->recv + r * x->code_bytes, share,
+                              r > 0, x->data);
 }
 
 const struct dml__form_ops dml__form_sparse = {1, open_sparse, start_sparse,

@@ -111,6 +111,14 @@ dml_status dml__launch(dml_reducer *r, bool wait)
     return r->launched;
 }
 
+void dml__abandon(dml_reducer *r)
+{
+    for (size_t i = 0; i < r->nbuckets; i++)
+        (void)dml_wait(request_of(&r->buckets[i]));
+    if (r->compression != NULL)
+        (void)dml_wait(&r->compression->agreement);
+}
+
 dml_status dml__complete(struct dml__bucket *b)
 {
     dml_status status = dml_wait(request_of(b));

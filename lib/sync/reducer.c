@@ -38,10 +38,10 @@ static dml_status check(const dml_tensor *grads, size_t ngrads,
     size_t total = 0;
     if (grads == NULL && ngrads > 0)
         return dml__fail(ctx, DML_EINVAL, where, "grads is NULL");
-    if (opts->size != sizeof *opts || opts->bucket_bytes == 0)
-        return dml__fail(ctx, DML_EINVAL, where,
-                         "options must come from dml_reducer_opts_init, and "
-                         "bucket_bytes be above 0");
+    DML_TRY(
+        dml__check_size(ctx, where, opts->size, sizeof *opts, "dml_reducer_opts_init"));
+    if (opts->bucket_bytes == 0)
+        return dml__fail(ctx, DML_EINVAL, where, "bucket_bytes is 0; use 1 or more");
     for (size_t i = 0; i < ngrads; i++) {
         const char *name = dml__tensor_name(&grads[i]);
         if (!is_float(grads[i].dtype))
@@ -52,6 +52,11 @@ static dml_status check(const dml_tensor *grads, size_t ngrads,
         if (grads[i].data == NULL && grads[i].count > 0)
             return dml__fail(ctx, DML_EINVAL, where, "tensor %zu (%s) has no data", i,
                              name);
+        if (dml__on_device(ctx, grads[i].data))
+            return dml__fail(ctx, DML_EUNSUPPORTED, where,
+                             "tensor %zu (%s) is device memory; a reducer takes host "
+                             "memory: call dml_allreduce",
+                             i, name);
         if (grads[i].count > PTRDIFF_MAX / 8 - total)
             return dml__fail(ctx, DML_EINVAL, where,
                              "tensor %zu (%s): count %zu is beyond memory", i, name,
@@ -155,6 +160,7 @@ void dml_reducer_destroy(dml_reducer *r)
 {
     if (r == NULL)
         return;
+    dml__abandon(r);
     dml__buckets_free(r);
     dml__compress_close(r);
     dml__free(r->names);

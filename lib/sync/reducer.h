@@ -82,6 +82,10 @@ dml_status dml__launch(dml_reducer *reducer, bool wait);
  * average. */
 dml_status dml__complete(struct dml__bucket *bucket);
 
+/* Take what a step has left in flight that failed: the communicator has ended, so that
+ * nobody is waited for. */
+void dml__abandon(dml_reducer *reducer);
+
 /* DML_EMISMATCH on all ranks when tensors differ between ranks. Collective. */
 dml_status dml__verify_tensors(const dml_tensor *tensors, size_t n, dml_comm *comm,
                                const char *where);

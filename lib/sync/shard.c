@@ -9,6 +9,7 @@
 
 #include "collectives/collectives.h"
 #include "comm/comm.h"
+#include "optim/sums.h"
 #include "sync/reducer.h"
 
 #include <math.h>
@@ -43,10 +44,11 @@ static dml_status check(const dml_param *params, size_t n, const dml_sharded_opt
     size_t total = 0;
     if (params == NULL && n > 0)
         return dml__fail(ctx, DML_EINVAL, create_name, "params is NULL");
-    if (opts->size != sizeof *opts || opts->bucket_bytes == 0)
+    DML_TRY(dml__check_size(ctx, create_name, opts->size, sizeof *opts,
+                            "dml_sharded_opts_init"));
+    if (opts->bucket_bytes == 0)
         return dml__fail(ctx, DML_EINVAL, create_name,
-                         "options must come from dml_sharded_opts_init, and "
-                         "bucket_bytes be above 0");
+                         "bucket_bytes is 0; use 1 or more");
     for (size_t i = 0; i < n; i++) {
         const dml_param *p = &params[i];
         const char *name = p->name != NULL ? p->name : "no name";
@@ -65,6 +67,11 @@ static dml_status check(const dml_param *params, size_t n, const dml_sharded_opt
             return dml__fail(ctx, DML_EINVAL, create_name,
                              "params[%zu] (%s) has no memory for its %s", i, name,
                              p->param == NULL ? "values" : "gradient");
+        if (dml__on_device(ctx, p->param) || dml__on_device(ctx, p->grad))
+            return dml__fail(ctx, DML_EUNSUPPORTED, create_name,
+                             "params[%zu] (%s) is device memory; sharded state takes "
+                             "host memory: use dml_optim_create and dml_allreduce",
+                             i, name);
         if (p->count > PTRDIFF_MAX / 8 - total)
             return dml__fail(ctx, DML_EINVAL, create_name,
                              "params[%zu] (%s): count %zu is beyond memory", i, name,
@@ -291,6 +298,8 @@ void dml_sharded_destroy(dml_sharded *s)
         (void)dml_wait(&s->buckets[i].scatter);
         (void)dml_wait(&s->buckets[i].gather);
     }
+    if (s->optim != NULL)
+        dml__comm_release(s->comm, dml__optim_take_sums(s->optim));
     dml_optim_destroy(s->optim);
     dml__shard_plan_free(s);
     dml__free(s->slots);

@@ -21,10 +21,14 @@ struct dml__shard_bucket {
     size_t *counts; /* [P] elements of each rank's part */
     size_t begin;   /* where this rank's part begins */
     bool grads_packed, params_packed;
-    char *grads;  /* [count] this rank's gradients: the callers' memory, or packed */
+    char *grads;  /* [count] this rank's gradients: packed, or the callers' memory, of
+                     which only is read */
+    char *spare;  /* [count] the same with zeros for what was not ready, in steps in
+                     which the callers' memory will not do; NULL before the first */
     char *params; /* [count] likewise */
     char *part_grads; /* [counts[rank]] averages of this rank's part */
-    size_t pending;   /* members whose gradient is not ready yet in this step */
+    size_t pending;   /* members for which it must still wait in this step */
+    size_t nready;    /* members whose gradient became ready in this step */
     dml_request *scatter, *gather;
     bool gathering; /* parameters may not be read yet */
 };
@@ -48,8 +52,7 @@ struct dml_sharded {
     struct dml__shard_slot *slots; /* [n] */
     struct dml__shard_bucket *buckets;
     size_t nbuckets, next; /* next: the first bucket not started in this step */
-    size_t nready;
-    size_t *counts;       /* [nbuckets][P] of all buckets */
+    size_t *counts;        /* [nbuckets][P] of all buckets */
     size_t *piece_counts; /* [2][P] room for counts and places of one tensor's pieces */
     char *packed, *parts; /* memory of packed vectors, and of part_grads */
     dml_optim *optim;     /* of this rank's pieces */

@@ -10,6 +10,7 @@
  * grain, however many buckets there are.
  */
 #include "comm/comm.h"
+#include "sync/filling.h"
 #include "sync/shard.h"
 
 #include <string.h>
@@ -30,23 +31,16 @@ static size_t type_index(dml_dtype dtype)
  * there are. Of each pair of types one bucket is open at a time. */
 static size_t assign(dml_sharded *s)
 {
-    size_t open[NTYPES * NTYPES], filled[NTYPES * NTYPES], n = 0;
-    for (size_t t = 0; t < NTYPES * NTYPES; t++)
-        open[t] = SIZE_MAX;
+    struct dml__filling f = {.bucket_bytes = s->opts.bucket_bytes,
+                             .first_bucket_bytes = s->opts.first_bucket_bytes};
+    _Static_assert(NTYPES * NTYPES <= DML__MOST_KINDS, "");
     for (size_t i = s->n; i-- > 0;) {
         const dml_param *p = &s->params[i];
-        size_t t = type_index(p->dtype) * NTYPES + type_index(p->grad_dtype);
-        if (open[t] == SIZE_MAX) {
-            open[t] = n++;
-            filled[t] = 0;
-        }
-        s->slots[i].bucket = open[t];
-        filled[t] += p->count * dml_dtype_bytes(p->dtype);
-        size_t limit = open[t] == 0 ? s->opts.first_bucket_bytes : s->opts.bucket_bytes;
-        if (filled[t] >= limit)
-            open[t] = SIZE_MAX;
+        size_t kind = type_index(p->dtype) * NTYPES + type_index(p->grad_dtype);
+        s->slots[i].bucket =
+            dml__filling_put(&f, kind, p->count * dml_dtype_bytes(p->dtype));
     }
-    return n;
+    return f.n;
 }
 
 /* Fills the buckets from the numbers: members last tensor first, types. */
@@ -77,21 +71,17 @@ static void group(dml_sharded *s)
 static char *contiguous(const dml_sharded *s, const struct dml__shard_bucket *b,
                         bool grads, bool reverse)
 {
-    char *start = NULL, *end = NULL;
+    struct dml__run run = {NULL, NULL};
     for (size_t i = 0; i < b->n; i++) {
         size_t at = b->first + (reverse ? b->n - 1 - i : i);
         const dml_param *p = &s->params[s->order[at]];
-        if (p->count == 0)
-            continue;
         /* Gradients are only read; the one pointer type keeps this one function. */
-        char *data = grads ? (char *)(uintptr_t)p->grad : p->param;
-        if (start == NULL)
-            start = data;
-        else if (end != data)
+        void *data = grads ? (void *)(uintptr_t)p->grad : p->param;
+        size_t element = dml_dtype_bytes(grads ? p->grad_dtype : p->dtype);
+        if (!dml__run_goes_on(&run, data, p->count * element))
             return NULL;
-        end = data + p->count * dml_dtype_bytes(grads ? p->grad_dtype : p->dtype);
     }
-    return start;
+    return run.start;
 }
 
 /* The order of a bucket's vector is free, but the same on all ranks, and for gradients
@@ -234,6 +224,8 @@ static dml_status make_memory(dml_sharded *s, const char *where)
 
 void dml__shard_plan_free(dml_sharded *s)
 {
+    for (size_t i = 0; i < s->nbuckets; i++)
+        dml__comm_release(s->comm, s->buckets[i].spare);
     dml__free(s->buckets);
     dml__free(s->counts);
     dml__comm_release(s->comm, s->parts);

@@ -13,8 +13,9 @@ struct pieces {
     size_t *counts, *displs; /* [P] each, the object's */
 };
 
-static dml_status check(dml_sharded *s, size_t param, const void *whole, int root,
-                        const char *where)
+/* What is equal on all ranks. A NULL on root is left to the collective, which tells the
+ * other ranks of it. */
+static dml_status check(dml_sharded *s, size_t param, int root, const char *where)
 {
     dml_ctx *ctx = dml_comm_ctx(s->comm);
     DML_TRY(dml__shard_check_index(s, param, where));
@@ -25,8 +26,6 @@ static dml_status check(dml_sharded *s, size_t param, const void *whole, int roo
         return dml__fail(ctx, DML_EINVAL, where,
                          "root is %d; it must be one of the %d ranks", root,
                          dml_comm_size(s->comm));
-    if (root == dml_comm_rank(s->comm) && whole == NULL && s->params[param].count > 0)
-        return dml__fail(ctx, DML_EINVAL, where, "the vector of root is NULL");
     return DML_OK;
 }
 
@@ -52,7 +51,7 @@ dml_status dml_sharded_slot_gather(dml_sharded *s, size_t param, size_t slot,
 {
     if (s == NULL)
         return DML_EINVAL;
-    DML_TRY(check(s, param, out, root, __func__));
+    DML_TRY(check(s, param, root, __func__));
     struct pieces p;
     DML_TRY(find(s, param, slot, &p));
     if (p.counts == NULL)
@@ -65,7 +64,7 @@ dml_status dml_sharded_slot_scatter(dml_sharded *s, size_t param, size_t slot,
 {
     if (s == NULL)
         return DML_EINVAL;
-    DML_TRY(check(s, param, in, root, __func__));
+    DML_TRY(check(s, param, root, __func__));
     struct pieces p;
     DML_TRY(find(s, param, slot, &p));
     if (p.counts == NULL)

@@ -42,11 +42,12 @@ dml_status dml_sharded_begin(dml_sharded *s)
                          "a step is open; close it with dml_sharded_step");
     s->state = DML__SHARD_OPEN;
     s->next = 0;
-    s->nready = 0;
     for (size_t i = 0; i < s->n; i++)
         s->slots[i].ready = false;
-    for (size_t b = 0; b < s->nbuckets; b++)
+    for (size_t b = 0; b < s->nbuckets; b++) {
         s->buckets[b].pending = s->buckets[b].n;
+        s->buckets[b].nready = 0;
+    }
     return DML_OK;
 }
 
@@ -55,23 +56,26 @@ static dml_status launch(dml_sharded *s)
 {
     for (; s->next < s->nbuckets && s->buckets[s->next].pending == 0; s->next++) {
         struct dml__shard_bucket *b = &s->buckets[s->next];
-        DML_TRY(dml_ireduce_scatterv(b->grads, b->part_grads, b->counts, b->grad_dtype,
+        const char *grads = b->nready < b->n && !b->grads_packed ? b->spare : b->grads;
+        DML_TRY(dml_ireduce_scatterv(grads, b->part_grads, b->counts, b->grad_dtype,
                                      DML_AVG, s->comm, &b->scatter));
     }
     return DML_OK;
 }
 
-static void take_gradient(dml_sharded *s, size_t index)
+/* A tensor's gradient, or zeros where it is not ready, into its bucket's vector. */
+static void put_gradient(const dml_sharded *s, size_t index, char *vector)
 {
-    struct dml__shard_slot *slot = &s->slots[index];
-    struct dml__shard_bucket *b = &s->buckets[slot->bucket];
+    const struct dml__shard_slot *slot = &s->slots[index];
     const dml_param *p = &s->params[index];
-    size_t element = dml_dtype_bytes(p->grad_dtype);
-    if (b->grads_packed && p->count > 0)
-        memcpy(b->grads + slot->start * element, p->grad, p->count * element);
-    slot->ready = true;
-    s->nready++;
-    b->pending--;
+    const size_t element = dml_dtype_bytes(p->grad_dtype);
+    char *to = vector + slot->start * element;
+    if (p->count == 0)
+        return;
+    if (slot->ready)
+        memcpy(to, p->grad, p->count * element);
+    else
+        memset(to, 0, p->count * element);
 }
 
 dml_status dml_sharded_ready(dml_sharded *s, size_t index)
@@ -88,31 +92,45 @@ dml_status dml_sharded_ready(dml_sharded *s, size_t index)
                                 (int64_t)index, 0,
                                 "gradient %zu (%s) was ready already in this step",
                                 index, name_of(s, index));
-    take_gradient(s, index);
+    struct dml__shard_bucket *b = &s->buckets[s->slots[index].bucket];
+    s->slots[index].ready = true;
+    if (b->grads_packed)
+        put_gradient(s, index, b->grads);
+    b->nready++;
+    b->pending--;
     DML_TRY(launch(s));
     return dml_progress(s->comm);
 }
 
-/* Gradients that never became ready add nothing to the average. They are the caller's
- * memory, registered as an optimizer's const input; what the rank did not compute may
- * be overwritten. */
-static void zero_unused(dml_sharded *s)
+/* Gradients that never became ready add nothing to the average. They are the caller's,
+ * and only read: a bucket that is not packed is copied for this once. */
+static dml_status fill_up(dml_sharded *s, struct dml__shard_bucket *b)
 {
-    for (size_t i = 0; i < s->n && s->nready < s->n; i++) {
-        const dml_param *p = &s->params[i];
-        if (s->slots[i].ready)
-            continue;
-        if (p->count > 0)
-            memset((void *)(uintptr_t)p->grad, 0,
-                   p->count * dml_dtype_bytes(p->grad_dtype));
-        take_gradient(s, i);
-    }
+    const size_t bytes = b->count * dml_dtype_bytes(b->grad_dtype);
+    dml_ctx *ctx = dml_comm_ctx(s->comm);
+    if (!b->grads_packed && b->spare == NULL)
+        b->spare = dml__alloc(ctx, bytes);
+    char *vector = b->grads_packed ? b->grads : b->spare;
+    if (vector == NULL && bytes > 0)
+        return dml__fail(ctx, DML_ENOMEM, "dml_sharded_step",
+                         "no memory for %zu bytes of gradients of which some were not "
+                         "ready",
+                         bytes);
+    for (size_t i = b->first; i < b->first + b->n; i++)
+        if (!b->grads_packed || !s->slots[s->order[i]].ready)
+            put_gradient(s, s->order[i], vector);
+    b->pending = 0;
+    return DML_OK;
 }
 
 static dml_status finish_gradients(dml_sharded *s)
 {
-    zero_unused(s);
-    dml_status status = launch(s);
+    dml_status status = DML_OK;
+    for (size_t i = 0; i < s->nbuckets && status == DML_OK; i++)
+        if (s->buckets[i].pending > 0)
+            status = fill_up(s, &s->buckets[i]);
+    if (status == DML_OK)
+        status = launch(s);
     double begin_s = dml__now_s();
     for (size_t i = 0; i < s->next; i++) {
         dml_status waited = dml_wait(&s->buckets[i].scatter);
@@ -145,7 +163,7 @@ static bool all_finite(const dml_param *p)
 static dml_status name_culprit(dml_sharded *s)
 {
     size_t found = 0;
-    while (found < s->n && all_finite(&s->params[found]))
+    while (found < s->n && (!s->slots[found].ready || all_finite(&s->params[found])))
         found++;
     int nranks = dml_comm_size(s->comm);
     double first = -(double)found;
@@ -193,15 +211,19 @@ static void pack_own(dml_sharded *s, const struct dml__shard_bucket *b)
     }
 }
 
-static void unpack(dml_sharded *s, const struct dml__shard_bucket *b)
+static void unpack_others(dml_sharded *s, const struct dml__shard_bucket *b)
 {
     size_t element = dml_dtype_bytes(b->dtype);
     for (size_t i = 0; i < b->n; i++) {
-        size_t index = s->order[b->first + i];
+        size_t index = s->order[b->first + i], first, count;
         const dml_param *p = &s->params[index];
-        if (p->count > 0)
-            memcpy(p->param, b->params + s->slots[index].start * element,
-                   p->count * element);
+        const char *from = b->params + s->slots[index].start * element;
+        dml__shard_piece(s, index, dml_comm_rank(s->comm), &first, &count);
+        const size_t before = first * element, own = before + count * element;
+        if (before > 0)
+            memcpy(p->param, from, before);
+        if (p->count * element > own)
+            memcpy((char *)p->param + own, from + own, p->count * element - own);
     }
 }
 
@@ -231,7 +253,7 @@ static dml_status wait_bucket(dml_sharded *s, struct dml__shard_bucket *b)
     if (status != DML_OK)
         s->state = DML__SHARD_BROKEN;
     else if (b->params_packed)
-        unpack(s, b);
+        unpack_others(s, b);
     return status;
 }
 

@@ -184,6 +184,14 @@ class Job:
                 found.append(int(os.path.basename(path)))
         return sorted(found)
 
+    def left_behind(self, within_s=5):
+        """Ranks that outlive the job. One that mpirun killed as it ended may take a moment
+        on a busy machine."""
+        until = time.monotonic() + within_s
+        while self.ranks() and time.monotonic() < until:
+            time.sleep(0.05)
+        return self.ranks()
+
     @staticmethod
     def text(stream):
         """All that was written so far. The position is shared with the job: no seek."""

@@ -16,7 +16,10 @@ import sys
 import tree
 
 # Name of a variable -> why it may be writable.
-STATE = {}
+STATE = {
+    "dml__fake_driver": "stands for a GPU driver, whose state is the process's",
+    "fake_driver_gate": "its lock",
+}
 
 DECLARED = re.compile(r"^DML_API\s+[^;{]*?\b(dml_\w+)\s*\(", re.M)
 

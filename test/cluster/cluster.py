@@ -127,17 +127,22 @@ def cluster(hosts, slots=1, *options):
         tool("down", "-c", name)
 
 
-def main(cases):
+def unavailable():
+    """Why there can be no cluster here, or ""."""
+    if not shutil.which("ip"):
+        return "no ip (package iproute2)"
+    probe = subprocess.run([TOOL, "probe", "-c", "probe"], capture_output=True, text=True)
+    lines = probe.stderr.strip().splitlines() or ["netns-cluster probe failed"]
+    return "" if probe.returncode == 0 else lines[-1]
+
+
+def skip(why, what="namespaces with shaped links"):
+    print(f"skipped: {what}: {why}")
+    return SKIP
+
+
+def run(cases):
     """Runs (name, case) in turn; the exit status."""
-    why = "" if shutil.which("ip") else "no ip (package iproute2)"
-    if not why:
-        probe = subprocess.run([TOOL, "probe", "-c", "probe"], capture_output=True,
-                               text=True)
-        lines = probe.stderr.strip().splitlines() or ["netns-cluster probe failed"]
-        why = "" if probe.returncode == 0 else lines[-1]
-    if why:
-        print(f"skipped: namespaces with shaped links: {why}")
-        return SKIP
     failed = 0
     for name, case in cases:
         begin_s = time.monotonic()
@@ -149,6 +154,12 @@ def main(cases):
             print(f"FAILED: {name}: {wrong}", flush=True)
     print(f"{len(cases) - failed} passed, {failed} failed")
     return 1 if failed else 0
+
+
+def main(cases):
+    """The same where there can be a cluster."""
+    why = unavailable()
+    return skip(why) if why else run(cases)
 
 
 def argument(number):

@@ -46,6 +46,9 @@ CASES = [
     ("lamb_clip_norm", "lamb", dict(clip_norm=1)),
     ("lamb_max", "lamb", dict(trust_max=0.5, weight_decay=0)),
     ("lamb_biased", "lamb", dict(bias_correction=0, weight_decay=0.1)),
+    ("adagrad", "adagrad", dict()),
+    ("adagrad_decay", "adagrad", dict(weight_decay=0.02, eps=0.01)),
+    ("adagrad_clip_norm", "adagrad", dict(clip_norm=0.5)),
 ]
 DEFAULTS = {
     "sgd": dict(momentum=0.9),
@@ -53,6 +56,7 @@ DEFAULTS = {
     "adamw": dict(beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01),
     "lars": dict(momentum=0.9, weight_decay=1e-4, velocity=1, trust=0.001),
     "lamb": dict(beta1=0.9, beta2=0.999, eps=1e-6, weight_decay=0.01),
+    "adagrad": dict(eps=1e-10),
 }
 
 
@@ -156,6 +160,18 @@ class Adam:
         self.w = [w - eta * local * x for w, x in zip(self.w, u)]
 
 
+class AdaGrad:
+    def __init__(self, weights, opts, decay):
+        self.w, self.opts, self.decay = weights, opts, decay
+        self.sum = [0.0] * len(weights)
+
+    def step(self, g, eta, _):
+        g = [x + self.decay * w for x, w in zip(g, self.w)]
+        self.sum = [s + x * x for s, x in zip(self.sum, g)]
+        self.w = [w - eta * x / (math.sqrt(s) + self.opts["eps"])
+                  for w, x, s in zip(self.w, g, self.sum)]
+
+
 def trajectory(rule, given):
     """{step: weights of all tensors} of the steps that are shown."""
     opts = {**DEFAULTS[rule], **given}
@@ -164,6 +180,8 @@ def trajectory(rule, given):
         decay = 0 if t == EXEMPT else opts.get("weight_decay", 0)
         if rule in ("sgd", "lars"):
             tensors.append(Momentum(start(t), opts, decay, rule == "lars" and t != EXEMPT))
+        elif rule == "adagrad":
+            tensors.append(AdaGrad(start(t), opts, decay))
         else:
             adapts = rule == "lamb" and t != EXEMPT
             tensors.append(Adam(start(t), opts, decay, rule, adapts))

@@ -8,6 +8,7 @@ static, and by CMake, and runs each on two ranks.
 Usage: install.py SOURCE BUILD PREFIX LIBDIR MESON MPIEXEC CC [CXX]
 """
 
+import glob
 import os
 import shutil
 import subprocess
@@ -77,6 +78,15 @@ class Installed:
             raise Failure("the statically linked program needs libdml.so")
         self.execute(program)
 
+    def example(self, path):
+        """As its head says: cc FILE $(pkg-config --cflags --libs dml). It checks itself."""
+        flags = run(["pkg-config", "--cflags", "--libs", "dml"], env=self.env).split()
+        program = os.path.join(self.folder, "example")
+        _, _, compiler, standard = self.programs[0]
+        run([*compiler.split(), standard, "-Wall", "-Wextra", "-Werror", path, *flags, "-lm",
+             "-o", program], cwd=self.folder, env=self.env)
+        run([self.mpiexec, "-n", "2", program], env=self.env)
+
     def cmake(self, path, language, compiler, standard):
         project = os.path.join(self.folder, "cmake-" + language)
         os.mkdir(project)
@@ -105,6 +115,8 @@ def main():
                 steps.append((f"{name} by CMake", lambda p=program: installed.cmake(*p)))
             else:
                 print(f"skipped: {name} by CMake: cmake is not installed")
+        for path in sorted(glob.glob(os.path.join(installed.source, "apps/examples/*.c"))):
+            steps.append((os.path.basename(path), lambda p=path: installed.example(p)))
         for name, step in steps:
             try:
                 step()

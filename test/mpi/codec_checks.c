@@ -44,6 +44,10 @@ static void look_at_buckets(struct dml_test *t, const dml_reducer *r, bool force
                   info.dense_s);
     }
     DML_CHECK(t, n > 3, "%zu buckets", n);
+    dml_reducer_stats stats;
+    dml_reducer_get_stats(r, &stats);
+    DML_CHECK(t, (stats.trial_s > 0) == (!forced && t->nranks > 1),
+              "trials took %g s, forced: %d", stats.trial_s, forced);
     dml_test_same_on_all(t, "choices", &choices, sizeof choices);
 }
 

@@ -86,6 +86,18 @@ static dml_status call_other(const char *name, dml_comm *comm)
         dml_comm_destroy(part);
         return status;
     }
+    if (strcmp(name, "slot") == 0) {
+        dml_param p = {.param = a, .grad = b, .count = COUNT};
+        dml_sharded *sharded = NULL;
+        dml_status status =
+            dml_sharded_create(DML_OPTIM_SGD, &p, 1, NULL, NULL, comm, &sharded);
+        float out[COUNT];
+        if (status == DML_OK)
+            status =
+                dml_sharded_slot_gather(sharded, 0, 0, wrong ? NULL : out, culprit);
+        dml_sharded_destroy(sharded);
+        return status;
+    }
     if (strcmp(name, "query") == 0) {
         dml_choice choice;
         return dml_algorithm_query(DML_COLL_ALLREDUCE, COUNT, DML_F32, DML_SUM, comm,
@@ -114,10 +126,10 @@ static dml_status call(const char *name, dml_comm *comm, dml_request **request)
     const void *send = here("refused") ? NULL : here("in_place") ? DML_IN_PLACE : a;
     if (here("algorithm"))
         dml_comm_set_algorithm(comm, DML_COLL_ALLREDUCE, "direct");
-    if (here("unmeasured")) /* as no rank has measured it yet */
+    if (here("unmeasured")) /* the others measure in this call */
         dml_comm_set_algorithm(comm, DML_COLL_ALLGATHER, "ring");
     if (strcmp(name, "split") == 0 || strcmp(name, "query") == 0 ||
-        strcmp(name, "coll_init") == 0)
+        strcmp(name, "coll_init") == 0 || strcmp(name, "slot") == 0)
         return call_other(name, comm);
     if (strcmp(name, "message") == 0) /* that the culprit does not send */
         return dml_recv(b, count, dtype, culprit, 7, comm);
@@ -243,8 +255,12 @@ int main(int argc, char **argv)
         return 2;
     printf("rank %d is process %ld\n", rank, (long)getpid());
     fflush(stdout);
+    /* Two calls of a collective go without measuring. */
+    bool gather = strcmp(fault, "unmeasured") == 0;
     for (int i = 0; i < GOOD_CALLS; i++)
-        if (dml_allreduce(a, b, COUNT, DML_F32, DML_SUM, comm) != DML_OK)
+        if ((gather && i > 0
+                 ? dml_allgather(a, b, COUNT, DML_F32, comm)
+                 : dml_allreduce(a, b, COUNT, DML_F32, DML_SUM, comm)) != DML_OK)
             give_up(ctx, DML_EINVAL);
     misbehave();
     dml_status status = call_sixth(how, comm);

@@ -40,7 +40,8 @@ WRONG = {"count": "101 f32", "dtype": "100 i32", "op": "(prod)", "root": "root 1
 
 
 # Why a call is refused that is not an ordinary collective.
-REFUSED = {"split": "out is NULL", "query": "choice is NULL", "coll_init": "args is NULL"}
+REFUSED = {"split": "out is NULL", "query": "choice is NULL", "coll_init": "args is NULL",
+           "slot": "recv is NULL on rank"}
 
 
 class Run:
@@ -62,7 +63,7 @@ class Run:
         self.told = dict(re.findall(r"^rank (\d+): (DML_.*)$", out, re.M))
         self.told = {int(rank): text for rank, text in self.told.items()}
         self.logged = re.findall(r"^dml: (.*)$", err, re.M)
-        left = self.job.ranks()
+        left = self.job.left_behind()
         require(not left, self.job.told(f"ranks left behind: {left}"))
 
     def need(self, condition, what):
@@ -179,6 +180,9 @@ class Cases:
         text = "\n".join([*run.told.values(), *run.logged])
         run.need(f"rank {self.culprit} (host" in text and "has ended" in text,
                  "nobody says who has ended")
+        for rank, line in run.told.items():
+            run.need("has ended" not in line or line.startswith("DML_EPEER:"),
+                     f"rank {rank} has another error")
 
     def death_ends_the_job(self, folder):
         run = Run(folder, self.nranks, "dead", "tasks")

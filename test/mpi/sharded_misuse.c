@@ -39,7 +39,7 @@ void test_sharded_bytes(struct dml_test *t)
     static const size_t shapes[] = {864,    32,  18432,  64,  73728,   128, 147456, 128,
                                     294912, 256, 589824, 256, 2097152, 512, 5120,   10};
     enum { N = sizeof shapes / sizeof *shapes };
-    for (size_t rule = 0; rule < 5; rule++) {
+    for (size_t rule = 0; rule <= DML_OPTIM_ADAGRAD; rule++) {
         dml_param params[N];
         float *memory = dml_test_alloc(3300000 * sizeof *memory), *next = memory;
         for (size_t i = 0; i < N; i++) {
@@ -56,7 +56,9 @@ void test_sharded_bytes(struct dml_test *t)
             dml_sharded_stats stats;
             dml_sharded_get_stats(s, &stats);
             double share = (double)stats.whole_state_bytes / t->nranks;
-            size_t slots = rule == DML_OPTIM_SGD || rule == DML_OPTIM_LARS ? 1 : 2;
+            bool two = rule == DML_OPTIM_ADAM || rule == DML_OPTIM_ADAMW ||
+                       rule == DML_OPTIM_LAMB;
+            size_t slots = two ? 2 : 1;
             DML_CHECK(t, stats.whole_state_bytes == (size_t)(next - memory) * 4 * slots,
                       "the whole is %zu bytes", stats.whole_state_bytes);
             DML_CHECK(t, fabs((double)stats.state_bytes / share - 1) <= 0.01,

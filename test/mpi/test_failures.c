@@ -105,7 +105,8 @@ static void open_comm(struct dml_test *t, dml_ctx **ctx, dml_comm **comm)
                     dml_comm_from_mpi(*ctx, MPI_COMM_WORLD, comm), DML_OK);
 }
 
-/* Rank 0 calls the blocking one first (which measures), the others wait first. */
+/* Rank 0 calls the blocking one first (which measures, as the third of its kind), the
+ * others wait first. */
 static void test_wait_order(struct dml_test *t)
 {
     enum { LARGE = 1 << 18 };
@@ -115,6 +116,8 @@ static void test_wait_order(struct dml_test *t)
     float *x = dml_test_alloc(LARGE * sizeof *x), small[4] = {0};
     open_comm(t, &ctx, &comm);
     dml_comm_set_algorithm(comm, DML_COLL_ALLREDUCE, "ring");
+    for (int i = 0; i < 2; i++)
+        dml_test_status(t, "bcast", dml_bcast(small, 4, DML_F32, 0, comm), DML_OK);
     bool first = dml_comm_rank(comm) == 0;
     for (int round = 0; round < 2; round++) {
         memset(x, 0, LARGE * sizeof *x);
@@ -132,6 +135,47 @@ static void test_wait_order(struct dml_test *t)
     dml_comm_destroy(comm);
     dml_ctx_destroy(ctx);
     free(x);
+}
+
+/* A message that nobody received on a communicator that failed is not received on the
+ * next one, though MPI may have freed the first. */
+static void test_left_message(struct dml_test *t)
+{
+    if (t->nranks < 2) {
+        dml_test_skip(t, "needs a second rank");
+        return;
+    }
+    enum { STALE = 1, FRESH = 2, TAG = 5 };
+    for (int round = 0; round < 3; round++) {
+        dml_ctx *ctx = NULL;
+        dml_comm *comm = NULL;
+        int32_t number = STALE, got = 0;
+        float x[2] = {1, 1};
+        open_comm(t, &ctx, &comm);
+        if (t->rank == 0) /* so short that MPI takes it at once */
+            dml_test_status(t, "send", dml_send(&number, 1, DML_I32, 1, TAG, comm),
+                            DML_OK);
+        /* A rank may be through before another looks at its call. */
+        dml_status status = DML_OK;
+        for (int call = 0; call < 100 && status == DML_OK; call++)
+            status = dml_allreduce(DML_IN_PLACE, x, t->rank == 0 ? 1 : 2, DML_F32,
+                                   DML_SUM, comm);
+        DML_CHECK(t, status == DML_EMISMATCH, "the ranks' counts differ, but %s",
+                  dml_status_name(status));
+        dml_comm_destroy(comm);
+        dml_ctx_destroy(ctx);
+        open_comm(t, &ctx, &comm);
+        number = FRESH;
+        if (t->rank == 0)
+            dml_test_status(t, "send", dml_send(&number, 1, DML_I32, 1, TAG, comm),
+                            DML_OK);
+        if (t->rank == 1)
+            dml_test_status(t, "recv", dml_recv(&got, 1, DML_I32, 0, TAG, comm),
+                            DML_OK);
+        DML_CHECK(t, t->rank != 1 || got == FRESH, "received %d", (int)got);
+        dml_comm_destroy(comm);
+        dml_ctx_destroy(ctx);
+    }
 }
 
 /* All elements belong to the last rank; the others have no memory at all. */
@@ -192,13 +236,34 @@ static void test_no_table(struct dml_test *t)
     }
 }
 
+/* Where MPI ends a job with its first rank, nothing is made nor ended. */
+static void test_no_shrinking(struct dml_test *t)
+{
+    dml_comm *left = NULL;
+    float value = 1;
+    dml_test_error(t, "shrink into nothing", dml_comm_shrink(t->comm, NULL),
+                   DML_EINVAL);
+    if (dml_comm_can_shrink()) {
+        dml_test_skip(t, "this MPI goes on: test/cluster/ulfm.py");
+        return;
+    }
+    dml_test_error(t, "shrink", dml_comm_shrink(t->comm, &left), DML_EUNSUPPORTED);
+    DML_CHECK(t, left == NULL, "a communicator was made");
+    dml_test_status(t, "allreduce after it",
+                    dml_allreduce(DML_IN_PLACE, &value, 1, DML_F32, DML_SUM, t->comm),
+                    DML_OK);
+    DML_CHECK(t, (int)value == t->nranks, "the sum is %g", (double)value);
+}
+
 int main(int argc, char **argv)
 {
     static const struct dml_test_case cases[] = {
         {"failing allocations", test_allocations},
         {"order of waiting", test_wait_order},
+        {"a message that is left", test_left_message},
         {"empty blocks", test_empty_blocks},
         {"no table", test_no_table},
+        {"no shrinking", test_no_shrinking},
     };
     return dml_test_main(argc, argv, cases, sizeof cases / sizeof cases[0]);
 }

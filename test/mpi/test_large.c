@@ -137,13 +137,41 @@ static void test_messages(struct dml_test *t)
     free(x);
 }
 
+static dml_status check_record(void *user, int source, const void *record, size_t bytes)
+{
+    struct dml_test *t = user;
+    DML_CHECK(t, bytes == LARGE, "%zu bytes, wanted %zu", bytes, LARGE);
+    check_values(t, record, bytes, source);
+    return DML_OK;
+}
+
+static void test_exchange(struct dml_test *t)
+{
+    if (too_small(t))
+        return;
+    dml_exchange *x = NULL;
+    unsigned char *record = t->rank == 0 ? filled(LARGE, 0) : NULL;
+    dml_test_step(t, "a record of %zu bytes", LARGE);
+    dml_test_status(t, "dml_exchange_create",
+                    dml_exchange_create(NULL, check_record, t, t->comm, &x), DML_OK);
+    if (t->rank == 0)
+        dml_test_status(t, "dml_exchange_push",
+                        dml_exchange_push(x, t->nranks - 1, record, LARGE), DML_OK);
+    dml_test_status(t, "dml_exchange_finish", dml_exchange_finish(x), DML_OK);
+    dml_exchange_stats stats;
+    dml_exchange_get_stats(x, &stats);
+    DML_CHECK(t, stats.records_received == (t->rank == t->nranks - 1),
+              "%llu records came", (unsigned long long)stats.records_received);
+    dml_exchange_destroy(x);
+    free(record);
+}
+
 int main(int argc, char **argv)
 {
     static const struct dml_test_case cases[] = {
-        {"allreduce past 2^31", test_allreduce},
-        {"bcast past 2^31", test_bcast},
-        {"allgather past 2^31", test_allgather},
-        {"message past 2^31", test_messages},
+        {"allreduce past 2^31", test_allreduce}, {"bcast past 2^31", test_bcast},
+        {"allgather past 2^31", test_allgather}, {"message past 2^31", test_messages},
+        {"record past 2^31", test_exchange},
     };
     return dml_test_main(argc, argv, cases, DML_TEST_COUNT(cases));
 }

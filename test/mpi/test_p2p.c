@@ -171,6 +171,46 @@ static void test_no_requests(struct dml_test *t)
     dml_test_status(t, "dml_progress", dml_progress(t->comm), DML_OK);
 }
 
+/* Rank 0 takes one message of every other rank, in the order in which they come: the
+ * highest rank's first, since each waits for the rank above it. */
+static void test_any(struct dml_test *t)
+{
+    if (alone(t))
+        return;
+    int32_t in[DML_TEST_MAX_RANKS] = {0}, token = t->rank;
+    dml_request *requests[DML_TEST_MAX_RANKS] = {NULL};
+    size_t n = (size_t)t->nranks, index = 0;
+    dml_test_step(t, "messages in the order in which they come");
+    if (t->rank > 0) {
+        if (t->rank + 1 < t->nranks)
+            MPI_Recv(NULL, 0, MPI_INT, t->rank + 1, 3, t->mpi, MPI_STATUS_IGNORE);
+        dml_test_status(t, "dml_send", dml_send(&token, 1, DML_I32, 0, 3, t->comm),
+                        DML_OK);
+        MPI_Recv(NULL, 0, MPI_INT, 0, 4, t->mpi, MPI_STATUS_IGNORE);
+        if (t->rank > 1)
+            MPI_Send(NULL, 0, MPI_INT, t->rank - 1, 3, t->mpi);
+        return;
+    }
+    for (int i = 1; i < t->nranks; i++)
+        dml_test_status(t, "dml_irecv",
+                        dml_irecv(&in[i], 1, DML_I32, i, 3, t->comm, &requests[i]),
+                        DML_OK);
+    for (int i = t->nranks - 1; i > 0; i--) {
+        dml_status status = DML_PENDING;
+        while (i % 2 == 0 && status == DML_PENDING)
+            status = dml_testany(n, requests, &index);
+        if (i % 2 != 0)
+            status = dml_waitany(n, requests, &index);
+        dml_test_status(t, "dml_testany or dml_waitany", status, DML_OK);
+        DML_CHECK(t, index == (size_t)i && in[i] == i && requests[i] == NULL,
+                  "message of rank %zu, wanted that of rank %d", index, i);
+        MPI_Send(NULL, 0, MPI_INT, i, 4, t->mpi);
+    }
+    dml_test_status(t, "dml_waitany of none", dml_waitany(n, requests, &index), DML_OK);
+    DML_CHECK(t, index == n, "index %zu, wanted %zu", index, n);
+    dml_test_status(t, "without index", dml_testany(n, requests, NULL), DML_EINVAL);
+}
+
 static void test_bad_arguments(struct dml_test *t)
 {
     float x = 0;
@@ -230,6 +270,7 @@ int main(int argc, char **argv)
         {"order", test_order},
         {"polling", test_polling},
         {"no requests", test_no_requests},
+        {"any of several", test_any},
         {"bad arguments", test_bad_arguments},
     };
     return dml_test_main(argc, argv, cases, DML_TEST_COUNT(cases));

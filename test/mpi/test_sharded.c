@@ -180,7 +180,7 @@ static void expect_text(struct sharded_run *r, const char *want)
  */
 static void test_nan(struct dml_test *t)
 {
-    for (size_t rule = 0; rule < 5; rule++) {
+    for (size_t rule = 0; rule <= DML_OPTIM_ADAGRAD; rule++) {
         struct sharded_variant v = {
             .rule = (dml_optim_rule)rule, .contiguous = true, .fault_step = -1};
         struct sharded_run r;
@@ -212,28 +212,55 @@ static void test_nan(struct dml_test *t)
     }
 }
 
-/* Gradients that are not ready on a rank count as zero there. */
-static void test_unused(struct dml_test *t)
+/* Gradients that are not ready on a rank count as zero there, and are not touched, nor
+ * looked at: here they are no numbers. */
+static void check_unused(struct dml_test *t, const struct sharded_variant *v)
 {
-    static const struct sharded_variant v = {"SGD", DML_OPTIM_SGD, .fault_step = -1};
+    static const size_t unused[2] = {0, 8};
     struct sharded_run r;
-    if (sharded_open(&r, t, &v, true)) {
+    if (sharded_open(&r, t, v, true)) {
         sharded_gradients(&r, 0);
-        if (t->rank == 0) {
-            memset((void *)(uintptr_t)r.whole[0].grad, 0, sharded_sizes[0] * 4);
-            memset((void *)(uintptr_t)r.whole[8].grad, 0, sharded_sizes[8] * 4);
+        for (int k = 0; k < 2 && t->rank == 0; k++) {
+            const size_t bytes = sharded_sizes[unused[k]] * sizeof(float);
+            memset((void *)(uintptr_t)r.whole[unused[k]].grad, 0, bytes);
+            memset((void *)(uintptr_t)r.cut[unused[k]].grad, 0xff, bytes);
         }
         sharded_step_whole(&r, 0);
         (void)dml_sharded_begin(r.sharded);
         for (size_t i = 0; i < NTENSORS; i++)
-            if (t->rank != 0 || (i != 0 && i != 8))
+            if (t->rank != 0 || (i != unused[0] && i != unused[1]))
                 dml_test_status(t, "ready", dml_sharded_ready(r.sharded, i), DML_OK);
         dml_test_status(t, "step", dml_sharded_step(r.sharded, sharded_rate(0)),
                         DML_OK);
         dml_test_status(t, "wait", dml_sharded_wait_all(r.sharded), DML_OK);
         sharded_compare(&r, 0);
+        for (int k = 0; k < 2 && t->rank == 0; k++) {
+            const unsigned char *grad = r.cut[unused[k]].grad;
+            size_t at = 0;
+            while (at < sharded_sizes[unused[k]] * sizeof(float) && grad[at] == 0xff)
+                at++;
+            DML_CHECK(t, at == sharded_sizes[unused[k]] * sizeof(float),
+                      "gradient %zu was written to at byte %zu", unused[k], at);
+        }
+        /* All are ready again. */
+        sharded_gradients(&r, 1);
+        sharded_step_whole(&r, 1);
+        sharded_step_cut(&r, 1);
+        sharded_compare(&r, 1);
     }
     sharded_close(&r);
+}
+
+static void test_unused(struct dml_test *t)
+{
+    static const struct sharded_variant variants[] = {
+        {"SGD", DML_OPTIM_SGD, .fault_step = -1},
+        {"SGD", DML_OPTIM_SGD, .contiguous = true, .fault_step = -1},
+        {"LAMB", DML_OPTIM_LAMB, .contiguous = true, .forward_order = true,
+         .fault_step = -1},
+    };
+    for (size_t i = 0; i < DML_TEST_COUNT(variants); i++)
+        check_unused(t, &variants[i]);
 }
 
 int main(int argc, char **argv)

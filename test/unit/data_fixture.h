@@ -65,7 +65,8 @@ static int teardown(void **state)
     return 0;
 }
 
-static void write_file(const char *path, bool gzip, const void *bytes, size_t count)
+static inline void write_file(const char *path, bool gzip, const void *bytes,
+                              size_t count)
 {
     gzFile file = gzopen(path, gzip ? "wb" : "wbT");
     assert_non_null(file);
@@ -75,7 +76,7 @@ static void write_file(const char *path, bool gzip, const void *bytes, size_t co
 }
 
 /* Returns the bytes of a small file as stored. */
-static size_t read_raw(const char *path, uint8_t *bytes, size_t room)
+static inline size_t read_raw(const char *path, uint8_t *bytes, size_t room)
 {
     FILE *file = fopen(path, "rb");
     assert_non_null(file);
@@ -86,7 +87,8 @@ static size_t read_raw(const char *path, uint8_t *bytes, size_t room)
 }
 
 /* The last error: one line with these words, of this function. */
-static dml_error last_error(const fixture *f, dml_status status, const char *words)
+static inline dml_error last_error(const fixture *f, dml_status status,
+                                   const char *words)
 {
     dml_error error;
     dml_ctx_last_error(f->ctx, &error);
@@ -98,7 +100,7 @@ static dml_error last_error(const fixture *f, dml_status status, const char *wor
 }
 
 /* A context whose n-th allocation fails. */
-static dml_ctx *ctx_failing_at(int n)
+static inline dml_ctx *ctx_failing_at(int n)
 {
     char text[16];
     snprintf(text, sizeof text, "%d", n);

@@ -14,8 +14,9 @@
 
 enum { FIVE = 5, FIVE_MOST = 33, ZERO_WEIGHT = 0, ZERO_GRADIENT = 1, EXEMPT = 2 };
 
-static const dml_optim_rule rules[] = {DML_OPTIM_SGD, DML_OPTIM_ADAM, DML_OPTIM_ADAMW,
-                                       DML_OPTIM_LARS, DML_OPTIM_LAMB};
+static const dml_optim_rule rules[] = {DML_OPTIM_SGD,   DML_OPTIM_ADAM,
+                                       DML_OPTIM_ADAMW, DML_OPTIM_LARS,
+                                       DML_OPTIM_LAMB,  DML_OPTIM_ADAGRAD};
 enum { NRULES = sizeof rules / sizeof *rules };
 
 struct five {

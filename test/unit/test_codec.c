@@ -47,7 +47,7 @@ static void add_up(const char *text, size_t count, size_t rows, enum look look,
         void *code = malloc(dml_codec_bytes(codec) + 1);
         look_like(g, count, look);
         assert_int_equal(dml_codec_encode(codec, g, code), DML_OK);
-        dml_codec_decode(codec, code, 1, false, decoded);
+        assert_int_equal(dml_codec_decode(codec, code, 1, false, decoded), DML_OK);
         for (size_t i = 0; i < count; i++) {
             put[i] += (double)g[i];
             got[i] += (double)decoded[i];
@@ -106,8 +106,8 @@ static void test_decode(void **unused)
         float *before = room(count);
         memcpy(before, added, count * sizeof *before);
         assert_int_equal(dml_codec_encode(codec, g, code), DML_OK);
-        dml_codec_decode(codec, code, 1, false, plain);
-        dml_codec_decode(codec, code, 0.5f, true, added);
+        assert_int_equal(dml_codec_decode(codec, code, 1, false, plain), DML_OK);
+        assert_int_equal(dml_codec_decode(codec, code, 0.5f, true, added), DML_OK);
         for (size_t i = 0; i < count; i++)
             assert_true(fabsf(added[i] - (before[i] + 0.5f * plain[i])) < 1e-6f);
         free(code);

@@ -144,16 +144,36 @@ static void call_casts(const struct dml__codec_kernels *k, struct scene *s, size
     s->returned += k->bf16_encode(n, G(s), U(s), s->code + 4 * ROOM);
 }
 
+/* Lists at three places; what lies behind the last element listed may be anything. */
 static void call_select(const struct dml__codec_kernels *k, struct scene *s, size_t n,
                         size_t shift)
 {
-    struct dml__select_args args = {
-        .limit = 0.6f, .momentum = 0.9f, .factor = 0.5f, .capacity = n / 2 + 3};
+    float *const values = s->thin, *const pushes = s->thin + 2 * ROOM;
+    struct dml__select_args args = {.limit = 0.6f,
+                                    .momentum = 0.9f,
+                                    .factor = 0.5f,
+                                    .capacity = n / 2 + 3,
+                                    .index = s->index,
+                                    .values = values};
     uint32_t top = 0;
-    s->returned = k->select(n, G(s), E(s), NULL, &args, s->index, &top);
-    s->returned += 3 * k->select(n, G(s), D(s), U(s), &args, s->index, &top);
+    size_t listed = k->select(n, G(s), E(s), NULL, &args, &top);
+    args.values += listed;
+    args.pushes = pushes;
+    args.capacity = n / 4;
+    args.index += listed;
+    s->returned = listed;
+    listed = k->select(n, G(s), D(s), U(s), &args, &top);
+    args.values += listed;
+    args.pushes += listed;
+    args.index += listed;
     args.limit = 0;
-    s->returned += 5 * k->select(n, NULL, D(s), NULL, &args, s->index, &top);
+    s->returned += 3 * listed;
+    listed = k->select(n, NULL, D(s), U(s), &args, &top);
+    s->returned += 5 * listed;
+    const size_t spare = DML__SELECT_SPARE;
+    memset(args.values + listed, 0, spare * sizeof *values);
+    memset(args.pushes + listed, 0, spare * sizeof *pushes);
+    memset(args.index + listed, 0, spare * sizeof *args.index);
     s->returned += (uint64_t)top << 32;
     s->returned ^= k->accumulate(n, G(s), E(s));
     s->returned += 7 * (uint64_t)k->momentum(n, 0.9f, 0.5f, G(s), U(s));

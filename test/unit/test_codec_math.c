@@ -19,7 +19,7 @@ static void *encode(dml_codec *codec, const float *g)
 static void send(dml_codec *codec, const float *g, float *decoded)
 {
     void *code = encode(codec, g);
-    dml_codec_decode(codec, code, 1, false, decoded);
+    assert_int_equal(dml_codec_decode(codec, code, 1, false, decoded), DML_OK);
     free(code);
 }
 

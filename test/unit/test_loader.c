@@ -207,6 +207,26 @@ static void seek_goes_to_any_epoch(void **state)
     seen_free(&s);
 }
 
+static void seek_goes_to_any_step(void **state)
+{
+    fixture *f = *state;
+    seen s = collect(f, f->opts, 1, 3);
+    const size_t steps = N / B;
+    dml_loader *loader = create(f, &f->opts);
+    for (size_t at = 3 * steps; at-- > 0;) {
+        dml_batch b;
+        assert_int_equal(dml_loader_seek_step(loader, at / steps, at % steps), DML_OK);
+        assert_int_equal(dml_loader_next(loader, &b), DML_OK);
+        assert_int_equal(b.epoch * steps + b.step, at);
+        assert_memory_equal(b.images, s.images + at * B * PIXELS,
+                            B * PIXELS * sizeof *b.images);
+    }
+    assert_int_equal(dml_loader_seek_step(loader, 0, steps), DML_EINVAL);
+    assert_int_equal(dml_loader_seek_step(NULL, 0, 0), DML_EINVAL);
+    dml_loader_destroy(loader);
+    seen_free(&s);
+}
+
 static void any_depth_gives_the_same(void **state)
 {
     fixture *f = *state;
@@ -286,6 +306,7 @@ int main(void)
         LOADER_TEST(seed_alone_decides_the_order),
         LOADER_TEST(images_equal_their_definition),
         LOADER_TEST(seek_goes_to_any_epoch),
+        LOADER_TEST(seek_goes_to_any_step),
         LOADER_TEST(any_depth_gives_the_same),
         LOADER_TEST(the_batch_in_hand_is_left_alone),
         LOADER_TEST(batch_may_be_as_large_as_the_data),

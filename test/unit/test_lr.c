@@ -135,6 +135,30 @@ static void onecycle_goes_up_down_and_out(void **state)
     assert_true(dml_lr_at(&lr, 2 * W) == 0.001);
 }
 
+static void onecycle_momentum_goes_against_the_rate(void **state)
+{
+    (void)state;
+    dml_lr lr = falling(DML_LR_ONECYCLE);
+    assert_true(dml_lr_momentum_at(&lr, W) == 0.9); /* unless asked for, it stays */
+    lr.momentum = 0.95;
+    lr.momentum_low = 0.85;
+    assert_true(dml_lr_momentum_at(&lr, 0) == 0.95);
+    assert_true(dml_lr_momentum_at(&lr, W) == 0.85);
+    assert_true(dml_lr_momentum_at(&lr, 2 * W) == 0.95);
+    assert_true(dml_lr_momentum_at(&lr, T) == 0.95);
+    assert_true(dml_lr_momentum_at(&lr, UINT64_MAX) == 0.95);
+    for (uint64_t s = 0; s < W; s++) { /* the way up is the way down */
+        double want = 0.95 - 0.1 * (double)s / W;
+        assert_true(fabs(dml_lr_momentum_at(&lr, s) - want) < 1e-15);
+        assert_true(fabs(dml_lr_momentum_at(&lr, 2 * W - s) - want) < 1e-15);
+    }
+    lr.warmup_steps = 0;
+    assert_true(dml_lr_momentum_at(&lr, 0) == 0.95);
+    lr = falling(DML_LR_COSINE);
+    lr.momentum_low = 0.5;
+    assert_true(dml_lr_momentum_at(&lr, W) == 0.9);
+}
+
 static void expect_refused(dml_ctx *ctx, const dml_lr *lr, const char *word)
 {
     dml_error error;
@@ -176,6 +200,8 @@ static void bad_schedules_are_refused(void **state)
     REFUSE(warmup_start, -INFINITY);
     REFUSE(gamma, NAN);
     REFUSE(power, 0);
+    REFUSE(momentum, 1);
+    REFUSE(momentum_low, -0.1);
     REFUSE(warmup_steps, T + 1);
     REFUSE(nmilestones, 2);
 #undef REFUSE
@@ -201,6 +227,7 @@ int main(void)
         cmocka_unit_test(cosine_and_poly_end_at_end),
         cmocka_unit_test(poly_is_exact_for_powers_1_and_2),
         cmocka_unit_test(onecycle_goes_up_down_and_out),
+        cmocka_unit_test(onecycle_momentum_goes_against_the_rate),
         cmocka_unit_test(bad_schedules_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -165,6 +165,48 @@ static void expect_text(dml_ctx *ctx, const char *where, const char *word)
         fail_msg("\"%s\" does not name %s", error.text, word);
 }
 
+/* Steps with momentum 1/2, 1/4 and 0, of numbers that f32 holds exactly. */
+static void momentum_may_change(void **state)
+{
+    (void)state;
+    static const double momenta[] = {0.5, 0.25, 0};
+    dml_ctx *ctx = NULL;
+    assert_int_equal(dml_ctx_create(NULL, &ctx), DML_OK);
+    float w = 0, velocity = 0, want = 0;
+    const float g = 4;
+    const dml_param param = {.param = &w, .grad = &g, .count = 1};
+    dml_optim_opts opts;
+    dml_optim_opts_init(&opts, DML_OPTIM_SGD);
+    opts.momentum = 0.5;
+    dml_optim *optim = NULL;
+    assert_int_equal(dml_optim_create(ctx, DML_OPTIM_SGD, &param, 1, &opts, &optim),
+                     DML_OK);
+    for (int step = 0; step < 6; step++) {
+        const double momentum = momenta[step % 3];
+        velocity = (float)momentum * velocity + g;
+        want -= velocity;
+        assert_int_equal(dml_optim_set_momentum(optim, momentum), DML_OK);
+        assert_int_equal(dml_optim_step(optim, 1), DML_OK);
+        assert_true(w == want);
+    }
+    assert_int_equal(dml_optim_set_momentum(optim, 1), DML_EINVAL);
+    assert_int_equal(dml_optim_set_momentum(optim, -0.5), DML_EINVAL);
+    assert_int_equal(dml_optim_set_momentum(NULL, 0.5), DML_EINVAL);
+    dml_optim_destroy(optim);
+
+    opts.momentum = 0;
+    assert_int_equal(dml_optim_create(ctx, DML_OPTIM_SGD, &param, 1, &opts, &optim),
+                     DML_OK);
+    assert_int_equal(dml_optim_set_momentum(optim, 0), DML_OK);
+    assert_int_equal(dml_optim_set_momentum(optim, 0.5), DML_EINVAL); /* no velocity */
+    dml_optim_destroy(optim);
+    assert_int_equal(dml_optim_create(ctx, DML_OPTIM_ADAM, &param, 1, NULL, &optim),
+                     DML_OK);
+    assert_int_equal(dml_optim_set_momentum(optim, 0.5), DML_EINVAL);
+    dml_optim_destroy(optim);
+    dml_ctx_destroy(ctx);
+}
+
 static void bad_options_are_refused(void **state)
 {
     (void)state;
@@ -245,6 +287,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sgd_follows_f64_and_sets_agree),
         cmocka_unit_test(sgd_by_hand),
+        cmocka_unit_test(momentum_may_change),
         cmocka_unit_test(bad_options_are_refused),
         cmocka_unit_test(every_allocation_may_fail),
     };

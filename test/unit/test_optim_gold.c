@@ -161,7 +161,7 @@ static void all_follow_the_fixture(void **state)
 {
     (void)state;
     static struct five first, other;
-    bool seen[5] = {false};
+    bool seen[NRULES] = {false};
     assert_true(ncases >= 20);
     double worst = 0;
     for (size_t k = 0; k < ncases; k++) {

@@ -138,7 +138,7 @@ static void exempt_tensors_do_not_decay(void **state)
     assert_int_equal(dml_param_flags(1), DML_PARAM_NO_DECAY | DML_PARAM_NO_ADAPT);
     assert_int_equal(dml_param_flags(2), 0);
     assert_int_equal(dml_param_flags(4), 0);
-    for (int rule = 0; rule < 5; rule++) {
+    for (int rule = 0; rule < NRULES; rule++) {
         static struct five f, before;
         dml_optim_opts opts;
         dml_optim_opts_init(&opts, (dml_optim_rule)rule);
@@ -201,9 +201,9 @@ static void place_and_count_are_free(void **state)
     assert_non_null(w);
     float *g = w + ROOM + 16, *moved = g + ROOM + 16, *grad = moved + ROOM + 16;
     dml_ctx *ctx = context();
-    for (size_t k = 0; k < sizeof counts / sizeof *counts * 5; k++) {
-        size_t n = counts[k / 5], shift = 1 + k % 7;
-        dml_optim_rule rule = (dml_optim_rule)(k % 5);
+    for (size_t k = 0; k < sizeof counts / sizeof *counts * NRULES; k++) {
+        size_t n = counts[k / NRULES], shift = 1 + k % 7;
+        dml_optim_rule rule = (dml_optim_rule)(k % NRULES);
         for (size_t i = 0; i < n; i++)
             moved[shift + i] = w[i] = five_value(0, i, 0);
         moved[shift + n] = 7;
@@ -247,6 +247,7 @@ static void options_are_refused_by_name(void **state)
     REFUSE(ADAMW, beta1, -0.5, "beta1");
     REFUSE(LAMB, beta2, NAN, "beta2");
     REFUSE(ADAM, eps, 0, "eps is 0");
+    REFUSE(ADAGRAD, eps, 0, "eps is 0");
     REFUSE(LAMB, eps, 1e-60, "eps");
     REFUSE(LARS, eps, -1, "eps");
     REFUSE(LARS, trust, 0, "trust is 0");

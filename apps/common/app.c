@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * From a command line to a command that all ranks run: a rank that was given another
+ * one than rank 0, or cannot read its own, ends the job with one line.
+ */
+#include "app.h"
+
+#include "option_file.h"
+#include "paths.h"
+#include "stop.h"
+
+#include <string.h>
+
+/* The number of a command; when there is none of that name, that of all commands. */
+static size_t find_command(const struct app *app, const char *name)
+{
+    size_t i = 0;
+    while (app->command(i) && !(name && strcmp(app->command(i)->name, name) == 0))
+        i++;
+    return i;
+}
+
+static void print_help(const struct app *app, size_t command)
+{
+    if (app->command(command)) {
+        cli_help(app->command(command), stdout);
+        return;
+    }
+    printf("usage: %s COMMAND [options]\n\ncommands:\n", app->name);
+    for (size_t i = 0; app->command(i); i++)
+        printf("  %-8s %s\n", app->command(i)->name, app->command(i)->summary);
+    if (app->more)
+        app->more(stdout);
+    printf("\n%s\n", app->help);
+}
+
+/* The file that an option names; NULL: none. */
+static const char *file_of(const struct cli_option *option, const void *options)
+{
+    bool in = option->kind == CLI_INPUT, out = option->kind == CLI_OUTPUT;
+    if (!in && !out)
+        return NULL;
+    const char *path = *(const char *const *)((const char *)options + option->offset);
+    if (path && strcmp(path, "-") == 0)
+        return in ? "/dev/stdin" : "/dev/stdout";
+    return path;
+}
+
+/* As app_keep(); an output is not compared with itself. */
+static dml_status keep(struct job *job, const struct cli_command *command,
+                       const void *options, const struct cli_option *own,
+                       const char *path, const char *what)
+{
+    for (size_t i = 0; i < command->noptions; i++) {
+        const struct cli_option *option = &command->options[i];
+        const char *out = file_of(option, options);
+        if (option != own && option->kind == CLI_OUTPUT && paths_same(out, path))
+            return job_fail(job, DML_EINVAL,
+                            "--%s: %.200s would be overwritten: it is %s; give another "
+                            "path",
+                            option->name, out, what);
+    }
+    return DML_OK;
+}
+
+dml_status app_keep(struct job *job, const struct cli_command *command,
+                    const void *options, const char *path, const char *what)
+{
+    return keep(job, command, options, NULL, path, what);
+}
+
+static dml_status check_files(struct job *job, const struct cli_command *command,
+                              const void *options, const struct option_words *words)
+{
+    char what[64];
+    dml_status status = DML_OK;
+    for (size_t i = 0; i < command->noptions && status == DML_OK; i++) {
+        const struct cli_option *option = &command->options[i];
+        snprintf(what, sizeof what, "--%s, too", option->name);
+        status = keep(job, command, options, option, file_of(option, options), what);
+    }
+    for (int i = 0; i < words->ntexts && status == DML_OK; i++)
+        status = app_keep(job, command, options, words->paths[i], "--options, too");
+    return status;
+}
+
+/* All ranks have understood their command lines: compare them, work. */
+static dml_status run_command(struct job *job, const struct app *app, size_t command,
+                              const struct option_words *words, bool wants_help)
+{
+    dml_status status = job_same_value(
+        job, command,
+        "started with another command than rank 0: give all ranks the same command");
+    if (status == DML_OK)
+        status = job_same_value(job, wants_help,
+                                wants_help ? "started with --help, but rank 0 without: "
+                                             "give all ranks the same options"
+                                           : "started without --help, but rank 0 with "
+                                             "it: give all ranks the same options");
+    if (status == DML_OK && wants_help && job->rank == 0)
+        print_help(app, command);
+    if (status != DML_OK || wants_help)
+        return status;
+    status = job_same_options(job, app->command(command), app->options);
+    if (status == DML_OK) /* on the rank that writes */
+        status = job_agree(job, job->rank == 0 ? check_files(job, app->command(command),
+                                                             app->options, words)
+                                               : DML_OK);
+    return status == DML_OK ? app->run(job, command, app->options) : status;
+}
+
+/* The option that stands for those in files; NULL: the command has none. */
+static const struct cli_option *option_files(const struct cli_command *command)
+{
+    for (size_t i = 0; i < command->noptions; i++)
+        if (strcmp(command->options[i].name, "options") == 0)
+            return &command->options[i];
+    return NULL;
+}
+
+/* The options of a command with the words of files in their place. */
+static enum cli_result parse_with_files(const struct app *app,
+                                        const struct cli_command *command, int argc,
+                                        char **argv, struct option_words *words,
+                                        char error[CLI_TEXT])
+{
+    if (!option_words_read(words, argc, argv, error))
+        return CLI_BAD;
+    enum cli_result parsed =
+        cli_parse(command, words->argc, words->argv, 2, app->options, error);
+    /* Shortened, it was not seen as what it is. */
+    size_t offset = option_files(command)->offset;
+    if (parsed != CLI_OK || !*(const char **)((char *)app->options + offset))
+        return parsed;
+    snprintf(error, CLI_TEXT, "write --options in full");
+    return CLI_BAD;
+}
+
+/* What is not understood is told in error. */
+static enum cli_result parse(const struct app *app, size_t command, int argc,
+                             char **argv, struct option_words *words,
+                             char error[CLI_TEXT])
+{
+    const char *name = argc > 1 ? argv[1] : NULL;
+    const struct cli_command *found = app->command(command);
+    if (found && option_files(found))
+        return parse_with_files(app, found, argc, argv, words, error);
+    if (found)
+        return cli_parse(found, argc, argv, 2, app->options, error);
+    if (name && (strcmp(name, "--help") == 0 || strcmp(name, "help") == 0))
+        return CLI_HELP;
+    if (name)
+        snprintf(error, CLI_TEXT, "unknown command \"%.60s\"; see %s --help", name,
+                 app->name);
+    else
+        snprintf(error, CLI_TEXT, "which command? see %s --help", app->name);
+    return CLI_BAD;
+}
+
+/* Will the command take snapshots, and one more when it is told to stop? */
+static bool takes_snapshots(const struct app *app, size_t command)
+{
+    const struct cli_command *found = app->command(command);
+    for (size_t i = 0; found && i < found->noptions; i++)
+        if (strcmp(found->options[i].name, "checkpoint") == 0)
+            return *(const char **)((char *)app->options + found->options[i].offset);
+    return false;
+}
+
+int app_main(const struct app *app, int argc, char **argv)
+{
+    stop_catch();
+    size_t command = find_command(app, argc > 1 ? argv[1] : NULL);
+    struct option_words words = {0};
+    char error[CLI_TEXT] = "";
+    enum cli_result parsed = parse(app, command, argc, argv, &words, error);
+    if (!takes_snapshots(app, command))
+        stop_release();
+
+    /* Help needs no MPI; but under a launcher other ranks may wait for this one. */
+    if (parsed == CLI_HELP && !job_is_launched()) {
+        print_help(app, command);
+        option_words_free(&words);
+        return job_end_alone(app->name);
+    }
+    struct job job;
+    dml_status status = job_begin(&job, app->name);
+    if (status == DML_OK)
+        status = job_agree(
+            &job, parsed == CLI_BAD ? job_fail(&job, DML_EINVAL, "%s", error) : DML_OK);
+    if (status == DML_OK)
+        status = run_command(&job, app, command, &words, parsed == CLI_HELP);
+    option_words_free(&words);
+    return job_end(&job, status);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A codec whose vectors lie on a device: what lib/compress asks of lib/gpu then.
+ */
+#ifndef DML__COMPRESS_DEVICE_H
+#define DML__COMPRESS_DEVICE_H
+
+#include "compress/codec.h"
+
+struct dml__codec_device;
+
+/* Does p lie on the context's device? DML_EINVAL where on another. */
+dml_status dml__codec_on_device(const dml_codec *codec, const void *p, bool *on);
+
+/* Takes residual and factors of a codec to the device, where they stay. */
+dml_status dml__codec_device_open(dml_codec *codec);
+void dml__codec_device_close(struct dml__codec_device *device);
+
+/* Queued; what was wrong comes with a later call, or with look(). */
+dml_status dml__codec_device_encode(dml_codec *codec, const float *g, void *code);
+dml_status dml__codec_device_decode(const dml_codec *codec, const void *code,
+                                    float scale, bool add, float *dst);
+dml_status dml__codec_device_stream(dml_codec *codec, void *stream);
+
+/* Waits, if asked; DML_ENUMERIC with the number of the gradient that was unusable. */
+dml_status dml__codec_device_look(dml_codec *codec, bool wait, uint64_t *step);
+
+#endif

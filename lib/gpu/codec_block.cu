@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Codes of blocks on a device: half a warp takes a block of 1,024 elements, and holds
+ * all of it, so that gradient and residual are read once. codec_block.h has the lanes'
+ * part.
+ */
+#include "gpu/codec_block.h"
+#include "gpu/warp.cuh"
+
+typedef struct dml__gpu_block_args args_t;
+
+enum { HALF = DML__CODEC_LANES };
+
+/* Sums as sum_of() has them, ends lane after lane: it matters which of two zeros. */
+static __device__ void fold_block(struct dml__gpu_block_sums *s, bool levels)
+{
+    for (int half = HALF / 2; half > 0; half /= 2) {
+        const uint32_t top = __shfl_down_sync(EVERY_LANE, s->top, half, HALF);
+        s->top = top > s->top ? top : s->top;
+    }
+    if (!levels) {
+        s->plus = fold(s->plus, HALF);
+        s->minus = fold(s->minus, HALF);
+        return;
+    }
+    float low = __shfl_sync(EVERY_LANE, s->low, 0, HALF);
+    float high = __shfl_sync(EVERY_LANE, s->high, 0, HALF);
+    for (int j = 1; j < HALF; j++) {
+        const float l = __shfl_sync(EVERY_LANE, s->low, j, HALF);
+        const float h = __shfl_sync(EVERY_LANE, s->high, j, HALF);
+        low = l < low ? l : low;
+        high = h > high ? h : high;
+    }
+    s->low = low;
+    s->high = high;
+}
+
+/* The signs of both blocks of a warp, sixteen at a time; returns how many are set in
+ * this one. Lane i keeps words i, i + 16 ... and writes them. */
+static __device__ uint32_t put_signs(const args_t &a, uint64_t block, bool here,
+                                     unsigned lane, const float x[DML__CODEC_EACH])
+{
+    const unsigned shift = threadIdx.x % DML__WARP / HALF * HALF;
+    uint16_t *signs = dml__gpu_block_signs(&a, block);
+    unsigned nplus = 0;
+#pragma unroll
+    for (unsigned i = 0; i < DML__CODEC_EACH; i++) {
+        const unsigned both = __ballot_sync(EVERY_LANE, x[i] >= 0);
+        const unsigned word = both >> shift & 0xffffu;
+        nplus += (unsigned)__popc(word);
+        if (here && i % HALF == lane)
+            signs[i] = (uint16_t)word;
+    }
+    return nplus;
+}
+
+extern "C" __global__ void __launch_bounds__(128, 3)
+    dml__codec_encode_blocks(const __grid_constant__ args_t args)
+{
+    const unsigned lane = threadIdx.x % HALF;
+    const bool levels = args.kind == DML__GPU_EIGHTBIT, clear = args.state->clear != 0;
+    const uint64_t nblocks = (args.n + DML__CODEC_BLOCK - 1) / DML__CODEC_BLOCK;
+    /* Both halves of a warp go round as often: they shuffle together. */
+    for (uint64_t pair = first_warp(); 2 * pair < nblocks; pair += all_warps()) {
+        const uint64_t block = 2 * pair + threadIdx.x % DML__WARP / HALF;
+        const bool here = block < nblocks;
+        float x[DML__CODEC_EACH], head[2] = {0, 0};
+        dml__gpu_block_load(x, &args, block, lane, clear);
+        struct dml__gpu_block_sums sums = dml__gpu_block_sum(x);
+        fold_block(&sums, levels);
+        const uint32_t nplus = levels ? 0 : put_signs(args, block, here, lane, x);
+        if (here)
+            dml__gpu_block_head(&args, block, &sums, nplus, head);
+        head[0] = __shfl_sync(EVERY_LANE, head[0], 0, HALF);
+        head[1] = __shfl_sync(EVERY_LANE, head[1], 0, HALF);
+        if (!here)
+            continue;
+        if (levels)
+            dml__gpu_block_levels(&args, block, lane, head, x);
+        else
+            dml__gpu_block_subtract(head, x);
+        dml__gpu_block_keep(&args, block, lane, x);
+        if (lane == 0) {
+            dml__gpu_block_put_head(&args, block, head);
+            if (sums.top >= DML__CODEC_TOP)
+                atomicMax(&args.state->top, sums.top);
+        }
+    }
+    if (comes_last(&args.state->tickets) && threadIdx.x == 0)
+        dml__gpu_codec_judge(args.state, args.step);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    dml__codec_decode_blocks(const __grid_constant__ args_t args)
+{
+    for (uint64_t i = first_thread(); i < args.n; i += all_threads())
+        dml__gpu_block_decode(&args, i);
+}

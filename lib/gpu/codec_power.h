@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * PowerSGD on a device: the sums of lib/compress/powersgd.c and codec_matrix.h in their
+ * order, so that factors have the host's bits. (cuBLAS would add in an order of its
+ * own.) Only the random columns that a factor begins with can differ from the host's in
+ * their last bit, where the two mathematical libraries do.
+ */
+#ifndef DML__GPU_CODEC_POWER_H
+#define DML__GPU_CODEC_POWER_H
+
+#include "gpu/codec_block.h"
+
+#include <math.h>
+
+struct dml__gpu_power_args {
+    const float *g; /* [rows * cols] */
+    float *m;       /* [rows * cols] the residual, by rows */
+    float *p;       /* [rank][rows] */
+    float *q;       /* [rank][cols] */
+    float *dst;     /* [rows * cols] of product: may be m */
+    float *kept; /* [rank][cols] of the step before, for left; of this one, by keep */
+    uint64_t rows, cols, rank;
+    uint64_t seed, stream, step;
+    float scale; /* of product */
+    uint32_t add;
+    struct dml__gpu_codec_state *state;
+};
+
+/* One of the sixteen partial sums of row r of m = g + m with column k of kept. */
+DML__LANE float dml__power_left_lane(const struct dml__gpu_power_args *a, uint64_t r,
+                                     uint64_t k, unsigned lane, uint32_t *top)
+{
+    const bool clear = a->state->clear != 0;
+    float sum = 0;
+    for (uint64_t j = lane; j < a->cols; j += DML__CODEC_LANES) {
+        const uint64_t at = r * a->cols + j;
+        float x = k > 0 || !clear ? a->m[at] : 0;
+        if (k == 0) { /* the first factor's way through adds the gradient */
+            const uint32_t bits = dml__f32_magnitude(x = a->g[at] + x);
+            *top = bits > *top ? bits : *top;
+            a->m[at] = x;
+        }
+        sum = sum + x * a->kept[k * a->cols + j];
+    }
+    return sum;
+}
+
+/* Column j of m with all columns of p, row after row. */
+DML__LANE void dml__power_right_column(const struct dml__gpu_power_args *a, uint64_t j)
+{
+    float sum[DML__POWER_MOST] = {0};
+    for (uint64_t r = 0; r < a->rows; r++) {
+        const float x = a->m[r * a->cols + j];
+        DML__UNROLL
+        for (unsigned k = 0; k < DML__POWER_MOST; k++)
+            if (k < a->rank)
+                sum[k] = sum[k] + a->p[k * a->rows + r] * x;
+    }
+    DML__UNROLL
+    for (unsigned k = 0; k < DML__POWER_MOST; k++)
+        if (k < a->rank)
+            a->q[k * a->cols + j] = sum[k];
+}
+
+DML__LANE void dml__power_product_element(const struct dml__gpu_power_args *a,
+                                          uint64_t at)
+{
+    const uint64_t r = at / a->cols, j = at % a->cols;
+    float x = a->add ? a->dst[at] : 0;
+    for (uint64_t k = 0; k < a->rank; k++)
+        x = x + a->scale * a->p[k * a->rows + r] * a->q[k * a->cols + j];
+    a->dst[at] = x;
+}
+
+/* ---- inner products ----------------------------------------------------------------
+ */
+
+/* One of DML__POWER_LANES partial sums. */
+DML__LANE double dml__power_inner_lane(uint64_t n, const float *x, const float *y,
+                                       unsigned lane)
+{
+    double sum = 0;
+    for (uint64_t i = lane; i < n; i += DML__POWER_LANES)
+        sum += (double)x[i] * y[i];
+    return sum;
+}
+
+DML__LANE void dml__power_project_lane(uint64_t n, const float *before, float along,
+                                       float *column, unsigned lane)
+{
+    for (uint64_t i = lane; i < n; i += DML__POWER_LANES)
+        column[i] -= along * before[i];
+}
+
+/* By what a column is multiplied: hardly anything left is noise, and becomes 0. */
+DML__LANE double dml__power_factor(double norm, double whole)
+{
+    return norm > 1e-5 * whole ? 1 / norm : 0;
+}
+
+DML__LANE void dml__power_scale_lane(uint64_t n, double factor, float *column,
+                                     unsigned lane)
+{
+    for (uint64_t i = lane; i < n; i += DML__POWER_LANES)
+        column[i] = (float)(column[i] * factor);
+}
+
+/* ---- columns that begin anew -------------------------------------------------------
+ */
+
+/* dml_rng_normal(): Philox4x32-10, and a point of Box and Muller's. */
+DML__LANE double dml__power_normal(uint64_t seed, uint64_t stream, uint64_t counter)
+{
+    const double two_pi = 6.283185307179586476925;
+    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+    uint32_t c0 = (uint32_t)counter, c1 = (uint32_t)(counter >> 32);
+    uint32_t c2 = (uint32_t)stream, c3 = (uint32_t)(stream >> 32);
+    for (int round = 0; round < 10; round++) {
+        const uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
+        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
+        c1 = (uint32_t)p1;
+        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
+        c3 = (uint32_t)p0;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    const double radius = (double)((((uint64_t)c1 << 32 | c0) >> 11) + 1) * 0x1p-53;
+    const double angle = (double)(((uint64_t)c3 << 32 | c2) >> 11) * 0x1p-53;
+    return sqrt(-2.0 * log(radius)) * cos(two_pi * angle);
+}
+
+/* After a code: column k of kept is q's, or a new one where that is 0 (square: the sum
+ * of its squares) or the code was unusable. */
+DML__LANE void dml__power_keep_lane(const struct dml__gpu_power_args *a, uint64_t k,
+                                    double square, unsigned lane)
+{
+    const bool anew = !(square > 0) || a->state->clear;
+    const uint64_t stream = a->stream ^ (a->step + 1) << 32;
+    for (uint64_t j = lane; j < a->cols; j += DML__POWER_LANES) {
+        const uint64_t at = k * a->cols + j;
+        a->kept[at] = anew ? (float)dml__power_normal(a->seed, stream, at) : a->q[at];
+    }
+}
+
+#endif

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The kernels of top-k on a device; codec_topk.h says what each does. A warp takes a
+ * chunk of 1,024 elements, of which each lane has every 32nd.
+ */
+#include "gpu/codec_topk.h"
+#include "gpu/warp.cuh"
+
+typedef struct dml__gpu_topk_args args_t;
+
+enum { BINS = DML__TOPK_BINS, THREADS = DML__TOPK_THREADS, TILE = 8 };
+
+/* Bits below the lane's own. */
+static __device__ unsigned lower_lanes(void)
+{
+    return (1u << lane_of_thread()) - 1;
+}
+
+static __device__ uint32_t before_in_warp(uint32_t count)
+{
+    uint32_t sum = count;
+#pragma unroll
+    for (int step = 1; step < DML__WARP; step *= 2) {
+        const uint32_t other = __shfl_up_sync(EVERY_LANE, sum, step);
+        if (lane_of_thread() >= (unsigned)step)
+            sum += other;
+    }
+    return sum - count;
+}
+
+/* The sum of what the threads before this one have, of a block of THREADS. */
+static __device__ uint32_t before_in_block(uint32_t count, uint32_t *total)
+{
+    __shared__ uint32_t warps[DML__WARP], all;
+    const unsigned warp = threadIdx.x / DML__WARP, lane = lane_of_thread();
+    const uint32_t before = before_in_warp(count);
+    __syncthreads();
+    if (lane == DML__WARP - 1)
+        warps[warp] = before + count;
+    __syncthreads();
+    if (warp == 0) {
+        const uint32_t own = warps[lane], sum = before_in_warp(own);
+        warps[lane] = sum;
+        if (lane == DML__WARP - 1)
+            all = sum + own;
+    }
+    __syncthreads();
+    *total = all;
+    return warps[warp] + before;
+}
+
+/* counts [n] become what is before each; every thread of THREADS has a stretch. */
+static __device__ uint32_t scan(uint32_t *counts, uint64_t n)
+{
+    const uint64_t each = (n + THREADS - 1) / THREADS;
+    const uint64_t begin = threadIdx.x * each < n ? threadIdx.x * each : n;
+    const uint64_t end = begin + each < n ? begin + each : n;
+    uint32_t own = 0, total;
+    for (uint64_t i = begin; i < end; i++)
+        own += counts[i];
+    uint32_t before = before_in_block(own, &total);
+    for (uint64_t i = begin; i < end; i++) {
+        const uint32_t count = counts[i];
+        counts[i] = before;
+        before += count;
+    }
+    return total;
+}
+
+/* All threads: the k-th largest's bin of bins, which are shared and full. */
+static __device__ void pick(struct dml__topk_edge *edge, unsigned level, uint64_t k,
+                            const uint32_t *bins)
+{
+    __shared__ uint32_t sums[DML__WARP];
+    const unsigned part = BINS / DML__WARP;
+    __syncthreads();
+    if (threadIdx.x < DML__WARP) {
+        uint32_t sum = 0;
+        for (unsigned i = 0; i < part; i++)
+            sum += bins[threadIdx.x * part + i];
+        sums[threadIdx.x] = sum;
+    }
+    __syncthreads();
+    if (threadIdx.x == 0)
+        dml__topk_pick(edge, level, k, bins, sums);
+    __syncthreads();
+}
+
+static __device__ void clear_bins(uint32_t *bins)
+{
+    for (unsigned i = threadIdx.x; i < BINS; i += blockDim.x)
+        bins[i] = 0;
+    __syncthreads();
+}
+
+/* All threads of one block: a limit from a sample, which thread 0 writes. */
+static __device__ void guess(const args_t &args)
+{
+    __shared__ uint32_t sample[DML__SPARSE_SAMPLES], bins[BINS];
+    __shared__ struct dml__topk_edge edge;
+    const uint32_t n = (uint32_t)dml__topk_samples(&args);
+    for (uint32_t i = threadIdx.x; i < n; i += blockDim.x)
+        sample[i] = dml__topk_sample(&args, i);
+    if (threadIdx.x == 0)
+        dml__topk_edge_start(&edge);
+    for (unsigned level = 0; level < 3; level++) {
+        clear_bins(bins);
+        for (uint32_t i = threadIdx.x; i < n; i += blockDim.x)
+            if (dml__topk_in(&edge, sample[i]))
+                atomicAdd(&bins[dml__topk_bin(level, sample[i])], 1u);
+        pick(&edge, level, dml__topk_guess_rank(&args), bins);
+    }
+    if (threadIdx.x == 0)
+        args.state->limit = dml__f32_from_bits((uint32_t)edge.bits);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+    dml__topk_begin(const __grid_constant__ args_t args)
+{
+    const bool guesses = dml__topk_guesses(&args);
+    __syncthreads();
+    if (guesses)
+        guess(args);
+    if (threadIdx.x == 0) {
+        args.state->stage = DML__TOPK_LISTED;
+        args.state->slots = args.slots;
+        if (args.slots == args.n)
+            args.state->limit = 0;
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    dml__topk_mark(const __grid_constant__ args_t args)
+{
+    if (args.g == NULL && args.state->stage != DML__TOPK_AGAIN)
+        return;
+    const unsigned lane = lane_of_thread();
+    const float limit = args.state->limit;
+    uint32_t top = 0;
+    for (uint64_t chunk = first_warp(); chunk < dml__topk_chunks(args.n);
+         chunk += all_warps()) {
+        const uint64_t begin = chunk * DML__TOPK_CHUNK + lane;
+        uint32_t own = 0, count = 0;
+#pragma unroll 1
+        for (unsigned k = 0; k < DML__WARP; k += TILE) {
+            float x[TILE];
+#pragma unroll
+            for (unsigned i = 0; i < TILE; i++) {
+                const uint64_t at = begin + (k + i) * DML__WARP;
+                x[i] = at < args.n ? dml__topk_element(&args, at) : 0;
+            }
+#pragma unroll
+            for (unsigned i = 0; i < TILE; i++) {
+                const uint64_t at = begin + (k + i) * DML__WARP;
+                const bool here = at < args.n, reaches = here && fabsf(x[i]) >= limit;
+                const unsigned word = __ballot_sync(EVERY_LANE, reaches);
+                const uint32_t bits = dml__f32_magnitude(x[i]);
+                if (here && args.g != NULL)
+                    args.e[at] = x[i];
+                top = bits > top ? bits : top;
+                count += (uint32_t)__popc(word);
+                own = k + i == lane ? word : own;
+            }
+        }
+        args.masks[chunk * DML__WARP + lane] = own;
+        if (lane == 0)
+            args.chunks[chunk] = count;
+    }
+    if (top >= DML__CODEC_TOP)
+        atomicMax(&args.state->code.top, top);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+    dml__topk_plan(const __grid_constant__ args_t args)
+{
+    __shared__ uint32_t stage;
+    if (threadIdx.x == 0)
+        stage = args.state->stage;
+    __syncthreads();
+    if (args.level == 1 && stage != DML__TOPK_AGAIN)
+        return;
+    const uint32_t total = scan(args.chunks, dml__topk_chunks(args.n));
+    if (threadIdx.x == 0) {
+        dml__topk_judge(&args, total);
+        stage = args.state->stage;
+    }
+    __syncthreads();
+    if (stage == DML__TOPK_AGAIN)
+        guess(args);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    dml__topk_gather(const __grid_constant__ args_t args)
+{
+    if (args.state->stage == DML__TOPK_EXACTLY)
+        return;
+    const unsigned lane = lane_of_thread();
+    for (uint64_t chunk = first_warp(); chunk < dml__topk_chunks(args.n);
+         chunk += all_warps()) {
+        uint32_t word = args.masks[chunk * DML__WARP + lane];
+        uint64_t to = args.chunks[chunk] + before_in_warp((uint32_t)__popc(word));
+        for (; word != 0; word &= word - 1) {
+            const uint64_t at = chunk * DML__TOPK_CHUNK + lane * DML__WARP +
+                                (uint64_t)(__ffs((int)word) - 1);
+            args.listed[to] = args.e[at];
+            args.places[to++] = (uint32_t)at;
+        }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    dml__topk_edge(const __grid_constant__ args_t args)
+{
+    __shared__ uint32_t bins[BINS];
+    struct dml__gpu_topk_state *state = args.state;
+    if (!state->narrows)
+        return;
+    const struct dml__topk_edge edge = state->chosen;
+    clear_bins(bins);
+    for (uint64_t i = first_thread(); i < state->source; i += all_threads()) {
+        const uint32_t bits = dml__f32_magnitude(dml__topk_candidate(&args, i));
+        if (dml__topk_in(&edge, bits))
+            atomicAdd(&bins[dml__topk_bin(args.level, bits)], 1u);
+    }
+    __syncthreads();
+    for (unsigned i = threadIdx.x; i < BINS; i += blockDim.x)
+        if (bins[i] > 0)
+            atomicAdd(&state->bins[i], bins[i]);
+    if (!comes_last(&state->tickets))
+        return;
+    for (unsigned i = threadIdx.x; i < BINS; i += blockDim.x) {
+        bins[i] = DML__FRESH(uint32_t, &state->bins[i]);
+        state->bins[i] = 0;
+    }
+    pick(&state->chosen, args.level, args.slots, bins);
+}
+
+/* What a lane's candidate is; both false past the end. */
+static __device__ void place_of(const args_t &args, uint64_t i, float *value,
+                                bool *above, bool *equal)
+{
+    const bool here = i < args.state->source;
+    *value = here ? dml__topk_candidate(&args, i) : 0;
+    const int32_t bits = (int32_t)dml__f32_magnitude(*value);
+    *above = here && bits > args.state->chosen.bits;
+    *equal = here && bits == args.state->chosen.bits;
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    dml__topk_count(const __grid_constant__ args_t args)
+{
+    const uint64_t nchunks = dml__topk_chunks(args.state->source);
+    for (uint64_t chunk = first_warp(); chunk < nchunks; chunk += all_warps()) {
+        uint32_t nabove = 0, nequal = 0;
+        for (unsigned k = 0; k < DML__WARP; k++) {
+            float value;
+            bool above, equal;
+            place_of(args, chunk * DML__TOPK_CHUNK + k * DML__WARP + lane_of_thread(),
+                     &value, &above, &equal);
+            nabove += (uint32_t)__popc(__ballot_sync(EVERY_LANE, above));
+            nequal += (uint32_t)__popc(__ballot_sync(EVERY_LANE, equal));
+        }
+        if (lane_of_thread() == 0) {
+            args.above[chunk] = nabove;
+            args.equal[chunk] = nequal;
+        }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+    dml__topk_scan(const __grid_constant__ args_t args)
+{
+    const uint64_t nchunks = dml__topk_chunks(args.state->source);
+    scan(args.above, nchunks);
+    __syncthreads();
+    scan(args.equal, nchunks);
+    __syncthreads();
+    if (threadIdx.x == 0)
+        dml__topk_end(&args);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+    dml__topk_emit_all(const __grid_constant__ args_t args)
+{
+    const struct dml__gpu_topk_state *state = args.state;
+    const uint64_t nchunks = dml__topk_chunks(state->source);
+    for (uint64_t chunk = first_warp(); chunk < nchunks; chunk += all_warps()) {
+        uint64_t seen = args.equal[chunk];
+        uint64_t slot = args.above[chunk] + dml__topk_going(state, seen);
+        for (unsigned k = 0; k < DML__WARP; k++) {
+            const uint64_t i =
+                chunk * DML__TOPK_CHUNK + k * DML__WARP + lane_of_thread();
+            float value;
+            bool above, equal;
+            place_of(args, i, &value, &above, &equal);
+            const unsigned equals = __ballot_sync(EVERY_LANE, equal);
+            const uint64_t own = seen + (unsigned)__popc(equals & lower_lanes());
+            const bool goes = above || (equal && dml__topk_goes(state, own));
+            const unsigned going = __ballot_sync(EVERY_LANE, goes);
+            if (goes) {
+                const uint64_t place = dml__topk_place(&args, i);
+                dml__topk_emit(&args, slot + (unsigned)__popc(going & lower_lanes()),
+                               place, value);
+                atomicAdd(&args.counts[place / DML__SPARSE_SEGMENT], 1u);
+            }
+            seen += (unsigned)__popc(equals);
+            slot += (unsigned)__popc(going);
+        }
+    }
+}
+
+/* A thread block takes a segment, and first looks where in the lists it begins. */
+extern "C" __global__ void __launch_bounds__(THREADS)
+    dml__topk_scatter(const __grid_constant__ struct dml__gpu_scatter_args args)
+{
+    for (uint64_t s = blockIdx.x; s < args.nsegments; s += gridDim.x) {
+        uint32_t own = 0, begin;
+        for (uint64_t i = threadIdx.x; i < s; i += blockDim.x)
+            own += args.counts[i];
+        before_in_block(own, &begin);
+        float *to = args.dst + s * DML__SPARSE_SEGMENT;
+        for (uint32_t i = threadIdx.x; i < args.counts[s]; i += blockDim.x)
+            to[args.index[begin + i]] += args.values[begin + i] * args.scale;
+    }
+}

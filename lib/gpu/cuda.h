@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The CUDA driver as cuda_load.c finds it at run time, and what cuda.c keeps of a
+ * device. Only these two files and this one know CUDA's own header.
+ */
+#ifndef DML__GPU_CUDA_H
+#define DML__GPU_CUDA_H
+
+#include "gpu/gpu.h"
+#include "gpu/images.h"
+
+#include <cuda.h>
+#include <pthread.h>
+
+/* Names without cu; the header knows which version of each function is meant. */
+#define DML__CUDA_CALLS(X)             \
+    X(Init)                            \
+    X(DriverGetVersion)                \
+    X(GetErrorName)                    \
+    X(GetErrorString)                  \
+    X(DeviceGetCount)                  \
+    X(DeviceGet)                       \
+    X(DeviceGetName)                   \
+    X(DeviceTotalMem)                  \
+    X(DeviceGetAttribute)              \
+    X(DeviceGetPCIBusId)               \
+    X(DevicePrimaryCtxRetain)          \
+    X(DevicePrimaryCtxRelease)         \
+    X(CtxPushCurrent)                  \
+    X(CtxGetCurrent)                   \
+    X(CtxGetDevice)                    \
+    X(CtxPopCurrent)                   \
+    X(MemAlloc)                        \
+    X(MemFree)                         \
+    X(MemHostAlloc)                    \
+    X(MemFreeHost)                     \
+    X(MemGetInfo)                      \
+    X(PointerGetAttributes)            \
+    X(MemcpyAsync)                     \
+    X(MemsetD8Async)                   \
+    X(ModuleLoadData)                  \
+    X(ModuleUnload)                    \
+    X(ModuleGetFunction)               \
+    X(LaunchKernel)                    \
+    X(StreamCreate)                    \
+    X(StreamDestroy)                   \
+    X(StreamSynchronize)               \
+    X(StreamQuery)                     \
+    X(StreamWaitEvent)                 \
+    X(StreamIsCapturing)               \
+    X(ThreadExchangeStreamCaptureMode) \
+    X(EventCreate)                     \
+    X(EventDestroy)                    \
+    X(EventRecord)                     \
+    X(EventQuery)                      \
+    X(EventSynchronize)                \
+    X(EventElapsedTime)                \
+    X(IpcGetMemHandle)                 \
+    X(IpcOpenMemHandle)                \
+    X(IpcCloseMemHandle)
+
+struct dml__cuda_calls {
+#define DML__CUDA_MEMBER(name) __typeof__(cu##name) *name;
+    DML__CUDA_CALLS(DML__CUDA_MEMBER)
+#undef DML__CUDA_MEMBER
+};
+
+#define DML__GPU_COUNT(name) +1
+enum { DML__GPU_NIMAGES = 0 DML__GPU_IMAGES(DML__GPU_COUNT), DML__CUDA_NKERNELS = 64 };
+
+struct dml__cuda {
+    struct dml__cuda_calls cu;
+    CUdevice device;
+    CUcontext context;    /* the primary one, which the CUDA runtime uses too */
+    pthread_mutex_t lock; /* of the kernels */
+    CUmodule modules[DML__GPU_NIMAGES];
+    int nkernels;
+    const struct dml__gpu_kernel *kernels[DML__CUDA_NKERNELS];
+    CUfunction functions[DML__CUDA_NKERNELS];
+};
+
+/* Finds the driver; DML_EUNSUPPORTED with a text where there is none, or it is older
+ * than what this library was built with. *version may be NULL. */
+dml_status dml__cuda_load(dml_ctx *ctx, struct dml__cuda_calls *cu, int *version);
+
+/* Records what a call of the driver answered, unless that is success. */
+dml_status dml__cuda_check(const struct dml__gpu *gpu, const char *call, CUresult code);
+
+/* The driver's function for a kernel; loads its image at first. */
+dml_status dml__cuda_kernel(const struct dml__gpu *gpu,
+                            const struct dml__gpu_kernel *kernel, CUfunction *function);
+void dml__cuda_unload(struct dml__cuda *cuda);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The fake device: what fake.c and fake_stream.c share. It stands for a driver and its
+ * devices, and so its state is the process's, as a driver's is.
+ */
+#ifndef DML__GPU_FAKE_H
+#define DML__GPU_FAKE_H
+
+#include "gpu/gpu.h"
+
+#include <pthread.h>
+
+enum { DML__FAKE_DEVICES = 8 };
+
+struct dml__fake_stream;
+
+/* Addresses and memory of a device, and addresses of all. */
+#define DML__FAKE_ADDRESSES ((size_t)16 << 30)
+#define DML__FAKE_MEMORY    ((size_t)4 << 30)
+#define DML__FAKE_ARENA     (DML__FAKE_ADDRESSES * DML__FAKE_DEVICES)
+
+struct dml__fake_block {
+    struct dml__fake_block *next; /* by address */
+    char *base;                   /* device address, or of pinned memory */
+    size_t bytes;
+    int device; /* -1: pinned host memory */
+    int file;
+    uint64_t id;
+    bool opened; /* another process's */
+};
+
+struct dml__fake {
+    int users;              /* contexts that have it open */
+    pthread_mutex_t lock;   /* of all below, and of all streams and events */
+    pthread_cond_t changed; /* any of it */
+    char *arena;            /* addresses of all devices, then the views of the same */
+    struct dml__fake_block *blocks;
+    uint64_t nblocks;                                   /* ever made */
+    size_t used[DML__FAKE_DEVICES];                     /* bytes */
+    struct dml__fake_stream *queues[DML__FAKE_DEVICES]; /* the default streams */
+};
+
+/* NULL while no context has the fake device open. */
+extern struct dml__fake *dml__fake_driver;
+
+/* The kinds of work in a stream. */
+struct dml__fake_work {
+    struct dml__fake_work *next;
+    enum { FAKE_COPY, FAKE_FILL, FAKE_LAUNCH, FAKE_RECORD, FAKE_WAIT } kind;
+    void *dst;
+    const void *src;
+    size_t bytes;
+    int byte;
+    const struct dml__gpu_kernel *kernel;
+    unsigned blocks;
+    struct dml__fake_event *event;
+    uint64_t ticket;
+    max_align_t args[];
+};
+
+/* Adds work to a stream: a copy of it with "bytes" of arguments behind it. */
+dml_status dml__fake_add(const struct dml__gpu *gpu, void *stream,
+                         const struct dml__fake_work *work, const void *args,
+                         size_t bytes);
+
+/* The default stream of a device, whose thread it starts; and its end. */
+dml_status dml__fake_start(const struct dml__gpu *gpu, struct dml__fake_stream **out);
+void dml__fake_stop(struct dml__fake_stream *stream);
+
+dml_status dml__fake_alloc(const struct dml__gpu *gpu, size_t bytes, void **memory);
+dml_status dml__fake_free(const struct dml__gpu *gpu, void *memory);
+dml_status dml__fake_alloc_pinned(const struct dml__gpu *gpu, size_t bytes,
+                                  void **memory);
+dml_status dml__fake_free_pinned(const struct dml__gpu *gpu, void *memory);
+dml_status dml__fake_place(const struct dml__gpu *gpu, const void *p,
+                           struct dml__gpu_place *place);
+dml_status dml__fake_ipc_get(const struct dml__gpu *gpu, void *base,
+                             struct dml__gpu_ipc *out);
+dml_status dml__fake_ipc_open(const struct dml__gpu *gpu, const struct dml__gpu_ipc *in,
+                              void **base);
+dml_status dml__fake_ipc_close(const struct dml__gpu *gpu, void *base);
+
+dml_status dml__fake_stream_create(const struct dml__gpu *gpu, void **stream);
+dml_status dml__fake_stream_destroy(const struct dml__gpu *gpu, void *stream);
+dml_status dml__fake_stream_sync(const struct dml__gpu *gpu, void *stream);
+dml_status dml__fake_stream_query(const struct dml__gpu *gpu, void *stream);
+dml_status dml__fake_stream_wait(const struct dml__gpu *gpu, void *stream, void *event);
+dml_status dml__fake_event_create(const struct dml__gpu *gpu, bool timed, void **event);
+dml_status dml__fake_event_destroy(const struct dml__gpu *gpu, void *event);
+dml_status dml__fake_event_record(const struct dml__gpu *gpu, void *event,
+                                  void *stream);
+dml_status dml__fake_event_query(const struct dml__gpu *gpu, void *event);
+dml_status dml__fake_event_sync(const struct dml__gpu *gpu, void *event);
+dml_status dml__fake_event_elapsed(const struct dml__gpu *gpu, void *from, void *to,
+                                   double *seconds);
+
+#endif

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Memory of the fake device: allocations are memory files, mapped at their views, that
+ * other processes open by their number (fake.c says what a view is).
+ */
+#include "gpu/fake.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static const size_t page = 4096;
+
+/* What a handle for another process holds. */
+struct handle {
+    int pid, file;
+    size_t bytes;
+};
+
+static struct dml__fake *fake(void)
+{
+    return dml__fake_driver;
+}
+
+/* ---- memory ------------------------------------------------------------------------
+ */
+
+static size_t rounded(size_t bytes)
+{
+    return (bytes + page - 1) / page * page;
+}
+
+static bool takes_room(const struct dml__fake_block *b, int device)
+{
+    return b->device == device;
+}
+
+/* The first gap of a device's addresses that takes "bytes" and a page nobody has; the
+ * link into which its block goes, or NULL. */
+static struct dml__fake_block **find_gap(int device, size_t bytes, char **base)
+{
+    char *at = fake()->arena + DML__FAKE_ADDRESSES * (size_t)device,
+         *end = at + DML__FAKE_ADDRESSES;
+    struct dml__fake_block **link = &fake()->blocks;
+    for (; *link != NULL; link = &(*link)->next) {
+        const struct dml__fake_block *b = *link;
+        if (!takes_room(b, device))
+            continue;
+        if (bytes + page <= (size_t)(b->base - at))
+            break;
+        at = b->base + rounded(b->bytes) + page;
+    }
+    *base = at;
+    return bytes + page <= (size_t)(end - at) ? link : NULL;
+}
+
+/* Maps a file at a device's address; takes the file over, unless it fails. */
+static bool add_block(const struct dml__gpu *gpu, int file, size_t bytes, bool opened,
+                      void **memory)
+{
+    struct dml__fake_block *b = dml__alloc(gpu->ctx, sizeof *b);
+    bool mapped = false;
+    pthread_mutex_lock(&fake()->lock);
+    struct dml__fake_block **link =
+        b != NULL ? find_gap(gpu->index, rounded(bytes), &b->base) : NULL;
+    if (link != NULL)
+        mapped = mmap(b->base + DML__FAKE_ARENA, rounded(bytes), PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_FIXED, file, 0) != MAP_FAILED;
+    if (mapped) {
+        b->bytes = bytes;
+        b->device = gpu->index;
+        b->file = file;
+        b->opened = opened;
+        b->id = ++fake()->nblocks;
+        b->next = *link;
+        *link = b;
+        *memory = b->base;
+        fake()->used[gpu->index] += opened ? 0 : bytes;
+    }
+    pthread_mutex_unlock(&fake()->lock);
+    if (!mapped)
+        dml__free(b);
+    return mapped;
+}
+
+dml_status dml__fake_alloc(const struct dml__gpu *gpu, size_t bytes, void **memory)
+{
+    bytes = bytes > 0 ? bytes : 1;
+    pthread_mutex_lock(&fake()->lock);
+    size_t left = DML__FAKE_MEMORY - fake()->used[gpu->index];
+    pthread_mutex_unlock(&fake()->lock);
+    int file = bytes <= left ? memfd_create("dml-fake-gpu", MFD_CLOEXEC) : -1;
+    if (file >= 0 && ftruncate(file, (off_t)rounded(bytes)) == 0 &&
+        add_block(gpu, file, bytes, false, memory))
+        return DML_OK;
+    if (file >= 0)
+        close(file);
+    return dml__fail(gpu->ctx, DML_ENOMEM, "dml_gpu_alloc",
+                     "GPU %d has no %zu bytes: %zu of %zu are left", gpu->index, bytes,
+                     left, DML__FAKE_MEMORY);
+}
+
+/* Takes the block that begins at an address out of the list, or NULL. */
+static struct dml__fake_block *take_block(const void *base, bool pinned)
+{
+    struct dml__fake_block *found = NULL;
+    pthread_mutex_lock(&fake()->lock);
+    for (struct dml__fake_block **link = &fake()->blocks; *link != NULL;
+         link = &(*link)->next) {
+        struct dml__fake_block *b = *link;
+        if (b->base != base || (b->device < 0) != pinned)
+            continue;
+        *link = b->next;
+        found = b;
+        if (!pinned && !b->opened)
+            fake()->used[b->device] -= b->bytes;
+        break;
+    }
+    pthread_mutex_unlock(&fake()->lock);
+    return found;
+}
+
+static dml_status unmap(const struct dml__gpu *gpu, void *memory, const char *where)
+{
+    struct dml__fake_block *b = take_block(memory, false);
+    if (b == NULL)
+        return dml__fail(gpu->ctx, DML_EINVAL, where, "%p is no device memory", memory);
+    mmap(b->base + DML__FAKE_ARENA, rounded(b->bytes), PROT_NONE,
+         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    close(b->file);
+    dml__free(b);
+    return DML_OK;
+}
+
+dml_status dml__fake_free(const struct dml__gpu *gpu, void *memory)
+{
+    return unmap(gpu, memory, "dml_gpu_free");
+}
+
+dml_status dml__fake_alloc_pinned(const struct dml__gpu *gpu, size_t bytes,
+                                  void **memory)
+{
+    struct dml__fake_block *b = dml__alloc(gpu->ctx, sizeof *b);
+    void *host = b != NULL ? dml__alloc(gpu->ctx, bytes) : NULL;
+    if (host == NULL) {
+        dml__free(b);
+        return dml__fail(gpu->ctx, DML_ENOMEM, "dml_gpu_alloc_pinned",
+                         "no memory for %zu bytes", bytes);
+    }
+    *b = (struct dml__fake_block){.base = host, .bytes = bytes, .device = -1};
+    pthread_mutex_lock(&fake()->lock);
+    b->next = fake()->blocks;
+    fake()->blocks = b;
+    pthread_mutex_unlock(&fake()->lock);
+    *memory = host;
+    return DML_OK;
+}
+
+dml_status dml__fake_free_pinned(const struct dml__gpu *gpu, void *memory)
+{
+    struct dml__fake_block *b = take_block(memory, true);
+    if (b == NULL)
+        return dml__fail(gpu->ctx, DML_EINVAL, "dml_gpu_free_pinned",
+                         "%p is not from dml_gpu_alloc_pinned", memory);
+    dml__free(b->base);
+    dml__free(b);
+    return DML_OK;
+}
+
+dml_status dml__fake_place(const struct dml__gpu *gpu, const void *p,
+                           struct dml__gpu_place *place)
+{
+    const char *at = p;
+    (void)gpu;
+    *place = (struct dml__gpu_place){.kind = DML_GPU_HOST, .device = -1};
+    pthread_mutex_lock(&fake()->lock);
+    for (const struct dml__fake_block *b = fake()->blocks; b != NULL; b = b->next)
+        if (at >= b->base && at < b->base + b->bytes)
+            *place = (struct dml__gpu_place){.kind = b->device < 0 ? DML_GPU_PINNED
+                                                                   : DML_GPU_DEVICE,
+                                             .device = b->device,
+                                             .base = b->base,
+                                             .bytes = b->bytes,
+                                             .id = b->id};
+    pthread_mutex_unlock(&fake()->lock);
+    return DML_OK;
+}
+
+/* ---- memory of other processes -----------------------------------------------------
+ */
+
+dml_status dml__fake_ipc_get(const struct dml__gpu *gpu, void *base,
+                             struct dml__gpu_ipc *out)
+{
+    struct handle h = {.pid = (int)getpid(), .file = -1};
+    pthread_mutex_lock(&fake()->lock);
+    for (const struct dml__fake_block *b = fake()->blocks; b != NULL; b = b->next)
+        if (b->base == base && b->device >= 0) {
+            h.file = b->file;
+            h.bytes = b->bytes;
+        }
+    pthread_mutex_unlock(&fake()->lock);
+    if (h.file < 0)
+        return dml__fail(gpu->ctx, DML_EINVAL, "dml_gpu", "%p is no device memory",
+                         base);
+    memcpy(out->bytes, &h, sizeof h);
+    return DML_OK;
+}
+
+dml_status dml__fake_ipc_open(const struct dml__gpu *gpu, const struct dml__gpu_ipc *in,
+                              void **base)
+{
+    struct handle h;
+    char path[64];
+    memcpy(&h, in->bytes, sizeof h);
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", h.pid, h.file);
+    int file = gpu->driver == NULL ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    if (file >= 0 && add_block(gpu, file, h.bytes, true, base))
+        return DML_OK;
+    if (file >= 0)
+        close(file);
+    return dml__fail(gpu->ctx, DML_EUNSUPPORTED, "dml_gpu",
+                     "memory of process %d cannot be opened", h.pid);
+}
+
+dml_status dml__fake_ipc_close(const struct dml__gpu *gpu, void *base)
+{
+    return unmap(gpu, base, "dml_gpu");
+}

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Device memory that all ranks of a node map, also of several ranks on one GPU: ranks
+ * tell each other where their buffers are, each does its part of the work by kernels on
+ * all of them, and nobody goes before all have done theirs. An all-reduce thus reads
+ * and writes every element once for each rank, in one kernel, and adds in rank order.
+ *
+ * Kernels never wait for other processes: on a GPU that they share in time slices, that
+ * could last for ever. The host waits instead.
+ */
+#include "gpu/launch.h"
+#include "gpu/paths.h"
+
+#include <string.h>
+
+enum { MAPPED = 64 };
+
+/* Where a buffer is, for peers. A handle alone may be that of memory which is gone. */
+struct place {
+    struct dml__gpu_ipc handle;
+    uint64_t id; /* of the allocation in its process; 0: there is none */
+    uint64_t offset;
+};
+
+/* What a rank tells the others about a call. */
+struct told {
+    struct place send, recv;
+    double scale;
+    uint64_t ok; /* its buffers can be mapped */
+};
+
+struct mapping {
+    struct dml__gpu_ipc handle;
+    uint64_t id;
+    void *base; /* NULL: free */
+    uint64_t used;
+};
+
+struct dml__ipc_peers {
+    struct told own;
+    struct told *all; /* [P] */
+    struct mapping mappings[MAPPED];
+    uint64_t uses;
+    void *scratch; /* results that would overwrite what peers still read */
+    size_t scratch_bytes;
+};
+
+static dml_status peers_of(struct dml__gpu_comm *g)
+{
+    size_t nranks = (size_t)dml_comm_size(g->comm);
+    if (g->peers != NULL)
+        return DML_OK;
+    g->peers = dml__alloc(g->gpu->ctx, sizeof *g->peers);
+    if (g->peers != NULL)
+        g->peers->all = dml__alloc(g->gpu->ctx, nranks * sizeof *g->peers->all);
+    if (g->peers != NULL && g->peers->all != NULL)
+        return DML_OK;
+    return dml__fail(g->gpu->ctx, DML_ENOMEM, "dml_gpu", "no memory for the peers");
+}
+
+void dml__ipc_free(struct dml__gpu_comm *g)
+{
+    struct dml__ipc_peers *p = g->peers;
+    if (p == NULL)
+        return;
+    for (int i = 0; i < MAPPED; i++)
+        if (p->mappings[i].base != NULL)
+            g->gpu->ops->ipc_close(g->gpu, p->mappings[i].base);
+    if (p->scratch != NULL)
+        g->gpu->ops->free(g->gpu, p->scratch);
+    dml__comm_release(g->host, p->all); /* MPI may still write into both */
+    dml__comm_release(g->host, p);
+}
+
+/* ---- where buffers are -------------------------------------------------------------
+ */
+
+/* How peers find n elements at p; false where they cannot. */
+static bool describe(const struct dml__gpu *gpu, const void *p, size_t n,
+                     struct place *out)
+{
+    struct dml__gpu_place place;
+    struct dml__gpu quiet = *gpu; /* a failure here only means another path */
+    quiet.ctx = NULL;
+    if (n == 0)
+        return true;
+    if (gpu->ops->place(&quiet, p, &place) < 0 || place.kind != DML_GPU_DEVICE ||
+        place.base == NULL)
+        return false;
+    out->id = place.id;
+    out->offset = (uint64_t)((const char *)p - (const char *)place.base);
+    return gpu->ops->ipc_get(&quiet, place.base, &out->handle) == DML_OK;
+}
+
+static void describe_call(struct dml__gpu_comm *g, const struct dml__call *call)
+{
+    struct told *own = &g->peers->own;
+    memset(own, 0, sizeof *own);
+    own->scale = call->red.scale;
+    own->ok = describe(g->gpu, call->send, dml__gpu_sends(call), &own->send) &&
+              describe(g->gpu, call->recv, dml__gpu_receives(call), &own->recv);
+}
+
+/* Where a peer's buffer is here; NULL where it has none. What was mapped stays, since
+ * peers use the same buffers again and again; the one not used for longest makes room.
+ */
+static dml_status map(struct dml__gpu_comm *g, const struct place *place, char **at)
+{
+    struct dml__ipc_peers *p = g->peers;
+    struct mapping *m = NULL, *oldest = &p->mappings[0];
+    *at = NULL;
+    if (place->id == 0)
+        return DML_OK;
+    for (int i = 0; i < MAPPED && m == NULL; i++) {
+        struct mapping *one = &p->mappings[i];
+        if (one->base != NULL && one->id == place->id &&
+            memcmp(&one->handle, &place->handle, sizeof place->handle) == 0)
+            m = one;
+        else if (one->used < oldest->used)
+            oldest = one;
+    }
+    if (m == NULL) {
+        m = oldest;
+        if (m->base != NULL)
+            DML_TRY(g->gpu->ops->ipc_close(g->gpu, m->base));
+        m->base = NULL;
+        DML_TRY(g->gpu->ops->ipc_open(g->gpu, &place->handle, &m->base));
+        m->handle = place->handle;
+        m->id = place->id;
+    }
+    m->used = ++p->uses;
+    *at = (char *)m->base + place->offset;
+    return DML_OK;
+}
+
+static dml_status map_all(struct dml__gpu_comm *g, const struct dml__call *call,
+                          struct dml__ipc_view *view)
+{
+    const struct told *all = g->peers->all;
+    int rank = dml_comm_rank(g->comm);
+    for (int i = 0; i < dml_comm_size(g->comm); i++) {
+        char *send, *recv;
+        view->scale[i] = all[i].scale;
+        view->send[i] = call->send;
+        view->recv[i] = call->recv;
+        if (i == rank)
+            continue;
+        DML_TRY(map(g, &all[i].send, &send));
+        DML_TRY(map(g, &all[i].recv, &recv));
+        view->send[i] = send;
+        view->recv[i] = recv;
+    }
+    return DML_OK;
+}
+
+/* ---- the work ----------------------------------------------------------------------
+ */
+
+/* Elements [from, from + n) of all inputs to the same place of one result, or all. */
+static dml_status reduce(struct dml__gpu_comm *g, const struct dml__call *call,
+                         const struct dml__ipc_view *view, struct dml__range part,
+                         void *to, void *stream)
+{
+    size_t at = part.offset * call->elem_bytes;
+    struct dml__gpu_reduce_args args = {
+        .n = part.count,
+        .nsrc = dml_comm_size(g->comm),
+        .ndst = to != NULL ? 1 : dml_comm_size(g->comm),
+        .op = (int)call->op <= DML_MAX ? (int)call->op : DML_SUM,
+        .scaled = call->red.own_scale,
+        .divisor = call->op == DML_AVG ? call->red.divisor : 1,
+    };
+    for (int i = 0; i < args.nsrc; i++) {
+        args.src[i] = view->send[i] + at;
+        args.scale[i] = view->scale[i];
+        args.dst[i] = to != NULL ? to : view->recv[i] + at;
+    }
+    return dml__gpu_reduce(g->gpu, &args, call->dtype, stream);
+}
+
+static dml_status copy(struct dml__gpu_comm *g, const struct dml__call *call, char *to,
+                       const char *from, struct dml__range at, size_t from_elem,
+                       void *stream)
+{
+    size_t bytes = call->elem_bytes;
+    char *dst = to + at.offset * bytes;
+    const char *src = from + from_elem * bytes;
+    if (at.count == 0 || dst == src)
+        return DML_OK;
+    return g->gpu->ops->copy(g->gpu, dst, src, at.count * bytes, stream);
+}
+
+/* Blocks of all ranks, from the places given for each, to the own result. */
+static dml_status collect(struct dml__gpu_comm *g, const struct dml__call *call,
+                          const struct dml__ipc_view *view, void *stream)
+{
+    int rank = dml_comm_rank(g->comm);
+    bool own_block = call->coll == DML_COLL_ALLTOALL;
+    for (int k = 0; k < dml_comm_size(g->comm); k++) {
+        int i = (rank + k) % dml_comm_size(g->comm); /* ranks begin at different ones */
+        struct dml__range block = dml__block(call, i);
+        size_t from = own_block ? dml__block(call, rank).offset : 0;
+        DML_TRY(copy(g, call, view->recv[rank], view->send[i], block, from, stream));
+    }
+    return DML_OK;
+}
+
+dml_status dml__ipc_work(struct dml__gpu_comm *g, const struct dml__call *call,
+                         const struct dml__ipc_view *view, void *stream)
+{
+    int rank = dml_comm_rank(g->comm), nranks = dml_comm_size(g->comm);
+    char *recv = view->recv[rank];
+    struct dml__range own;
+    switch (call->coll) {
+    case DML_COLL_ALLREDUCE:
+        return reduce(g, call, view, dml__balanced(call->count, rank, nranks), NULL,
+                      stream);
+    case DML_COLL_REDUCE:
+        own = dml__balanced(call->count, rank, nranks);
+        return reduce(g, call, view, own,
+                      view->recv[call->root] + own.offset * call->elem_bytes, stream);
+    case DML_COLL_REDUCE_SCATTER:
+        return reduce(g, call, view, dml__block(call, rank), recv, stream);
+    case DML_COLL_BCAST:
+        own = (struct dml__range){0, rank == call->root ? 0 : call->count};
+        return copy(g, call, recv, view->send[call->root], own, 0, stream);
+    case DML_COLL_SCATTER:
+        own = dml__block(call, rank);
+        own.count = dml__gpu_receives(call);
+        return copy(g, call, recv, view->send[call->root],
+                    (struct dml__range){0, own.count}, own.offset, stream);
+    case DML_COLL_GATHER:
+        return rank == call->root ? collect(g, call, view, stream) : DML_OK;
+    default:
+        return collect(g, call, view, stream);
+    }
+}
+
+dml_status dml__ipc_alone(struct dml__gpu_comm *g, const struct dml__call *call,
+                          void *stream)
+{
+    struct dml__ipc_view view = {
+        .send = {call->send}, .recv = {call->recv}, .scale = {call->red.scale}};
+    return dml__ipc_work(g, call, &view, stream);
+}
+
+/* ---- stages ------------------------------------------------------------------------
+ */
+
+static dml__gpu_stage wait_input, map_peers, wait_work, wait_peers, wait_end;
+
+static dml_status end(struct dml__gpu_task *task)
+{
+    task->stage = NULL;
+    return DML_OK;
+}
+
+static dml_status begin_alone(struct dml__gpu_task *task)
+{
+    struct dml__gpu_comm *g = task->g;
+    DML_TRY(dml__gpu_after_caller(task, g->work));
+    DML_TRY(dml__ipc_alone(g, &task->call, g->work));
+    task->stage = wait_end;
+    return g->gpu->ops->event_record(g->gpu, g->done, g->work);
+}
+
+dml_status dml__ipc_begin(struct dml__gpu_task *task)
+{
+    struct dml__gpu_comm *g = task->g;
+    if (dml_comm_size(g->comm) == 1)
+        return begin_alone(task);
+    DML_TRY(peers_of(g));
+    task->stage = wait_input;
+    return g->gpu->ops->event_record(g->gpu, g->begun, task->stream);
+}
+
+static dml_status wait_input(struct dml__gpu_task *task)
+{
+    struct dml__gpu_comm *g = task->g;
+    dml_status status = g->gpu->ops->event_query(g->gpu, g->begun);
+    if (status != DML_OK)
+        return status;
+    describe_call(g, &task->call);
+    task->stage = map_peers;
+    return dml_iallgather(&g->peers->own, g->peers->all, sizeof g->peers->own, DML_U8,
+                          g->host, &task->request);
+}
+
+/* Results of these go where peers read input. */
+static bool needs_scratch(const struct dml__call *call)
+{
+    return call->in_place &&
+           (call->coll == DML_COLL_REDUCE_SCATTER || call->coll == DML_COLL_ALLTOALL);
+}
+
+static dml_status take_scratch(struct dml__gpu_comm *g, size_t bytes)
+{
+    struct dml__ipc_peers *p = g->peers;
+    if (p->scratch_bytes >= bytes)
+        return DML_OK;
+    if (p->scratch != NULL)
+        DML_TRY(g->gpu->ops->free(g->gpu, p->scratch));
+    p->scratch = NULL;
+    p->scratch_bytes = 0;
+    DML_TRY(g->gpu->ops->alloc(g->gpu, bytes, &p->scratch));
+    p->scratch_bytes = bytes;
+    return DML_OK;
+}
+
+static dml_status map_peers(struct dml__gpu_task *task)
+{
+    struct dml__gpu_comm *g = task->g;
+    struct dml__ipc_view view;
+    uint64_t ok = 1;
+    dml_status status = dml_test(&task->request);
+    if (status != DML_OK)
+        return status;
+    for (int i = 0; i < dml_comm_size(g->comm); i++)
+        ok = ok && g->peers->all[i].ok;
+    if (!ok) { /* the same on all ranks: some buffer is not the device's */
+        task->stage = dml__host_staged_begin;
+        return DML_OK;
+    }
+    DML_TRY(map_all(g, &task->call, &view));
+    task->used_scratch = needs_scratch(&task->call);
+    if (task->used_scratch) {
+        size_t bytes = dml__gpu_receives(&task->call) * task->call.elem_bytes;
+        DML_TRY(take_scratch(g, bytes));
+        view.recv[dml_comm_rank(g->comm)] = g->peers->scratch;
+    }
+    DML_TRY(dml__ipc_work(g, &task->call, &view, g->work));
+    task->stage = wait_work;
+    return g->gpu->ops->event_record(g->gpu, g->done, g->work);
+}
+
+static dml_status wait_work(struct dml__gpu_task *task)
+{
+    struct dml__gpu_comm *g = task->g;
+    dml_status status = g->gpu->ops->event_query(g->gpu, g->done);
+    if (status != DML_OK)
+        return status;
+    task->stage = wait_peers;
+    return dml_ibarrier(g->host, &task->request);
+}
+
+static dml_status wait_peers(struct dml__gpu_task *task)
+{
+    struct dml__gpu_comm *g = task->g;
+    dml_status status = dml_test(&task->request);
+    if (status != DML_OK || !task->used_scratch)
+        return status == DML_OK ? end(task) : status;
+    size_t bytes = dml__gpu_receives(&task->call) * task->call.elem_bytes;
+    if (bytes == 0)
+        return end(task);
+    DML_TRY(
+        g->gpu->ops->copy(g->gpu, task->call.recv, g->peers->scratch, bytes, g->work));
+    task->stage = wait_end;
+    return g->gpu->ops->event_record(g->gpu, g->done, g->work);
+}
+
+static dml_status wait_end(struct dml__gpu_task *task)
+{
+    struct dml__gpu_comm *g = task->g;
+    dml_status status = g->gpu->ops->event_query(g->gpu, g->done);
+    return status == DML_OK ? end(task) : status;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the files of the NCCL path share: the library, a communicator of it, and the
+ * thread that watches it.
+ */
+#ifndef DML__GPU_NCCL_H
+#define DML__GPU_NCCL_H
+
+#include "gpu/nccl_abi.h"
+#include "gpu/paths.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { DML__NCCL_EVENTS = 64 };
+
+/* An operation that is in the stream, for messages. */
+struct dml__nccl_mark {
+    uint64_t number; /* of those by NCCL, from 1, the same on all ranks */
+    dml_coll coll;
+    size_t bytes;
+    double since_s;
+};
+
+struct dml__nccl_comm {
+    struct dml__nccl lib;
+    struct dml__gpu *gpu;
+    dml_comm *owner;
+    void *comm; /* NULL: not yet, or no more */
+    int rank;
+    pthread_mutex_t lock; /* of all calls on comm, and what is below */
+    pthread_cond_t stop_or_work;
+    pthread_t thread;
+    bool threaded, stop;
+    double timeout_s; /* 0: never */
+    /* Operations that have not ended, with events behind them: the one whose time is
+     * taken, and the last of those after it. */
+    int nmarks;
+    void *marker[2];
+    struct dml__nccl_mark mark[2], last;
+    atomic_int failed; /* a dml_status, of which "text" says what */
+    char text[400];
+    void *events[DML__NCCL_EVENTS]; /* of calls with a request; free ones */
+    int nevents;
+};
+
+/* Finds the library; false, and why, where there is none that will do. */
+bool dml__nccl_load(const dml_ctx *ctx, struct dml__nccl *lib, char *why, size_t room);
+
+/* NCCL's numbers of a type and an operation. */
+int dml__nccl_type(dml_dtype dtype);
+int dml__nccl_op(dml_op op);
+
+/* Makes NCCL's communicator, at the first call. Collective. */
+dml_status dml__nccl_started(struct dml__gpu_comm *g);
+
+/* A result of NCCL as a status; records what went wrong. */
+dml_status dml__nccl_check(struct dml__nccl_comm *n, const char *call, int result);
+
+/* Waits until NCCL has done what it began in the background; progresses the context's
+ * other communicators, of which a peer may need one before it comes here. Lock held. */
+dml_status dml__nccl_settle(struct dml__nccl_comm *n, const char *call, int result);
+
+/* The thread that polls errors, and ends what does not end. */
+dml_status dml__nccl_watch(struct dml__nccl_comm *n);
+void dml__nccl_unwatch(struct dml__nccl_comm *n);
+
+/* An operation was queued. Lock held. */
+dml_status dml__nccl_note(struct dml__nccl_comm *n, const struct dml__call *call,
+                          void *stream);
+
+/* DML_OK, or the failure that the thread found. */
+dml_status dml__nccl_state(struct dml__nccl_comm *n, const char *where);
+
+#endif

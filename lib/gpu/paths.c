@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The table that lib/collectives calls for device memory: where buffers lie, what a
+ * path can do, and how it is begun.
+ */
+#include "gpu/paths.h"
+
+#include "gpu/tensors.h"
+
+#include <string.h>
+
+/* ---- where buffers lie -------------------------------------------------------------
+ */
+
+static dml_status locate_pieces(const struct dml__gpu *gpu, struct dml__call *call)
+{
+    bool first = false, yes = false;
+    for (size_t i = 0; i < call->npieces; i++) {
+        DML_TRY(dml__gpu_holds(gpu, call->pieces[i].data, &yes));
+        if (call->pieces[i].count == 0)
+            continue;
+        first = first || yes;
+    }
+    call->on_device = first;
+    return DML_OK;
+}
+
+static dml_status look(const struct dml__gpu *gpu, struct dml__call *call)
+{
+    bool send = false, recv = false;
+    if (call->pieces != NULL)
+        return locate_pieces(gpu, call);
+    DML_TRY(dml__gpu_holds(gpu, call->send, &send));
+    if (call->recv != call->send)
+        DML_TRY(dml__gpu_holds(gpu, call->recv, &recv));
+    call->on_device = send || recv;
+    return DML_OK;
+}
+
+static dml_status locate(struct dml__call *call)
+{
+    const struct dml__gpu *gpu = dml__gpu_opened(dml_comm_ctx(call->comm));
+    if (call->coll == DML_COLL_BARRIER || call->total == 0)
+        return DML_OK;
+    DML_TRY(dml__gpu_enter(gpu));
+    dml_status status = look(gpu, call);
+    dml__gpu_leave(gpu);
+    return status;
+}
+
+static bool at_root(const struct dml__call *call)
+{
+    return dml_comm_rank(call->comm) == call->root;
+}
+
+size_t dml__gpu_sends(const struct dml__call *call)
+{
+    const struct dml__traits *t = dml__traits(call->coll);
+    if (t->from_root && !at_root(call))
+        return 0;
+    if (!t->blocks)
+        return call->count;
+    return t->gives_block ? dml__block(call, dml_comm_rank(call->comm)).count
+                          : call->total;
+}
+
+size_t dml__gpu_receives(const struct dml__call *call)
+{
+    const struct dml__traits *t = dml__traits(call->coll);
+    bool root = at_root(call);
+    if (call->coll == DML_COLL_BCAST)
+        return root ? 0 : call->count;
+    if (call->coll == DML_COLL_SCATTER && root && call->in_place)
+        return 0;
+    if (t->rooted && !t->from_root && !root)
+        return 0;
+    if (!t->blocks)
+        return call->count;
+    return t->takes_block ? dml__block(call, dml_comm_rank(call->comm)).count
+                          : call->total;
+}
+
+/* ---- paths -------------------------------------------------------------------------
+ */
+
+static const char *supports(enum dml__path path, const struct dml__call *call)
+{
+    struct dml__gpu_comm *g = dml__comm_gpu(call->comm);
+    if (path == DML__BY_HOST)
+        return NULL;
+    if (path == DML__BY_NCCL)
+        return dml__nccl_supports(g, call);
+    if (call->pieces != NULL)
+        return "it takes vectors in one piece";
+    if (!g->one_node)
+        return "the ranks are on several nodes";
+    if (dml_comm_size(call->comm) > DML__GPU_FAN)
+        return "there are over 16 ranks";
+    return g->ipc_lack;
+}
+
+struct dml__gpu_task *dml__gpu_task_new(const struct dml__call *call,
+                                        dml__gpu_stage *first, dml_request *request)
+{
+    size_t nranks = (size_t)dml_comm_size(call->comm);
+    size_t numbers = call->counts != NULL ? 2 * nranks : 0;
+    struct dml__gpu_task *task =
+        dml__sched_scratch(request, sizeof *task + numbers * sizeof task->numbers[0]);
+    if (task == NULL)
+        return NULL;
+    memset(task, 0, sizeof *task);
+    task->g = dml__comm_gpu(call->comm);
+    task->call = *call;
+    task->stream = task->g->stream;
+    task->stage = first;
+    if (call->pieces != NULL)
+        task->call.pieces = dml__sched_pieces(request, call);
+    if (numbers > 0) {
+        memcpy(task->numbers, call->counts, nranks * sizeof task->numbers[0]);
+        memcpy(task->numbers + nranks, call->offsets, nranks * sizeof task->numbers[0]);
+        task->call.counts = task->numbers;
+        task->call.offsets = task->numbers + nranks;
+    }
+    return task;
+}
+
+dml_status dml__gpu_advance(void *state)
+{
+    struct dml__gpu_task *task = state;
+    const struct dml__gpu *gpu = task->g->gpu;
+    dml_status status = DML_OK;
+    int mode = DML__GPU_RELAXED; /* the progress thread's, beside a capture */
+    DML_TRY(dml__gpu_enter(gpu));
+    gpu->ops->capture_mode(gpu, &mode);
+    while (status == DML_OK && task->stage != NULL)
+        status = task->stage(task);
+    gpu->ops->capture_mode(gpu, &mode);
+    dml__gpu_leave(gpu);
+    return status;
+}
+
+dml_status dml__gpu_after_caller(struct dml__gpu_task *task, void *stream)
+{
+    struct dml__gpu_comm *g = task->g;
+    const struct dml__gpu_ops *ops = g->gpu->ops;
+    DML_TRY(ops->event_record(g->gpu, g->begun, task->stream));
+    return ops->stream_wait(g->gpu, stream, g->begun);
+}
+
+/* One rank's own work, or NCCL's: queued, and waited for unless the caller does. */
+static dml_status queue(struct dml__gpu_comm *g, enum dml__path path,
+                        const struct dml__call *call)
+{
+    if (path == DML__BY_NCCL)
+        return dml__nccl_run(g, call);
+    DML_TRY(dml__ipc_alone(g, call, g->stream));
+    return g->queued ? DML_OK : g->gpu->ops->stream_sync(g->gpu, g->stream);
+}
+
+static bool at_once(enum dml__path path, const struct dml__call *call,
+                    dml_status *status)
+{
+    struct dml__gpu_comm *g = dml__comm_gpu(call->comm);
+    bool alone = path == DML__BY_IPC && dml_comm_size(call->comm) == 1;
+    if (path != DML__BY_NCCL && !alone)
+        return false;
+    *status = dml__gpu_enter(g->gpu);
+    if (*status < 0)
+        return true;
+    *status = queue(g, path, call);
+    dml__gpu_leave(g->gpu);
+    if (*status < 0)
+        dml__comm_break(call->comm, *status);
+    return true;
+}
+
+static void build(enum dml__path path, const struct dml__call *call,
+                  dml_request *request)
+{
+    dml__gpu_stage *first = path == DML__BY_NCCL  ? dml__nccl_begin
+                            : path == DML__BY_IPC ? dml__ipc_begin
+                                                  : dml__host_staged_begin;
+    struct dml__gpu_task *task = dml__gpu_task_new(call, first, request);
+    if (task == NULL)
+        return; /* the request knows */
+    int begun = dml__sched_task(request, dml__gpu_advance, task, sizeof *task,
+                                DML__NO_STEP, DML__NO_STEP);
+    if (path != DML__BY_NCCL)
+        return;
+    /* Later calls are queued behind this one while its end is waited for. */
+    struct dml__gpu_task *wait = dml__gpu_task_new(call, dml__nccl_wait, request);
+    if (wait == NULL)
+        return;
+    wait->begun = task;
+    dml__sched_device_task(request, dml__gpu_advance, wait, sizeof *wait, begun,
+                           DML__NO_STEP);
+}
+
+static dml_status ready(dml_comm *comm)
+{
+    return dml__comm_gpu(comm) != NULL ? DML_OK : dml__gpu_join(comm);
+}
+
+const struct dml__device_paths dml__gpu_paths = {
+    .locate = locate,
+    .ready = ready,
+    .supports = supports,
+    .at_once = at_once,
+    .build = build,
+};
