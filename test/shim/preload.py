@@ -64,8 +64,13 @@ def names_of(library):
             require(not re.match(r"MPI_[A-Z]", name), f"{name} is called, not P{name}")
 
 
+# A communicator freed while MPI's own sum is under way on it: Open MPI 4.1's libnbc may
+# send on the communicator that is gone (SIGSEGV in its isend), so libdml's alone is tried.
+NOT_MPIS = "freed"
+
+
 def without(p):
-    p.run(preload=False)
+    p.run(preload=False, SHIM_TEST_SKIP=NOT_MPIS)
 
 
 def everything(p):
@@ -116,6 +121,8 @@ ASYNC = ("outstanding", "freed", "mixed", "elsewhere")
 def iallreduce(p, on_libdml, **variables):
     """Its cases, with MPI initialised for one thread unless said otherwise."""
     for case in ASYNC:
+        if case == NOT_MPIS and not on_libdml:
+            continue
         _, counts = p.run(case, DML_MEASURE="0", **{"SHIM_TEST_LEVEL": "single", **variables})
         require((counts["Iallreduce"][0] > 0) == (on_libdml and p.nranks > 1),
                 f"{case}: {counts['Iallreduce']} with {variables}")
