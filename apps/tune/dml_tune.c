@@ -247,9 +247,12 @@ int main(int argc, char **argv)
         exit_status = 0;
     } else {
         unsetenv("DML_TUNING"); /* the table is being made */
-        if (dml_ctx_create(NULL, &t.ctx) != DML_OK ||
-            dml_comm_from_mpi(t.ctx, MPI_COMM_WORLD, &t.comm) != DML_OK)
-            exit_status = complain(&t, "libdml cannot start");
+        dml_status status = dml_ctx_create(NULL, &t.ctx);
+        if (status == DML_OK)
+            status = dml_comm_from_mpi(t.ctx, MPI_COMM_WORLD, &t.comm);
+        snprintf(error, sizeof error, "libdml cannot start: %s", dml_status_str(status));
+        if (status != DML_OK)
+            exit_status = complain(&t, error);
         else
             exit_status = run(&t);
     }

@@ -92,10 +92,19 @@ class Installed:
         os.mkdir(project)
         shutil.copy(os.path.join(self.source, "test/install/CMakeLists.txt"), project)
         shutil.copy(path, project)
-        run(["cmake", "-S", project, "-B", project + "/build",
-             "-DCMAKE_PREFIX_PATH=" + self.prefix, "-DLANGUAGE=" + language,
-             f"-DCMAKE_{language}_FLAGS={standard}", "-DSOURCE=" + os.path.basename(path)],
-            env=self.env)
+        version = run(["pkg-config", "--modversion", "dml"], env=self.env).split(".")
+        wanted = ".".join(version[:2])
+        configure = ["cmake", "-S", project, "-DCMAKE_PREFIX_PATH=" + self.prefix,
+                     "-DLANGUAGE=" + language, f"-DCMAKE_{language}_FLAGS={standard}",
+                     "-DSOURCE=" + os.path.basename(path)]
+        try:
+            run([*configure, "-B", project + "/other", f"-DWANTED={wanted}99"], env=self.env)
+        except Failure as refusal:
+            if "compatible" not in str(refusal):
+                raise
+        else:
+            raise Failure(f"version {wanted}99 is found where there is {wanted}")
+        run([*configure, "-B", project + "/build", "-DWANTED=" + wanted], env=self.env)
         run(["cmake", "--build", project + "/build"], env=self.env)
         self.execute(project + "/build/user")
 
