@@ -250,7 +250,8 @@ int main(int argc, char **argv)
         dml_status status = dml_ctx_create(NULL, &t.ctx);
         if (status == DML_OK)
             status = dml_comm_from_mpi(t.ctx, MPI_COMM_WORLD, &t.comm);
-        snprintf(error, sizeof error, "libdml cannot start: %s", dml_status_str(status));
+        snprintf(error, sizeof error, "libdml cannot start: %s",
+                 dml_status_str(status));
         if (status != DML_OK)
             exit_status = complain(&t, error);
         else
