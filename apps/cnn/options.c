@@ -85,7 +85,8 @@ static const struct cli_option train_options[] = {
 
     {"communication", "compress", CLI_STRING, AT(compress), NULL, "CODEC", 0, 0,
      "send gradients in fewer bytes where that is measured to be faster: "
-     "NAME[:NUMBER][,KEY=VALUE]...[,force], see codecs below"},
+     "NAME[:NUMBER][,KEY=VALUE]...[,force], such as onebit, topk:0.01 or "
+     "powersgd:2; codecs below, numbers and keys in doc/compression.md"},
     {NULL, "precision", CLI_CHOICE, AT(precision), "f32", "f32|bf16", 0, 0,
      "bf16: parameters and averaged gradients are bf16 (half to three quarters of the "
      "bytes sent), the optimizer keeps f32 masters; convolutions and matrix products "
@@ -108,8 +109,8 @@ static const struct cli_option train_options[] = {
      "drop: end an epoch with the shortest"},
 
     CHECKPOINT_OPTIONS(AT(checkpoint)),
-    MONITOR_OPTIONS(AT(monitor)),
     CHECKPOINT_SHRINK_OPTION(AT(checkpoint)),
+    MONITOR_OPTIONS(AT(monitor)),
 
     {"running", "options", CLI_STRING, AT(options), NULL, "FILE", 0, 0,
      "read options from a file, as they would be typed, # begins a comment; those "
@@ -158,7 +159,8 @@ const struct cli_command cnn_train_command = {
     .examples =
         "  mpirun -n 2 dml-cnn train\n"
         "  mpirun -n 2 dml-cnn train --epochs 20 --augment --curve curve.jsonl\n"
-        "  mpirun -n 4 dml-cnn train --data cifar10-subset --net resnet20 --epochs 30 "
+        "  mpirun -n 4 dml-cnn train --data cifar-10-batches-bin --net resnet20 "
+        "--epochs 30 "
         "--augment\n"
         "  mpirun -n 4 dml-cnn train --options apps/cnn/recipes/lamb-8192.txt\n"
         "  mpirun -n 4 dml-cnn train --layout size-skew:1.2 --balance ksrp\n",
@@ -171,7 +173,7 @@ const struct cli_command cnn_test_command = {
     .summary = "Test a trained network on a test set.",
     .options = test_options,
     .noptions = sizeof test_options / sizeof test_options[0],
-    .examples = "  mpirun -n 2 dml-cnn test --model net.dml\n",
+    .examples = "  mpirun -n 2 dml-cnn test --model net.model\n",
 };
 
 /* ---- what options stand for ----------------------------------------------------- */

@@ -41,7 +41,8 @@ struct checkpoint_options {
          "N|Ns|Nm|Nh",                                                                 \
          0,                                                                            \
          0,                                                                            \
-         "after every N steps, or after N seconds, minutes or hours"},                 \
+         "after every N steps (dml-prf: trees; dml-crf: iterations of lbfgs, else "    \
+         "batches), or after N seconds, minutes or hours"},                            \
         {NULL,                                                                         \
          "checkpoint-keep",                                                            \
          CLI_INT,                                                                      \

@@ -234,7 +234,8 @@ void cli_help(const struct cli_command *command, FILE *out)
         print_option(out, &command->options[i]);
     }
     fprintf(out, "  --help                      this text\n");
-    fprintf(out, "\nDefaults stand in [brackets].\n\n");
+    fprintf(out, "\nDefaults stand in [brackets]. Names of options may be cut short "
+                 "while they stay unique.\n\n");
     if (command->more) {
         command->more(out);
         fprintf(out, "\n");
@@ -242,8 +243,8 @@ void cli_help(const struct cli_command *command, FILE *out)
     fprintf(out, "examples:\n%s", command->examples);
     fprintf(out,
             "\nexit status: 0 when the work is done; after any failure 1, or 64 where "
-            "words\nor files are refused, with one line on standard error that says "
-            "what, where\nand what to do.\n");
+            "words\nor what is in files is refused, with one line on standard error "
+            "that says what,\nwhere and what to do.\n");
 }
 
 /* The shortest of two notations that reads back as the same number. */

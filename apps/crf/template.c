@@ -241,10 +241,11 @@ dml_status template_check(const struct template *template, struct job *job,
     size_t of_label = label == LABEL_LAST ? columns - 1 : (size_t)label;
     if (columns < template->columns)
         return job_fail(job, DML_EFORMAT,
-                        "%.300s:%llu: %zu columns, but the template names column %zu "
-                        "(counted from 0); give --template another one",
+                        "%.300s:%llu: %zu column%s, but the template (of training) "
+                        "names columns 0 to %zu: give every line so many, or train "
+                        "with another --template",
                         path, (unsigned long long)sentence->line, columns,
-                        template->columns - 1);
+                        columns == 1 ? "" : "s", template->columns - 1);
     if (label != LABEL_ABSENT && names_column(template, of_label))
         return job_fail(job, DML_EFORMAT,
                         "%.300s:%llu: the template names column %zu (counted from 0), "

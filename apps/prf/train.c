@@ -231,10 +231,11 @@ static dml_status run_stages(struct training *t)
     set_partition(t);
     progress_line(&t->progress,
                   "%zu rows, %zu features, %s, %zu test rows; %d ranks, "
-                  "%d threads each",
+                  "%d thread%s each",
                   t->set.train.all_rows, t->set.train.nfeatures,
                   t->set.train.nclasses ? "classes" : "regression",
-                  t->set.test.all_rows, job->nranks, t->threads);
+                  t->set.test.all_rows, job->nranks, t->threads,
+                  t->threads == 1 ? "" : "s");
     status = checkpoint_go_on(&t->checkpoint, &t->forest.parts, t->snapshot);
     if (status == DML_OK)
         status = forest_grow(&t->forest);

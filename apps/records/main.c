@@ -169,9 +169,10 @@ static void print_usage(FILE *out)
     fprintf(out, "usage: dml-records COMMAND [options]\n\ncommands:\n");
     for (size_t i = 0; i < COUNT(commands); i++)
         fprintf(out, "  %-8s %s\n", commands[i].cli.name, commands[i].cli.summary);
-    fprintf(out,
-            "\nTry dml-records convert --help. Exit status: 0 all is well, 1 bad or "
-            "unreadable data, 2 bad options. doc/data.md describes the formats.\n");
+    fprintf(
+        out,
+        "\nTry dml-records convert --help. Exit status: 0 all is well, 1 bad or "
+        "unreadable data, 64 refused options. doc/data.md describes the formats.\n");
 }
 
 /* What was printed may still be on its way, and fail there. */

@@ -25,7 +25,7 @@ struct app {
     struct options o;
 };
 
-enum { EXIT_GOOD, EXIT_FAILED, EXIT_USAGE };
+enum { EXIT_GOOD, EXIT_FAILED, EXIT_USAGE = 64 };
 
 /* Each returns an exit status, and has said why it failed. */
 int convert_run(struct app *app);

@@ -188,11 +188,15 @@ static bool is_over(const struct top_job *job)
     return job->figures.state[0] && strcmp(job->figures.state, "running") != 0;
 }
 
-/* Of a job that is over it does not matter who came last. */
+/* Of a job that is over it does not matter who came last, nor who waited for its end.
+ */
 static void end_waits(struct top_job *job)
 {
-    for (size_t i = 0; i < job->nranks; i++)
-        job->ranks[i].figures.waits_s = job->ranks[i].figures.stopped = 0;
+    for (size_t i = 0; i < job->nranks; i++) {
+        struct metrics_rank *f = &job->ranks[i].figures;
+        f->waits_s = f->stopped = 0;
+        f->wait_ratio = NAN;
+    }
 }
 
 /* ---- who is stale -----------------------------------------------------------------

@@ -23,6 +23,8 @@ struct top {
     size_t nerrors;
 };
 
+#define EXIT_REFUSED 64 /* as of the other applications */
+
 static volatile sig_atomic_t ended;
 
 static void on_end(int number)
@@ -72,6 +74,9 @@ static void read_all(struct top *top, struct top_jobs *jobs)
     for (size_t i = 0; i < top->npaths; i++) {
         if (jobs_read(jobs, top->paths[i], error))
             continue;
+        if (!top->once && access(top->paths[i], F_OK) != 0 && errno == ENOENT)
+            snprintf(error, sizeof error,
+                     "not there (yet): a job writes it when it begins");
         size_t room = strlen(top->paths[i]) + sizeof error + 4;
         char *line = malloc(room);
         if (!line)
@@ -187,7 +192,7 @@ static const char help[] =
     "  dml-top --once results/*.prom\n"
     "\n"
     "exit status: 0; 1 with --once when a file cannot be read, with a line on\n"
-    "standard error for each.\n";
+    "standard error for each; 64 where options are refused.\n";
 
 static bool read_interval(const char *text, double *interval_s)
 {
@@ -237,7 +242,7 @@ int main(int argc, char **argv)
     struct top top;
     int parsed = parse(&top, argc, argv);
     if (parsed != 0)
-        return parsed > 0 ? 0 : 1;
+        return parsed > 0 ? 0 : EXIT_REFUSED;
     top.errors = calloc(top.npaths, sizeof *top.errors);
     if (!top.errors) {
         fprintf(stderr, "dml-top: out of memory\n");

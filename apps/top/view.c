@@ -15,7 +15,7 @@
 #define WAIT_BAR  8
 #define FEWEST    4   /* rows of ranks that a job gets however low the terminal is */
 #define STUCK_S   1.0 /* a wait that is so long is shown as one */
-#define HEAD_ROWS 4   /* of a job: two lines, the columns, an empty one */
+#define HEAD_ROWS 5   /* of a job: up to three lines, the columns, an empty one */
 
 enum style { PLAIN, BOLD, BAD, DIM };
 
@@ -130,6 +130,9 @@ static void put_job(const struct view *view, const struct top_job *job, double n
              isfinite(f->snapshot_age_s) ? " ago" : "",
              put_seconds(text[5], fmax(now_s - job->stamp_s, 0)),
              job->stale ? ": the job hangs, or has ended without a word" : "");
+    if (strcmp(f->state, "failed") == 0)
+        put_line(view, BAD,
+                 "  why, and which rank: the job's standard error, or its --log-json");
 }
 
 /* ---- its ranks --------------------------------------------------------------------

@@ -240,7 +240,8 @@ int main(int argc, char **argv)
     MPI_Comm_rank(MPI_COMM_WORLD, &t.rank);
     MPI_Comm_size(MPI_COMM_WORLD, &t.nranks);
     if (!tune_options(&t.o, argc, argv, error, sizeof error)) {
-        exit_status = complain(&t, error);
+        complain(&t, error);
+        exit_status = 64; /* as the other applications say it */
     } else if (t.o.help) {
         if (t.rank == 0)
             tune_help();

@@ -160,13 +160,13 @@ bool tune_close(struct outfile *out, const struct tune_options *o, bool keep,
 
 void tune_head(FILE *out, int nranks, int nnodes)
 {
-    fprintf(
-        out,
-        "# libdml %s, tuned by dml-tune on %d ranks, %d nodes; f32 sums. The first\n"
-        "# rule that fits holds; see doc/tuning.md.\n"
-        "#\n# %-14s %-6s %-6s %-14s %-19s\n",
-        dml_version(), nranks, nnodes, "collective", "ranks", "nodes", "bytes",
-        "algorithm");
+    fprintf(out,
+            "# libdml %s, tuned by dml-tune on %d rank(s), %d node(s); f32 sums. The "
+            "first\n"
+            "# rule that fits holds; see doc/tuning.md.\n"
+            "#\n# %-14s %-6s %-6s %-14s %-19s\n",
+            dml_version(), nranks, nnodes, "collective", "ranks", "nodes", "bytes",
+            "algorithm");
 }
 
 static bool same(const char *a, const char *b)

@@ -90,7 +90,8 @@ static dml_status take_all(dml_ctx *ctx, const char *where, const char *path, in
     size_t summed = bytes - DML__CKPT_SUM;
     if (status == DML_OK &&
         dml__ckpt_crc(ctx, 0, all, summed) != dml__get_u32(all + summed))
-        status = bad(ctx, where, path, "wrong checksum");
+        status = bad(ctx, where, path,
+                     "wrong checksum; it is damaged: go on from an older one");
     if (status == DML_OK)
         status = take_entries(ctx, where, path, all, m);
     dml__free(all);

@@ -246,7 +246,9 @@ static dml_status take_table(dml_ctx *ctx, const char *where, const char *path, 
         shard->crc = dml__ckpt_crc(ctx, 0, head, DML__SHARD_HEAD);
         shard->crc = dml__ckpt_crc(ctx, shard->crc, table, bytes);
         if (shard->crc != dml__get_u32(table + bytes))
-            status = bad(ctx, where, path, "wrong checksum of its head");
+            status = bad(
+                ctx, where, path,
+                "wrong checksum of its head; it is damaged: go on from an older one");
     }
     if (status == DML_OK)
         status = take_sections(ctx, where, path, shard, table, bytes);
@@ -278,7 +280,9 @@ dml_status dml__shard_read(dml_ctx *ctx, const char *where, const char *path,
 static dml_status wrong_data(dml_ctx *ctx, const char *where, const char *path,
                              const struct dml__section *s)
 {
-    return bad(ctx, where, path, "wrong checksum of section %s", s->name);
+    return bad(ctx, where, path,
+               "wrong checksum of section %s; it is damaged: go on from an older one",
+               s->name);
 }
 
 dml_status dml__section_read(dml_ctx *ctx, const char *where, const char *path,

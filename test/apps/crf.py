@@ -335,7 +335,7 @@ BAD = [
     ("a column that the template names is not there",
      {"t.txt": b"\n\na X\n", "t.tpl": b"U1:%x[0,5]\nB\n"},
      ["--train", "t.txt", "--template", "t.tpl"],
-     ["t.txt:3:", "2 columns", "column 5"]),
+     ["t.txt:3:", "2 columns", "columns 0 to 5"]),
     ("* a template that is none", {"t.txt": b"a X\n", "t.tpl": b"U1:%x[0,0]\nU2:%q\n"},
      ["--train", "t.txt", "--template", "t.tpl"], ["t.tpl:2:"]),
     ("no such template", {"t.txt": b"a X\n"},

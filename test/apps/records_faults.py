@@ -33,7 +33,7 @@ def two_files_or_none(folder):
     put(at("x"), b"old")
     fails(folder, words + ["nowhere/y"], "nowhere/y: cannot create it")
     require(get(at("x")) == b"old", "the old images are lost")
-    run(folder, *words, "x", status=2)
+    run(folder, *words, "x", status=64)
     put(at("t"), frames([struct.pack("<4I", 1, 1, 20000, 3) + bytes(20000)] * 3))
     _, err = run(folder, *words, "z", "--no-sync", status=1, limit=50000)
     require("x: cannot write: File too large; check the folder" in err, err)
@@ -62,12 +62,12 @@ def inputs_are_kept(folder):
                   ["--from", "idx", "--in", "t", "--labels", "lines", "--out", "soft"],
                   back + ["t"], back + ["t.index"], back + ["./t"], idx + ["t"],
                   idx + ["t.index"]]:
-        fails(folder, ["convert", *words], "--", status=2)
+        fails(folder, ["convert", *words], "--", status=64)
     with open(at("lines"), "rb") as file:
         done = subprocess.run([Program.path, "convert", "--from", "lines", "--in", "-", "--out",
                                "lines"], cwd=folder, stdin=file, timeout=60,
                               stderr=subprocess.PIPE, check=False)
-    require(done.returncode == 2 and b"same file" in done.stderr, str(done))
+    require(done.returncode == 64 and b"same file" in done.stderr, str(done))
     require({name: get(at(name)) for name in os.listdir(folder)} == before, "changed")
 
 
@@ -242,7 +242,7 @@ def usage(folder):
                   ["convert", "--in", "a", "--out", "b", "--delimiter", ",;"],
                   ["convert", "--in", "a", "--out", "b", "--from", "idx"],
                   ["convert", "--in", "a", "--out", "b", "--from", "lines", "--key", "x"]]:
-        _, err = run(folder, *words, status=2)
+        _, err = run(folder, *words, status=64)
         require("dml-records" in err, err)
     for words in [["--help"], ["convert", "--help"], ["inspect", "--help"],
                   ["index", "--help"], ["verify", "--help"]]:

@@ -183,8 +183,9 @@ static void test_bad_templates(void **state)
     assert_int_equal(template_parse(&template, &job, "U%x[0,2]", 8, "name"), DML_OK);
     assert_int_equal(template_check(&template, &job, &three, LABEL_ABSENT, "file"),
                      DML_EFORMAT);
-    assert_non_null(
-        strstr(job.error, "file:0: 2 columns, but the template names column 2"));
+    assert_non_null(strstr(
+        job.error,
+        "file:0: 2 columns, but the template (of training) names columns 0 to 2"));
     template_free(&template);
     /* A model that looks at the label would learn to copy it. */
     assert_int_equal(template_parse(&template, &job, "U%x[0,1]", 8, "name"), DML_OK);
