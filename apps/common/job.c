@@ -11,14 +11,16 @@
 #include "stop.h"
 
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define SPEAKER_S 2
-#define ABORT_S   5
-#define SHRINK_S  30
+#define SPEAKER_S  2
+#define ABORT_S    5
+#define SHRINK_S   30
+#define FINALIZE_S 5
 
 static const char *launcher_rank_text(void)
 {
@@ -336,6 +338,27 @@ static bool is_refused(dml_status status)
            status == DML_EUNSUPPORTED || status == DML_ELAUNCH;
 }
 
+static volatile sig_atomic_t exit_status;
+
+static void leave(int number)
+{
+    (void)number;
+    _exit(exit_status);
+}
+
+/* MPI_Finalize may wait for ever for a rank that has ended: see doc/adr/0012. What this
+ * process had to do is done, so it leaves without, and its exit status still counts. */
+static void finalize(const struct job *job, int code)
+{
+    if (job->goes_on) {
+        fflush(NULL);
+        exit_status = code;
+        signal(SIGALRM, leave);
+        alarm(FINALIZE_S);
+    }
+    MPI_Finalize();
+}
+
 int job_end(struct job *job, dml_status status)
 {
     if (status == DML_OK) {
@@ -354,7 +377,7 @@ int job_end(struct job *job, dml_status status)
     if (job->mpi_begun) {
         if (is_of_messages(status) || (alone && status != DML_ELAUNCH && code != 0))
             end_all();
-        MPI_Finalize();
+        finalize(job, code);
     }
     return code;
 }

@@ -56,6 +56,8 @@ DML_API void dml_comm_destroy(dml_comm *comm);
  * them; whoever does that waits for nobody.
  * Needs an MPI library with ULFM (mpi-ext.h with MPIX_Comm_shrink: Open MPI 5, started
  * by "mpirun --with-ft ulfm"). Elsewhere the launcher ends the job with the first rank.
+ * MPI_Finalize may not return afterwards, whatever libdml does (Open MPI 5.0.7: its
+ * launcher may go on counting the lost rank): set a limit around it, as dml-cnn does.
  * Collective over the ranks that are left. No other thread may be in a call on any
  * communicator of the context.
  * @param[out] out  returned; free with dml_comm_destroy().

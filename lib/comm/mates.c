@@ -98,6 +98,22 @@ void dml__mate_name(const struct dml__roll *roll, int rank, char *text, size_t r
              mate->pid);
 }
 
+static bool has_died(const struct dml__roll *roll, int rank)
+{
+    char state = rank != roll->comm->rank ? dml__mate_state(roll, rank) : '?';
+    return state == 'X' || state == 'Z';
+}
+
+/* The lowest rank of this machine that has ended, or -1. Another rank may have seen it
+ * first and given the communicator up, before MPI here knows which one it is. */
+static int find_dead(const struct dml__roll *roll)
+{
+    for (int rank = 0; rank < roll->comm->size; rank++)
+        if (has_died(roll, rank))
+            return rank;
+    return -1;
+}
+
 /* rank: -1 where another rank knows which one it is. */
 static void tell_end(const struct dml__roll *roll, int rank, char *text, size_t room)
 {
@@ -122,8 +138,11 @@ dml_status dml__mates_lost(const dml_comm *comm, const char *where)
 {
     char text[DML__VERDICT_BYTES] = "a rank has ended";
     int rank = dml__mpi_lost_rank(comm);
-    if (comm->roll != NULL && comm->roll->mates != NULL)
+    if (comm->roll != NULL && comm->roll->mates != NULL) {
+        if (rank < 0)
+            rank = find_dead(comm->roll);
         tell_end(comm->roll, rank, text, sizeof text);
+    }
     return dml__fail_values(comm->ctx, DML_EPEER, where, comm->rank, rank, 0, "%s",
                             text);
 }
@@ -142,12 +161,13 @@ dml_status dml__mates_alive(struct dml__roll *roll)
     for (int k = 0; k < READ_EACH_TIME && k < size; k++) {
         int rank = roll->next_pulse;
         roll->next_pulse = (rank + 1) % size;
-        char state = rank != roll->comm->rank ? dml__mate_state(roll, rank) : '?';
-        if (state == 'X' || state == 'Z')
+        if (has_died(roll, rank))
             return has_ended(roll, rank);
     }
     if (roll->mute)
         return DML_OK;
     int lost = dml__mpi_lost_rank(roll->comm);
-    return lost >= 0 || dml__mpi_given_up(roll->comm) ? has_ended(roll, lost) : DML_OK;
+    if (lost >= 0)
+        return has_ended(roll, lost);
+    return dml__mpi_given_up(roll->comm) ? has_ended(roll, find_dead(roll)) : DML_OK;
 }
