@@ -63,6 +63,8 @@ RUNS = {
         "train --data data --net small --max-steps 2 --batch 12 --threads 1 --model m.dml "
         "--report r.json --quiet",
     ]),
+    "dml-tune": (lambda folder: None, ["--output table --collective bcast --max 4K "
+                                       "--seconds 0.1"]),
     "dml-records": (keys, ["convert --from lines --in k.txt --out k.records --no-sync"]),
 }
 
