@@ -211,8 +211,9 @@ static int run_command(const struct command *command, int argc, char **argv)
         refuse("%s", error);
         return EXIT_USAGE;
     }
-    if (dml_ctx_create(NULL, &app.ctx) != DML_OK)
-        return refuse("libdml cannot start");
+    dml_status begun = dml_ctx_create(NULL, &app.ctx);
+    if (begun != DML_OK)
+        return refuse("libdml cannot start: %s", dml_status_str(begun));
     int result = command->run(&app);
     dml_ctx_destroy(app.ctx);
     return result;
