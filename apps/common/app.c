@@ -185,6 +185,9 @@ int app_main(const struct app *app, int argc, char **argv)
     }
     struct job job;
     dml_status status = job_begin(&job, app->name);
+    /* What rank 0 has lacked, too, it has told, and ended the job. */
+    if (status == DML_ENOMEM && job.launcher_rank != 0)
+        fprintf(stderr, "%s: rank %d: %s\n", app->name, job.launcher_rank, job.error);
     if (status == DML_OK)
         status = job_agree(
             &job, parsed == CLI_BAD ? job_fail(&job, DML_EINVAL, "%s", error) : DML_OK);

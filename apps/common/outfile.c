@@ -4,7 +4,7 @@
  */
 #include "outfile.h"
 
-#include "beside.h"
+#include "../../lib/data/partial_name.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -77,7 +77,7 @@ static int open_target(const struct outfile *out)
         return fcntl(stream, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
     if (!out->in_place)
         return dml__partial_create(out->target, out->partial,
-                                   strlen(out->target) + BESIDE_ROOM);
+                                   strlen(out->target) + DML__PARTIAL_ROOM);
     int fd = open(out->target, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd >= 0)
         (void)fcntl(fd, F_SETFL, 0); /* from here on wait for the reader */
@@ -121,7 +121,7 @@ static dml_status begin(struct outfile *out, const char *path, bool streamed,
 {
     *out = (struct outfile){.target = final_path(path), .streamed = streamed};
     int code = out->target ? ENOMEM : errno;
-    size_t room = out->target ? strlen(out->target) + BESIDE_ROOM : 0;
+    size_t room = out->target ? strlen(out->target) + DML__PARTIAL_ROOM : 0;
     out->path = strdup(path);
     out->partial = out->target ? calloc(room, 1) : NULL;
     if (out->path && out->partial)

@@ -185,8 +185,8 @@ static dml_status look(struct group *group, const struct prf_options *options,
 {
     struct job *job = group->job;
     bool parts = strcmp(options->rows, "sharded") == 0 && group->ngroups > 1;
-    dml_status status = DML_OK;
-    if (group->rank == 0)
+    dml_status status = reading_check(job, options, group->ngroups);
+    if (status == DML_OK && group->rank == 0)
         status = reading_survey(job, options, parts ? group->number : 0,
                                 parts ? group->ngroups : 1, in, schema);
     status = job_agree(job, status);

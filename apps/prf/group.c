@@ -78,10 +78,12 @@ dml_status group_share(struct group *group, size_t bytes)
     if (MPI_Win_allocate_shared(group->rank == 0 ? (MPI_Aint)bytes : 0, 1,
                                 MPI_INFO_NULL, group->comm, &mine,
                                 &group->window) != MPI_SUCCESS)
-        return job_fail(group->job, DML_ENOMEM,
-                        "no %zu MiB of shared memory for the table; make /dev/shm "
+        /* The others of the group may wait in MPI for what this rank lacks: they cannot
+         * be told, and the job ends. */
+        return job_fail(group->job, DML_ECOMM,
+                        "no %zu KiB of shared memory for the table; make /dev/shm "
                         "larger",
-                        bytes >> 20);
+                        (bytes >> 10) + 1);
     MPI_Win_shared_query(group->window, 0, &size, &unit, &group->memory);
     if (group->rank == 0)
         memset(group->memory, 0, bytes);

@@ -35,6 +35,35 @@ static enum row_use use_of(const struct reading *in, const struct reading_file *
     return in->test_apart ? ROW_LEFT_OUT : ROW_TEST;
 }
 
+static bool is_standard(const char *path)
+{
+    return path && strcmp(path, "-") == 0;
+}
+
+dml_status reading_check(struct job *job, const struct prf_options *options,
+                         int nreaders)
+{
+    bool data = is_standard(options->data), test = is_standard(options->test);
+    const char *option = data ? "--data -" : "--test -";
+    if (data && test)
+        return job_fail(job, DML_EINVAL,
+                        "--data - and --test -: standard input can be read once; put "
+                        "one of them in a file");
+    if ((data || test) && nreaders > 1)
+        return job_fail(job, DML_EINVAL,
+                        "%s: standard input can be read once, by rank 0, but %d ranks "
+                        "read the rows, one for each table in memory (of a node, or of "
+                        "--table-ranks); put the rows in a file that all of them see",
+                        option, nreaders);
+    if (data && strcmp(options->format, "libsvm") == 0)
+        return job_fail(
+            job, DML_EINVAL,
+            "--data - --format libsvm: standard input can be read once, but "
+            "such rows are first read for their largest index; put them in "
+            "a file");
+    return DML_OK;
+}
+
 /* ---- the first walk ------------------------------------------------------------- */
 
 static dml_status survey(struct job *job, struct reading_file *file, int part,
@@ -195,8 +224,7 @@ static bool make_chosen(struct chosen *chosen, size_t n)
     return larger != NULL;
 }
 
-/* The second walk must have found what the first one did: standard input, for one,
- * cannot be read twice. */
+/* The second walk must have found what the first one did. */
 static dml_status check_walk(struct job *job, const struct reading *in,
                              const struct reading_file *file,
                              const struct chosen *train, const struct chosen *test)
@@ -224,6 +252,12 @@ static dml_status walk(struct job *job, const struct reading *in,
     const struct raw_rows *rows = file->complete ? &raw->kept : &raw->block;
     dml_status status = DML_OK;
     file->source.again = file == &in->train;
+    if (!file->complete && is_standard(file->source.path))
+        return job_fail(job, DML_EINVAL,
+                        "standard input can be read once, but of more than %zu rows "
+                        "not all cells are kept, and they are read again; put them in "
+                        "a file",
+                        SAMPLE_ROWS);
     if (!file->complete)
         status = raw_open(job, &file->source, raw, &reader);
     for (size_t first = 0; status == DML_OK; first += rows->nrows) {

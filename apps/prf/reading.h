@@ -21,6 +21,11 @@ struct reading {
     size_t ntrain, ntest; /* rows with a label */
 };
 
+/* Standard input can be read once, by rank 0: can it hold what the options say, where
+ * "nreaders" ranks read the files? The same on all ranks. */
+dml_status reading_check(struct job *job, const struct prf_options *options,
+                         int nreaders);
+
 /* Walk over the training file, and make the schema: of the columns first .. first +
  * width - 1 where a group's part of them is "part" of "nparts". */
 dml_status reading_survey(struct job *job, const struct prf_options *options, int part,

@@ -2,7 +2,7 @@
 /*
  * Output files of conversions, and the record being put together.
  */
-#include "../common/beside.h"
+#include "../../lib/data/partial_name.h"
 #include "convert.h"
 
 #include <errno.h>
@@ -42,7 +42,7 @@ static int open_in_place(const struct output *out)
 /* A file beside the name, which nobody else writes to. */
 static int open_beside(struct output *out)
 {
-    size_t room = strlen(out->path) + BESIDE_ROOM;
+    size_t room = strlen(out->path) + DML__PARTIAL_ROOM;
     out->partial = malloc(room);
     errno = ENOMEM;
     int fd = out->partial ? dml__partial_create(out->path, out->partial, room) : -1;

@@ -199,6 +199,21 @@ static int complain(const struct tune *t, const char *what)
     return 1;
 }
 
+/* What all ranks have met alike is told by one. Otherwise the others may be waiting for
+ * this rank: it ends them, too. */
+static int cannot_start(const struct tune *t, dml_status status)
+{
+    if (status == DML_EINVAL || status == DML_ELAUNCH)
+        return complain(t, "libdml cannot start");
+    dml_error error = {.text = ""};
+    if (t->ctx != NULL)
+        dml_ctx_last_error(t->ctx, &error);
+    fprintf(stderr, "dml-tune: rank %d: libdml cannot start: %s\n", t->rank,
+            error.text[0] ? error.text : dml_status_str(status));
+    MPI_Abort(MPI_COMM_WORLD, 1);
+    return 1;
+}
+
 static int run(struct tune *t)
 {
     size_t bytes = t->o.max_bytes + (size_t)t->nranks * sizeof(float);
@@ -251,10 +266,8 @@ int main(int argc, char **argv)
         dml_status status = dml_ctx_create(NULL, &t.ctx);
         if (status == DML_OK)
             status = dml_comm_from_mpi(t.ctx, MPI_COMM_WORLD, &t.comm);
-        snprintf(error, sizeof error, "libdml cannot start: %s",
-                 dml_status_str(status));
         if (status != DML_OK)
-            exit_status = complain(&t, error);
+            exit_status = cannot_start(&t, status);
         else
             exit_status = run(&t);
     }

@@ -161,7 +161,8 @@ DML_API const char *dml_table_name(const dml_table *table, size_t column);
 DML_API char dml_table_delimiter(const dml_table *table);
 
 /** Do the first rows (at most 64 KiB of them) hold nothing but numbers and missing
- * values in this column? @since 0.3 */
+ * values in this column? Beside numbers, what is not finite ("inf", "-nan", 1e400) does
+ * not make it a column of words: dml_table_next() refuses it. @since 0.3 */
 DML_API bool dml_table_is_numeric(const dml_table *table, size_t column);
 
 /**
@@ -181,9 +182,9 @@ DML_API dml_status dml_table_set_type(dml_table *table, size_t column,
 /**
  * The next rows.
  * @param[out] block  at least one row; written on DML_OK.
- * @return DML_OK | DML_EEND | DML_EFORMAT (ragged row, a cell that is no number, quotes
- *         left open, zero byte, too long a row, broken gzip) | DML_EIO | DML_ENOMEM.
- *         After an error only dml_table_close() is of use.  @since 0.3
+ * @return DML_OK | DML_EEND | DML_EFORMAT (ragged row, a cell that is no finite number,
+ *         quotes left open, zero byte, too long a row, broken gzip) | DML_EIO
+ *         | DML_ENOMEM. After an error only dml_table_close() is of use.  @since 0.3
  */
 DML_API dml_status dml_table_next(dml_table *table, dml_table_block *block);
 

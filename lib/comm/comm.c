@@ -79,17 +79,17 @@ dml_status dml__comm_wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
                                             : dml__mpi_fail(comm, "dml_comm", code);
     if (status == DML_OK && parent != NULL)
         status = dml__comm_take_tuning(comm, parent);
-    int told[2] = {status != DML_OK, dml__trace_wanted(ctx)}; /* by some rank */
+    int told[2] = {-status, dml__trace_wanted(ctx)}; /* by some rank */
     if (code == MPI_SUCCESS)
         MPI_Allreduce(MPI_IN_PLACE, told, 2, MPI_INT, MPI_MAX, owned);
-    if (!told[0]) {
+    /* An error of another rank is told with its cause: it may not live to do so. */
+    if (told[0] == 0)
         status = dml__roll_open(comm); /* the same on all ranks */
-        told[0] = status != DML_OK;
-    }
-    if (told[0] && status == DML_OK)
+    else if (status == DML_OK)
         status = dml__fail(ctx, DML_ENOMEM, "dml_comm",
                            "another rank could not make its part of the "
-                           "communicator; see its error");
+                           "communicator: %s; see its error",
+                           dml_status_str((dml_status)-told[0]));
     if (status != DML_OK)
         return discard(comm, status);
     if (parent == NULL) /* fails on all ranks or on none, unless memory runs out */

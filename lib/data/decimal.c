@@ -15,6 +15,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define MOST_DIGITS 19 /* of any such integer 64 bits hold the value */
 #define MOST_FIVES  27 /* 5^27 < 2^63 */
@@ -297,6 +298,19 @@ bool dml__decimal_f64(const char *text, size_t bytes, double *value)
     bits |= (uint64_t)d.negative << 63;
     memcpy(value, &bits, sizeof bits);
     return true;
+}
+
+bool dml__decimal_is_not_finite(const char *text, size_t bytes)
+{
+    static const char *const words[] = {"inf", "infinity", "nan"};
+    decimal d;
+    double value;
+    size_t sign = bytes > 0 && (*text == '-' || *text == '+');
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (bytes - sign == strlen(words[i]) &&
+            strncasecmp(text + sign, words[i], bytes - sign) == 0)
+            return true;
+    return read_all(text, bytes, &d) && !dml__decimal_f64(text, bytes, &value);
 }
 
 /*

@@ -18,7 +18,11 @@
 bool dml__decimal_f64(const char *text, size_t bytes, double *value);
 bool dml__decimal_f32(const char *text, size_t bytes, float *value);
 
-/* The same for a whole number without sign, at most "most". */
+/* Is it meant as a number, but one that is not handed out: an infinity or NaN as
+ * printf() writes them, in any case, or more than an f64 holds? */
+bool dml__decimal_is_not_finite(const char *text, size_t bytes);
+
+/* Is it a whole number without sign, at most "most"? */
 bool dml__decimal_uint(const char *text, size_t bytes, uint64_t most, uint64_t *value);
 
 #endif

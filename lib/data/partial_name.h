@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Names of files that are being written; see partial_name.c. Not of lib/ alone: the
- * applications compile the same source (apps/common/beside.h).
+ * Names of files that are being written; see partial_name.c. Not of lib/ alone: libdml
+ * does not export them, and the applications compile the same source
+ * (apps/meson.build).
  */
 #ifndef DML__PARTIAL_NAME_H
 #define DML__PARTIAL_NAME_H

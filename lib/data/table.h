@@ -86,6 +86,9 @@ void dml__table_finish_text(const dml_table *t, dml_text *cell);
 bool dml__table_f64(const dml_table *t, dml_text cell, double *value);
 bool dml__table_f32(const dml_table *t, dml_text cell, float *value);
 
+/* Is the cell an infinity, a NaN that is no word for "missing", or beyond the type? */
+bool dml__table_is_not_finite(dml_text cell);
+
 /* Delimiter, columns, header, names, numeric: from the file's first rows, which are not
  * consumed. The source has just been opened, without a share. */
 dml_status dml__table_read_head(dml_table *t);

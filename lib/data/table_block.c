@@ -56,6 +56,12 @@ bool dml__table_f32(const dml_table *t, dml_text cell, float *value)
     return is_missing(t, cell) || dml__decimal_f32(cell.data, cell.bytes, value);
 }
 
+bool dml__table_is_not_finite(dml_text cell)
+{
+    cell = trimmed(cell);
+    return dml__decimal_is_not_finite(cell.data, cell.bytes);
+}
+
 void dml__table_finish_text(const dml_table *t, dml_text *cell)
 {
     /* The text is the source's, which may be changed up to what was read. */
@@ -136,7 +142,10 @@ static dml_status not_a_number(dml_table *t, uint64_t line, size_t c)
         &t->source, line, "column %zu%s%.60s%s: \"%.*s\" is %s", c + 1,
         name != NULL ? " (" : "", name != NULL ? name : "", name != NULL ? ")" : "",
         cell.bytes > 40 ? 40 : (int)cell.bytes, cell.data,
-        large ? "beyond 3.4e38, the largest that is taken" : "no number");
+        large ? "beyond 3.4e38, the largest that is taken"
+        : dml__table_is_not_finite(cell)
+            ? "no finite number; write one, or leave the cell empty: a missing value"
+            : "no number");
 }
 
 dml_status dml_table_next(dml_table *t, dml_table_block *block)

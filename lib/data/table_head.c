@@ -106,40 +106,60 @@ static dml_status allocate(dml_table *t)
         t->memory == NULL || t->columns == NULL)
         return dml__fail(t->ctx, DML_ENOMEM, t->source.reader.where,
                          "%s: no memory for %zu columns", t->source.reader.path, n);
-    for (size_t c = 0; c < n; c++) {
-        t->numeric[c] = true;
+    for (size_t c = 0; c < n; c++)
         t->types[c] = DML_COLUMN_F64;
-    }
     return DML_OK;
 }
 
-/* Is the cell a number, or nothing? An empty cell says nothing either way. */
-static bool is_number(const dml_table *t, dml_text cell)
+/* What a cell says of its column. An infinity is meant as a number, though it is none
+ * that can be handed out; in a column of words it is a word. */
+enum cell_kind { CELL_MISSING, CELL_NUMBER, CELL_NOT_FINITE, CELL_WORD };
+
+static enum cell_kind kind_of(const dml_table *t, dml_text cell)
 {
     double value;
-    return dml__table_f64(t, cell, &value);
+    if (dml__table_f64(t, cell, &value))
+        return value == value ? CELL_NUMBER : CELL_MISSING;
+    return dml__table_is_not_finite(cell) ? CELL_NOT_FINITE : CELL_WORD;
 }
 
-static bool is_filled_number(const dml_table *t, dml_text cell)
+static bool has_number(const dml_table *t)
 {
-    double value;
-    return dml__table_f64(t, cell, &value) && value == value;
+    for (size_t c = 0; c < t->ncolumns; c++) {
+        enum cell_kind kind = kind_of(t, t->cells[c]);
+        if (kind == CELL_NUMBER || kind == CELL_NOT_FINITE)
+            return true;
+    }
+    return false;
 }
 
 /* Whether the first row, at "first", is a header: no number in it, but one below. */
 static bool looks_like_header(dml_table *t, dml__row first, size_t end)
 {
-    if (!next_row(t, &first, end))
+    if (!next_row(t, &first, end) || has_number(t))
         return false;
-    for (size_t c = 0; c < t->ncolumns; c++)
-        if (is_filled_number(t, t->cells[c]))
-            return false;
-    if (!next_row(t, &first, end) || first.cells != t->ncolumns)
-        return false;
-    for (size_t c = 0; c < t->ncolumns; c++)
-        if (is_filled_number(t, t->cells[c]))
-            return true;
-    return false;
+    return next_row(t, &first, end) && first.cells == t->ncolumns && has_number(t);
+}
+
+/* Columns that hold a number, or nothing at all, and no word. Where one that is not
+ * finite stands among them, reading the column names it. */
+static dml_status find_numeric(dml_table *t, dml__row row, size_t end)
+{
+    unsigned *kinds = dml__alloc(t->ctx, dml__mul(t->ncolumns, sizeof *kinds));
+    if (kinds == NULL)
+        return dml__fail(t->ctx, DML_ENOMEM, t->source.reader.where,
+                         "%s: no memory for %zu columns", t->source.reader.path,
+                         t->ncolumns);
+    for (size_t rows = 0; rows < HEAD_ROWS && next_row(t, &row, end); rows++)
+        for (size_t c = 0; c < t->ncolumns && row.cells == t->ncolumns; c++)
+            kinds[c] |= 1u << kind_of(t, t->cells[c]);
+    for (size_t c = 0; c < t->ncolumns; c++) {
+        bool number = kinds[c] & 1u << CELL_NUMBER;
+        bool alone = !(kinds[c] & 1u << CELL_NOT_FINITE);
+        t->numeric[c] = !(kinds[c] & 1u << CELL_WORD) && (number || alone);
+    }
+    dml__free(kinds);
+    return DML_OK;
 }
 
 /* Copies of the cells at hand, quotes taken off. */
@@ -182,7 +202,7 @@ static dml_status read_first(dml_table *t)
 dml_status dml__table_read_head(dml_table *t)
 {
     DML_TRY(read_first(t));
-    size_t end = head_end(&t->source), rows = 0;
+    size_t end = head_end(&t->source);
     DML_TRY(choose_delimiter(t, end));
     DML_TRY(allocate(t));
     dml__row row = {.at = t->source.begin};
@@ -194,8 +214,6 @@ dml_status dml__table_read_head(dml_table *t)
     t->header_at = first ? 0 : t->source.offset + (row.at - t->source.begin);
     if (t->header && next_row(t, &row, end))
         DML_TRY(take_names(t));
-    for (; rows < HEAD_ROWS && next_row(t, &row, end); rows++)
-        for (size_t c = 0; c < t->ncolumns && row.cells == t->ncolumns; c++)
-            t->numeric[c] = t->numeric[c] && is_number(t, t->cells[c]);
+    DML_TRY(find_numeric(t, row, end));
     return dml__table_mark(t, t->source.begin, t->source.whole);
 }

@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Outputs that cannot be written, for each application: a disk that is full, or fails in
-the middle of a write or at its end, a limit on the length of files, no descriptors left.
+"""Outputs that cannot be written, for each application: a disk that is full, may only be
+read, or fails in the middle of a write or at its end, a limit on the length of files, no descriptors left.
 The job ends with one line and a status that is not 0, what was there before stays, and
 nothing half written is left; and files that a killed run has left are removed by the next
-one of the same user, but not those of a run that lives, or of another user.
+one of the same user, but not those of a run that lives, or of another user. A trace is
+no output of the program's: without it, it says so once and goes on.
 
 Usage: broken_disk.py SHIM PROGRAM...
 """
 
 import fcntl
 import os
+import re
 import resource
 import shutil
 import signal
@@ -27,7 +29,9 @@ OLD = b"what was there before\n"
 # The files that each run writes; the others of its folder are inputs.
 OUTPUTS = {"dml-prf": [["m.dml", "r.json"], ["p.csv"]], "dml-crf": [["m.crf", "r.json"], []],
            "dml-cnn": [["m.dml", "r.json"]], "dml-records": [["k.records"]],
-           "dml-skew": [["counts.0"], ["sorted.0"]]}
+           "dml-skew": [["counts.0"], ["sorted.0"]], "dml-tune": [["table"]]}
+# What a run that works says, too.
+PROGRESS = re.compile(r"\w+ +\d+ sizes, [\d.]+ s *")
 
 
 def run(command, folder, env=None, limit=None):
@@ -38,6 +42,11 @@ def run(command, folder, env=None, limit=None):
     return subprocess.run(command, cwd=folder, env=dict(os.environ, **(env or {})),
                           capture_output=True, timeout=LIMIT_S, check=False,
                           stdin=subprocess.DEVNULL, preexec_fn=child)
+
+
+def lines_of(done):
+    return [line for line in without_banners(done.stderr.decode("utf-8", "replace"))
+            if not PROGRESS.fullmatch(line)]
 
 
 class Case:
@@ -55,7 +64,7 @@ class Case:
 
     def fails(self, folder, done, words, fails=True):
         """One line with one of the words; outputs as before, and nothing new."""
-        lines = without_banners(done.stderr.decode("utf-8", "replace"))
+        lines = lines_of(done)
         what = f"{' '.join(self.command)}\n  status {done.returncode}: {lines}"
         if not fails and done.returncode == 0:
             return
@@ -69,9 +78,9 @@ class Case:
             with open(os.path.join(folder, name), "rb") as file:
                 require(file.read() == OLD, f"{name} was changed: " + what)
 
-    def full_disk(self, folder, _):
-        """The outputs' folder is a file system without room."""
-        if not self.outputs or os.geteuid() != 0:
+    def mounted(self, folder, spoil, words):
+        """The outputs' folder is a file system of its own, which "spoil" makes useless."""
+        if os.geteuid() != 0:
             raise Skip("a file system cannot be mounted here")
         if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", folder],
                           capture_output=True, check=False).returncode != 0:
@@ -82,15 +91,40 @@ class Case:
                 if not os.path.islink(path) and path != folder:
                     os.symlink(path, os.path.join(folder, name))
             self.put(folder)
+            spoil()
+            self.fails(folder, run(self.command, folder), words)
+        finally:
+            subprocess.run(["umount", folder], check=False)
+
+    def full_disk(self, folder, _):
+        def fill():
             with open(os.path.join(folder, "ballast"), "wb", buffering=0) as file:
                 try:
                     while file.write(bytes(4096)):
                         pass
                 except OSError:
                     pass
-            self.fails(folder, run(self.command, folder), ["No space left"])
-        finally:
-            subprocess.run(["umount", folder], check=False)
+        self.mounted(folder, fill, ["No space left"])
+
+    def read_only_disk(self, folder, _):
+        self.mounted(folder, lambda: subprocess.run(
+            ["mount", "-o", "remount,ro", folder], check=True), ["Read-only file system"])
+
+    def no_trace(self, folder, shim):
+        """With the outputs to a pipe, the trace is the only file that fails."""
+        if self.name != "dml-tune":
+            raise Skip("its outputs would fail, too")
+        trace = os.path.join(folder, "trace.json")
+        for number, left in (1, b""), (2, b"[\n"):
+            done = run([self.command[0], "--collective", "barrier"], folder,
+                       {"LD_PRELOAD": shim, "FAULT_WRITE": str(number), "DML_TRACE": trace})
+            lines = lines_of(done)
+            what = f"status {done.returncode}: {lines}"
+            require(done.returncode == 0 and b"barrier" in done.stdout, what)
+            require(len(lines) == 1 and "Input/output error" in lines[0] and
+                    trace in lines[0] and "goes on without a trace" in lines[0], what)
+            with open(trace, "rb") as file:
+                require(file.read() == left, "another trace than was written")
 
     def no_longer_file(self, folder, _):
         if self.name != "dml-records":
@@ -113,7 +147,7 @@ class Case:
             done = run(self.command, folder, limit=limit)
             if done.returncode == 0:
                 self.put(folder)
-            lines = without_banners(done.stderr.decode("utf-8", "replace"))
+            lines = lines_of(done)
             ours = [line for line in lines if line.startswith(self.name)]
             # Below some number the MPI library itself does not start, in its own words.
             if ours:
@@ -148,7 +182,8 @@ class Case:
         require(mode == 0o666 & ~mask, f"{name} has mode {mode:o}")
 
 
-CASES = ("full_disk", "no_longer_file", "failing_disk", "no_descriptors", "leftovers")
+CASES = ("full_disk", "read_only_disk", "no_trace", "no_longer_file", "failing_disk",
+         "no_descriptors", "leftovers")
 
 
 def main():

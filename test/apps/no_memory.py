@@ -4,7 +4,8 @@
 ends with one line and a status that is not 0, or does without; no file is half written.
 
 Usage: no_memory.py LAUNCHER NRANKS SHIM EVERY PROGRAM...
-EVERY: only each so-manieth place is made to fail, others in each run; 1 tries all. The
+EVERY: only each so-manieth place is made to fail, others in each run, and the first place
+of a program, where no rank can tell another yet; 1 tries all. The
 programs are told apart by their names.
 """
 
@@ -63,6 +64,8 @@ RUNS = {
         "train --data data --net small --max-steps 2 --batch 12 --threads 1 --model m.dml "
         "--report r.json --quiet",
     ]),
+    "dml-tune": (lambda folder: None, ["--output table --collective bcast --max 4K "
+                                       "--seconds 0.1"]),
     "dml-records": (keys, ["convert --from lines --in k.txt --out k.records --no-sync"]),
 }
 
@@ -121,8 +124,9 @@ class Sweep:
         for words in runs:
             if words.startswith("tag") and self.nranks > 1:  # it works on one
                 continue
-            place, there = 1 + random.randrange(every), True
-            while there and place < MOST and len(self.wrong) < 12:
+            start = 1 + random.randrange(every)
+            places = {*range(start, MOST, every)} | ({1} if words == runs[0] else set())
+            for place in sorted(places):
                 folder = os.path.join(top, "run")
                 shutil.copytree(clean, folder)
                 before = set(os.listdir(folder))
@@ -133,9 +137,10 @@ class Sweep:
                 if not there:  # the next run reads what this one wrote
                     shutil.rmtree(clean)
                     os.rename(folder, clean)
-                else:
-                    shutil.rmtree(folder)
-                place += every
+                    break
+                shutil.rmtree(folder)
+                if len(self.wrong) >= 12:
+                    break
 
 
 def main():

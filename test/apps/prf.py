@@ -15,7 +15,7 @@ import sys
 import time
 
 from jobs import (Job, LIMIT_S, Skip, TRAIN_S, fails, get, main, make_idx, mpirun, put,
-                  require)
+                  require, without_banners)
 
 KEYS = """app ranks threads seed train_seconds samples_per_second test_metric test_value
 bytes_sent comm_seconds compute_seconds wait_seconds peak_rss_bytes""".split()
@@ -307,6 +307,10 @@ BAD_TABLES = [
      ["columns 1 and 3", '"a"']),
     ("a number beyond all", b"1,2,a\n1,2,b\n" * 9000 + b"1e300,2,b\n", [],
      ["t.csv:18001", "1e300", "beyond 3.4e38"]),
+    ("an infinity among numbers", b"x,y\n1,a\n2,b\n-inf,a\n", [],
+     ["t.csv:4", "column 1 (x)", '"-inf" is no finite number', "leave the cell empty"]),
+    ("an infinite target", b"x,y\n1,1\n2,Infinity\n", ["--task", "regression"],
+     ["t.csv:3", "column 2 (y)", '"Infinity"']),
     ("an index beyond all", b"1 1:1\n0 300000000:1\n", ["--format", "libsvm"],
      ["t.csv:2", "300000000"]),
     ("a range that is no number", b"1,1e308\n2,-1e308\n3,1.5\n",
@@ -327,6 +331,41 @@ def bad_table(nranks, text, words, told):
         fails(folder, [Job.launcher, "-n", str(nranks), Job.program, "train", "--data",
                        "t.csv", "--quiet", *words], told)
         require(text is None or get(os.path.join(folder, "t.csv")) == text, "changed")
+    return case
+
+
+ROWS = b"x,y\n1,a\n2,b\n3,a\n4,b\n"
+
+# (name, least ranks, standard input, words, what is told; None: it works)
+STANDARD_INPUTS = [
+    ("rows", 1, ROWS, ["--data", "-"], None),
+    ("sharded rows", 1, ROWS, ["--data", "-", "--rows", "sharded"], None),
+    ("test rows", 1, ROWS, ["--data", "t.csv", "--test", "-"], None),
+    ("both", 1, ROWS, ["--data", "-", "--test", "-"], ["--test -", "read once", "file"]),
+    ("libsvm", 1, b"1 1:1\n0 1:2\n", ["--data", "-", "--format", "libsvm"],
+     ["--format libsvm", "read once", "put them in a file"]),
+    ("too many rows", 1, ROWS[:4] + ROWS[4:] * (2**18 + 1), ["--data", "-"],
+     ["more than 1048576 rows", "read once", "put them in a file"]),
+    ("several tables", 2, ROWS, ["--data", "-", "--table-ranks", "1"],
+     ["--data -", "by rank 0", "2 ranks read the rows", "--table-ranks", "file"]),
+    ("tests of several tables", 2, ROWS,
+     ["--data", "t.csv", "--test", "-", "--table-ranks", "1"], ["--test -", "by rank 0"]),
+]
+
+
+def standard_input(nranks, data, words, told):
+    """What can be read once cannot be read twice, and the line says so."""
+    def case(folder):
+        put(os.path.join(folder, "t.csv"), ROWS)
+        done = subprocess.run(
+            [Job.launcher, "-n", str(nranks), Job.program, "train", *words, "--trees", "1",
+             "--quiet"], cwd=folder, input=data, capture_output=True, timeout=TRAIN_S,
+            check=False)
+        lines = without_banners(done.stderr.decode())
+        require((done.returncode == 0) == (told is None), f"{done.returncode}: {lines}")
+        require(len(lines) == (told is not None), lines)
+        for word in told or []:
+            require(word in lines[0], f"no \"{word}\" in {lines[0]}")
     return case
 
 
@@ -392,6 +431,9 @@ def make_cases(top, nranks):
             ("predictions", predictions(nranks)),
             ("* bad models", bad_models(nranks)),
             ("a rank killed", killed(nranks))]
+    if nranks <= 2:
+        made += [(f"standard input: {name}", standard_input(nranks, *case))
+                 for name, least, *case in STANDARD_INPUTS if nranks >= least]
     if nranks == 1:
         made += [("weighted vote", weighted_vote), ("numbers are learnt", numbers_are_learnt),
                  ("wide", wide), ("odd tables", odd_tables), ("unseen label", unseen_label),

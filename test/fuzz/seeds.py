@@ -145,7 +145,26 @@ CNN_MODEL = b"DMLCNN\r\n" + struct.pack("<I", 1) + text(b"small") + struct.pack(
     "<4I2fI", 1, 12, 12, 4, 0.5, 0.25, 1) + text(b"conv1.weight") + struct.pack(
         "<3I2fI", 2, 1, 2, 0.5, 0.25, 0) + b"sum!"
 
+
+# The sections of apps/crf/lbfgs_snapshot.c one behind another, of 6 features: counters
+# (memory, kept, oldest, iteration, evaluations), value, gradient, norm, step, gg, 64 past
+# values, gs, gy, then ss, sy and yy row by row, point, gradient, s and y of each pair.
+def lbfgs(memory, kept, oldest, iteration, value=36.3):
+    rows = [1.0 if i // (3 * memory) == i % memory else 0.25 for i in range(3 * memory**2)]
+    return struct.pack(
+        f"<{10 + 64 + 2 * memory + len(rows) + 12 + 12 * memory}d", memory, kept, oldest,
+        iteration, iteration + 2, value, 12.5, 2.5, 1, 156.25, *[40.0] * 64,
+        *[0.5] * (2 * memory), *rows, *[-1.2, 1] * 3, *[-215.6, -88.0] * 3,
+        *[0.125, -0.25] * (6 * memory))
+
+
 SEEDS = {
+    "crf_lbfgs": {"good": b"\1" + lbfgs(3, 2, 1, 7), "first": b"\0" + lbfgs(1, 0, 0, 1),
+                  "l1": b"\7" + lbfgs(3, 3, 2, 12), "end": b"\2" + lbfgs(1, 1, 0, 40),
+                  "kept": b"\1" + lbfgs(3, 4, 0, 7), "nan": b"\3" + lbfgs(
+                      3, 2, 0, 7, float("nan")), "oldest": b"\1" + lbfgs(3, 1, -1, 7),
+                  "endless": b"\3" + lbfgs(3, 1, 0, 1e300), "cut": b"\1" + lbfgs(
+                      3, 2, 1, 7)[:-8]},
     "metrics": {"one": b"\0" + METRICS, "two": b"\1" + METRICS + STOPPED,
                 "later": b"\2" + METRICS + STOPPED, "small": b"\4" + STOPPED,
                 "others": b"\0node_load1 0.5 1795300000\na:b{c=\"d\",} -1e-3\n# x\n\n",

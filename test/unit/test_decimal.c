@@ -41,6 +41,22 @@ static void same_as_strtod(const char *number)
         fail_msg("%s: f32 %a, strtof() has %a", number, (double)f32, (double)narrow);
 }
 
+static void not_finite(void **state)
+{
+    (void)state;
+    static const char *const yes[] = {"inf",  "-INF",  "+Infinity", "nan",
+                                      "-nan", "1e400", "-9e999"};
+    static const char *const no[] = {"",    "+",      "in",  "infin", "nano",  "--inf",
+                                     "1e4", "1e-999", "0x1", "x",     "1e400x"};
+    char text[ROOM];
+    for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
+        if (!dml__decimal_is_not_finite(text, cell(text, yes[i])))
+            fail_msg("\"%s\" is taken for finite", yes[i]);
+    for (size_t i = 0; i < sizeof no / sizeof *no; i++)
+        if (dml__decimal_is_not_finite(text, cell(text, no[i])))
+            fail_msg("\"%s\" is taken for not finite", no[i]);
+}
+
 static void known_hard_ones(void **state)
 {
     (void)state;
@@ -179,7 +195,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(known_hard_ones), cmocka_unit_test(random_ones),
         cmocka_unit_test(not_numbers),     cmocka_unit_test(locale_changes_nothing),
-        cmocka_unit_test(whole_numbers),
+        cmocka_unit_test(whole_numbers),   cmocka_unit_test(not_finite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -112,6 +112,52 @@ static void headers_and_columns(void **state)
     dml_table_close(t);
 }
 
+/* What printf() makes of a division by zero must not turn numbers into words. */
+static void infinities_among_numbers(void **state)
+{
+    fixture *f = *state;
+    static const struct {
+        const char *text;
+        bool header, numeric[2];
+        const char *words; /* of the error; NULL: none */
+    } cases[] = {
+        {"a,b\n1,x\n2,y\n", true, {true, false}, NULL},
+        {"a,b\n1,x\ninf,y\n", true, {true, false}, "images:3: column 1 (a): \"inf\""},
+        {"a,b\n-inf,x\n1,y\n", true, {true, false}, "images:2: column 1 (a): \"-inf\""},
+        {"1,x\n2,y\n +Infinity ,z\n", false, {true, false}, "images:3: column 1: "},
+        {"Inf,x\n2,y\n", false, {true, false}, "images:1: column 1: \"Inf\""},
+        {"1,x\n\"-nan\",y\n", false, {true, false}, "images:2: column 1: \"-nan\""},
+        {"1,x\n1e400,y\n", false, {true, false}, "images:2: column 1: \"1e400\""},
+        {"1,x\nNaN,nan\n?,\n", false, {true, false}, NULL},
+        {"1,inf\n2,nil\n3,7\n", false, {true, false}, NULL}, /* words */
+        {"1,inf\n2,sup\n", false, {true, false}, NULL},
+        {"1,inf\n2,-inf\n", false, {true, false}, NULL}, /* no number at all */
+        {"1,infi\n2,3\n", false, {true, false}, NULL},
+        {"1,+\n2,3\n", false, {true, false}, NULL},
+        {"1,inf\n2,NA\n3,4\n", false, {true, true}, "images:1: column 2: \"inf\""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        put(f, cases[i].text);
+        dml_table *t = open_table(f, NULL);
+        assert_int_equal(dml_table_name(t, 0) != NULL, cases[i].header);
+        for (size_t c = 0; c < 2; c++) {
+            if (dml_table_is_numeric(t, c) != cases[i].numeric[c])
+                fail_msg("%s: column %zu", cases[i].text, c + 1);
+            dml_column_type type =
+                cases[i].numeric[c] ? DML_COLUMN_F32 : DML_COLUMN_TEXT;
+            assert_int_equal(dml_table_set_type(t, c, type), DML_OK);
+        }
+        dml_table_block b;
+        dml_status status = dml_table_next(t, &b);
+        assert_int_equal(status, cases[i].words == NULL ? DML_OK : DML_EFORMAT);
+        if (cases[i].words != NULL) {
+            last_error(f, DML_EFORMAT, cases[i].words);
+            last_error(f, DML_EFORMAT, "is no finite number; write one, or leave");
+        }
+        dml_table_close(t);
+    }
+}
+
 static void words_for_missing(void **state)
 {
     fixture *f = *state;
@@ -144,7 +190,9 @@ static void bad_rows_fail_or_are_counted(void **state)
         {"\n1,\n,x\n", "images:5: column 2 (b): \"x\" is no number", 1},
         {"\"1\"2,3\n", "images:3: text behind a closing quote", 1},
         {"1,2e\n", "images:3: column 2 (b): \"2e\" is no number", 1},
-        {"1,1e999\n", "images:3: column 2 (b): \"1e999\" is no number", 1},
+        {"1,1e999\n", "images:3: column 2 (b): \"1e999\" is no finite number", 1},
+        {"1,inf\n", "images:3: column 2 (b): \"inf\" is no finite number", 1},
+        {"- 1,-nan\n-Infinity,3\n", "images:3: column 1 (a): \"- 1\" is no number", 2},
         {"7,7\n\"1\n2\",3\n", "images:4: column 1 (a)", 1},
         {"1,2\n9,\"8\n1,7\n", "images:4: a quote is left open", 1},
         {"0x1,2\n", "images:3: column 1 (a): \"0x1\"", 1},
@@ -208,9 +256,10 @@ static void files_without_a_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        DATA_TEST(rows_of_every_kind),           DATA_TEST(quotes_may_be_letters),
-        DATA_TEST(headers_and_columns),          DATA_TEST(words_for_missing),
-        DATA_TEST(bad_rows_fail_or_are_counted), DATA_TEST(files_without_a_table),
+        DATA_TEST(rows_of_every_kind),       DATA_TEST(quotes_may_be_letters),
+        DATA_TEST(headers_and_columns),      DATA_TEST(words_for_missing),
+        DATA_TEST(infinities_among_numbers), DATA_TEST(bad_rows_fail_or_are_counted),
+        DATA_TEST(files_without_a_table),
     };
     setenv("DML_LOG", "error", 1); /* what is left out is meant to be */
     return cmocka_run_group_tests(tests, NULL, NULL);
