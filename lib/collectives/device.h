@@ -27,8 +27,12 @@ struct dml__device_paths {
                   dml_request *request);
 };
 
-/* Where the call's buffers are, and everything a path needs to be chosen. */
-dml_status dml__device_prepare(struct dml__call *call);
+/* Where the call's buffers are. */
+dml_status dml__device_locate(struct dml__call *call);
+
+/* Everything that a path needs to be chosen, once the ranks can see each other's call.
+ */
+dml_status dml__device_ready(const struct dml__call *call);
 
 /* Collectives of this communicator are libdml's own, on host memory: takes back what
  * forces a path for devices. */

@@ -237,6 +237,12 @@ static dml_status launch(const struct dml__gpu *gpu,
                                                     &a.taken, NULL));
 }
 
+static dml_status load(const struct dml__gpu *gpu, const struct dml__gpu_kernel *kernel)
+{
+    CUfunction function = NULL;
+    return dml__cuda_kernel(gpu, kernel, &function);
+}
+
 static dml_status stream_create(const struct dml__gpu *gpu, void **stream)
 {
     CUstream made = NULL;
@@ -266,23 +272,6 @@ static dml_status stream_query(const struct dml__gpu *gpu, void *stream)
 static dml_status stream_wait(const struct dml__gpu *gpu, void *stream, void *event)
 {
     CALL(gpu, StreamWaitEvent, stream, event, 0);
-}
-
-static dml_status is_captured(const struct dml__gpu *gpu, void *stream, bool *yes)
-{
-    CUstreamCaptureStatus found = CU_STREAM_CAPTURE_STATUS_NONE;
-    CUresult code = calls(gpu)->StreamIsCapturing(stream, &found);
-    *yes = found != CU_STREAM_CAPTURE_STATUS_NONE;
-    return dml__cuda_check(gpu, "cuStreamIsCapturing", code);
-}
-
-_Static_assert(DML__GPU_RELAXED == (int)CU_STREAM_CAPTURE_MODE_RELAXED, "");
-
-static void capture_mode(const struct dml__gpu *gpu, int *mode)
-{
-    CUstreamCaptureMode other = (CUstreamCaptureMode)*mode;
-    calls(gpu)->ThreadExchangeStreamCaptureMode(&other);
-    *mode = (int)other;
 }
 
 static dml_status event_create(const struct dml__gpu *gpu, bool timed, void **event)
@@ -381,8 +370,8 @@ const struct dml__gpu_ops dml__gpu_cuda = {
     .stream_sync = stream_sync,
     .stream_query = stream_query,
     .stream_wait = stream_wait,
-    .stream_captured = is_captured,
-    .capture_mode = capture_mode,
+    .stream_captured = dml__cuda_stream_captured,
+    .capture_mode = dml__cuda_capture_mode,
     .event_create = event_create,
     .event_destroy = event_destroy,
     .event_record = event_record,
@@ -392,4 +381,9 @@ const struct dml__gpu_ops dml__gpu_cuda = {
     .ipc_get = ipc_get,
     .ipc_open = ipc_open,
     .ipc_close = ipc_close,
+    .load = load,
+    .capture_begin = dml__cuda_capture_begin,
+    .capture_end = dml__cuda_capture_end,
+    .graph_launch = dml__cuda_graph_launch,
+    .graph_destroy = dml__cuda_graph_destroy,
 };

@@ -211,6 +211,7 @@ static dml_status queue_locked(struct dml__gpu_comm *g, const struct dml__call *
 {
     struct dml__nccl_comm *n = g->nccl;
     DML_TRY(dml__nccl_started(g));
+    dml__nccl_know(n, call, stream);
     pthread_mutex_lock(&n->lock);
     dml_status status = n->comm != NULL ? queue(g, call, stream) : DML_ECOMM;
     pthread_mutex_unlock(&n->lock);
