@@ -49,7 +49,8 @@ typedef struct dml_gpu_info {
     size_t memory_bytes; /**< all it has */
     int major, minor;    /**< compute capability: 9, 0 */
     int multiprocessors;
-    int driver; /**< CUDA version that the driver supports, 13000 for 13.0 */
+    int driver;      /**< CUDA version that the driver supports, 13000 for 13.0 */
+    size_t l2_bytes; /**< of the cache that all multiprocessors share */
 } dml_gpu_info;
 
 /** Number of usable devices.

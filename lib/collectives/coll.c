@@ -215,8 +215,7 @@ static dml_status carry_out(const struct dml__user_call *u, struct dml__call *ca
     if (state == NULL)
         return refuse(u, call->record.seq, dml__last_status(u->comm));
     bool may_measure =
-        mode == DML__PLANNED ||
-        (mode == DML__BLOCKING && dml__count_call(u->comm, state, u->coll));
+        mode == DML__PLANNED || (mode == DML__BLOCKING && dml__count_call(call, state));
     const struct dml__alg *alg = choose(call, may_measure);
     if (alg == NULL)
         return refuse(u, call->record.seq, dml__last_status(u->comm));

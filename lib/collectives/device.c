@@ -43,6 +43,22 @@ dml_status dml__device_ready(const struct dml__call *call)
     return needed ? paths_of(call->comm)->ready(call->comm) : DML_OK;
 }
 
+void *dml__device_take(dml_comm *comm, size_t bytes)
+{
+    return paths_of(comm)->take(comm, bytes);
+}
+
+void dml__device_give(dml_comm *comm, void *memory)
+{
+    if (memory != NULL)
+        paths_of(comm)->give(comm, memory);
+}
+
+bool dml__device_waits(dml_comm *comm, bool on)
+{
+    return paths_of(comm)->wait(comm, on);
+}
+
 dml_status dml__device_host_only(dml_comm *comm)
 {
     struct dml__coll_state *state = dml__coll_state(comm);

@@ -42,7 +42,7 @@ static dml_status get_info(dml_ctx *ctx, int index, dml_gpu_info *info)
 {
     struct dml__cuda_calls cu;
     CUdevice device;
-    int version = 0;
+    int version = 0, l2 = 0;
     *info = (dml_gpu_info){.index = index};
     DML_TRY(dml__cuda_load(ctx, &cu, &version));
     info->driver = version;
@@ -58,9 +58,12 @@ static dml_status get_info(dml_ctx *ctx, int index, dml_gpu_info *info)
                               device) != CUDA_SUCCESS ||
         cu.DeviceGetAttribute(&info->multiprocessors,
                               CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
-                              device) != CUDA_SUCCESS)
+                              device) != CUDA_SUCCESS ||
+        cu.DeviceGetAttribute(&l2, CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE, device) !=
+            CUDA_SUCCESS)
         return dml__fail(ctx, DML_ECOMM, "dml_gpu_get_info",
                          "the driver does not describe GPU %d", index);
+    info->l2_bytes = (size_t)l2;
     return DML_OK;
 }
 

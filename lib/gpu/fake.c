@@ -53,7 +53,8 @@ static dml_status get_info(dml_ctx *ctx, int index, dml_gpu_info *info)
     *info = (dml_gpu_info){.index = index,
                            .name = "fake device",
                            .memory_bytes = DML__FAKE_MEMORY,
-                           .multiprocessors = 2};
+                           .multiprocessors = 2,
+                           .l2_bytes = (size_t)1 << 20};
     snprintf(info->pci, sizeof info->pci, "fake:%02x:00.0", (unsigned)index & 0xff);
     return DML_OK;
 }
