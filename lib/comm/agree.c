@@ -41,9 +41,10 @@ enum { CHECKED = 2, LEAST = 8 };
 
 static double number_of(const struct dml__roll *roll, const struct dml__op *record)
 {
-    struct dml__op first = {0};
-    dml__ledger_find(roll->own, dml__op_first(record->seq), &first);
-    return (double)((dml__op_unchosen(&first) ^ record->base) >> 12); /* exact */
+    struct dml__op first;
+    bool kept = dml__ledger_find(roll->own, dml__op_first(record->seq), &first);
+    uint64_t call = kept ? dml__op_unchosen(&first) : 0;
+    return (double)((call ^ record->base) >> 12); /* exact */
 }
 
 /* The ranks are in different calls, or MPI has failed, perhaps over that: for a moment

@@ -158,7 +158,7 @@ static dml_status compare_ledgers(struct dml__roll *roll, const struct dml__op *
         struct dml__op theirs;
         if (ledger == NULL || rank == roll->comm->rank)
             continue;
-        if (my_first.seq > 0 && dml__ledger_find(ledger, begin, &theirs)) {
+        if (my_first.seq == begin && dml__ledger_find(ledger, begin, &theirs)) {
             DML_TRY(compare(roll, rank, &my_first, &theirs));
             DML_TRY(compare_choices(roll, &my_first, my_last, &theirs,
                                     atomic_load(&ledger->last)));
