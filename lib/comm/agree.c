@@ -73,8 +73,8 @@ static dml_status exchange(struct dml__roll *roll, int count)
         if (!done)
             status = dml__idle(comm, &idle);
     }
-    bool alike = roll->agreed[0] + roll->agreed[1] == 0;
-    if (status >= 0 && (code != MPI_SUCCESS || !alike))
+    bool ended = status >= 0; /* else MPI may still write */
+    if (ended && (code != MPI_SUCCESS || roll->agreed[0] + roll->agreed[1] != 0))
         status = explain(comm, &idle);
     dml__idle_end(comm, &idle);
     if (status >= 0 && code != MPI_SUCCESS)
