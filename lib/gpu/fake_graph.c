@@ -14,13 +14,13 @@ static struct dml__fake *fake(void)
 
 enum { GLOBAL = 0 };
 
-static _Thread_local int thread_mode = GLOBAL;
+static _Thread_local int fake_thread_mode = GLOBAL;
 
 void dml__fake_capture_mode(const struct dml__gpu *gpu, int *mode)
 {
-    int before = thread_mode;
+    int before = fake_thread_mode;
     (void)gpu;
-    thread_mode = *mode;
+    fake_thread_mode = *mode;
     *mode = before;
 }
 
@@ -46,7 +46,7 @@ static dml_status refuse(const struct dml__gpu *gpu, const char *call)
 
 dml_status dml__fake_may(const struct dml__gpu *gpu, const char *call)
 {
-    if (thread_mode == DML__GPU_RELAXED)
+    if (fake_thread_mode == DML__GPU_RELAXED)
         return DML_OK;
     pthread_mutex_lock(&fake()->lock);
     bool captured = spoil(0);
