@@ -39,7 +39,8 @@ struct mapping {
 
 struct dml__ipc_peers {
     struct told own;
-    struct told *all; /* [P] */
+    struct told *all;     /* [P] */
+    dml_request *request; /* of the call under way, on the host's communicator */
     struct mapping mappings[MAPPED];
     uint64_t uses;
     void *scratch; /* results that would overwrite what peers still read */
@@ -64,6 +65,8 @@ void dml__ipc_free(struct dml__gpu_comm *g)
     struct dml__ipc_peers *p = g->peers;
     if (p == NULL)
         return;
+    if (p->request != NULL)
+        dml_wait(&p->request); /* of a call that failed: at once */
     for (int i = 0; i < MAPPED; i++)
         if (p->mappings[i].base != NULL)
             g->gpu->ops->ipc_close(g->gpu, p->mappings[i].base);
@@ -310,7 +313,7 @@ static dml_status wait_input(struct dml__gpu_task *task)
     describe_call(g, &task->call);
     task->stage = map_peers;
     return dml_iallgather(&g->peers->own, g->peers->all, sizeof g->peers->own, DML_U8,
-                          g->host, &task->request);
+                          g->host, &g->peers->request);
 }
 
 /* Results of these go where peers read input. */
@@ -339,7 +342,7 @@ static dml_status map_peers(struct dml__gpu_task *task)
     struct dml__gpu_comm *g = task->g;
     struct dml__ipc_view view;
     uint64_t ok = 1;
-    dml_status status = dml_test(&task->request);
+    dml_status status = dml_test(&g->peers->request);
     if (status != DML_OK)
         return status;
     for (int i = 0; i < dml_comm_size(g->comm); i++)
@@ -367,13 +370,13 @@ static dml_status wait_work(struct dml__gpu_task *task)
     if (status != DML_OK)
         return status;
     task->stage = wait_peers;
-    return dml_ibarrier(g->host, &task->request);
+    return dml_ibarrier(g->host, &g->peers->request);
 }
 
 static dml_status wait_peers(struct dml__gpu_task *task)
 {
     struct dml__gpu_comm *g = task->g;
-    dml_status status = dml_test(&task->request);
+    dml_status status = dml_test(&g->peers->request);
     if (status != DML_OK || !task->used_scratch)
         return status == DML_OK ? end(task) : status;
     size_t bytes = dml__gpu_receives(&task->call) * task->call.elem_bytes;

@@ -51,7 +51,6 @@ struct dml__gpu_task {
     struct dml__call call;
     void *stream;          /* the communicator's when the call was made */
     dml__gpu_stage *stage; /* what to do next; DML_PENDING: call it again */
-    dml_request *request;  /* of the host communicator */
     size_t chunk, nchunks; /* host_staged: elements (of each block), and how many */
     size_t copied, started, reduced, stored; /* host_staged: chunks so far */
     dml_op host_op;              /* host_staged: op of the host's communicator */
