@@ -123,16 +123,18 @@ dml_status dml__gpu_join(dml_comm *comm)
     dml_ctx *ctx = dml_comm_ctx(comm);
     struct dml__gpu_comm *g = dml__alloc(ctx, sizeof *g);
     double lacking = g == NULL;
-    DML_TRY(dml__comm_max(comm, &lacking, 1));
-    if (lacking > 0) {
+    dml_status status = dml__comm_max(comm, &lacking, 1);
+    if (status == DML_OK && lacking > 0)
+        status =
+            dml__fail(ctx, DML_ENOMEM, "dml_gpu_bind", "no memory here or elsewhere");
+    if (status < 0) {
         dml__free(g);
-        return dml__fail(ctx, DML_ENOMEM, "dml_gpu_bind",
-                         "no memory here or elsewhere");
+        return status;
     }
     g->gpu = dml__gpu_opened(ctx);
     g->gpu->used = true;
     g->comm = comm;
-    dml_status status = dml_comm_split(comm, 0, dml_comm_rank(comm), &g->host);
+    status = dml_comm_split(comm, 0, dml_comm_rank(comm), &g->host);
     if (status < 0) {
         dml__free(g);
         return status;
