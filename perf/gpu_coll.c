@@ -2,7 +2,8 @@
 /*
  * dml-perf-gpu: all-reduces on device memory by every path, each beside its limit or
  * its rival in the same run, in turn: NCCL called directly, the rates at which a device
- * copies, and for the way through the host the slowest of its three stages.
+ * copies, and for the way through the host the slowest of its three stages. Vectors are
+ * random, and each call has others than the last, over more than the caches hold.
  * Usage: mpirun -n P dml-perf-gpu [--max BYTES] [--json FILE]
  */
 #include "dml/dml.h"
@@ -18,17 +19,18 @@
 #include <string.h>
 #include <time.h>
 
-enum { BLOCKS = 9, MAX_RUNS = 200 };
+enum { BLOCKS = 9, MAX_RUNS = 200, SEED = 20261122 };
 static const double block_s = 5e-3;
 
 struct bench {
     dml_ctx *ctx;
     dml_comm *comm;
     int rank, nranks;
-    size_t max;
+    size_t max, pool;
     dml_gpu_stream stream;
-    void *send, *recv;   /* device [max] */
-    void *in, *out;      /* pinned host [max] */
+    char *send, *recv;   /* device [pool] */
+    char *in, *out;      /* pinned host [pool] */
+    size_t *next;        /* where in the pools the next vector begins */
     struct gpu_raw *raw; /* NULL: NCCL cannot be called here */
     const char *path;
     json_t *rows;
@@ -58,21 +60,34 @@ static double now_s(void)
 
 typedef void work_fn(const struct bench *b, size_t bytes);
 
+/* The place of the next vector in all pools, on all ranks alike. */
+static size_t turn(const struct bench *b, size_t bytes)
+{
+    enum { APART = 512 };
+    size_t at = *b->next + bytes <= b->pool ? *b->next : 0;
+    *b->next = at + (bytes + APART - 1) / APART * APART;
+    return at;
+}
+
 static void by_path(const struct bench *b, size_t bytes)
 {
+    size_t at = turn(b, bytes);
     need(b, "dml_allreduce",
-         dml_allreduce(b->send, b->recv, bytes / 4, DML_F32, DML_SUM, b->comm));
+         dml_allreduce(b->send + at, b->recv + at, bytes / 4, DML_F32, DML_SUM,
+                       b->comm));
 }
 
 static void by_raw(const struct bench *b, size_t bytes)
 {
-    if (!gpu_raw_allreduce(b->raw, b->send, b->recv, bytes / 4, b->stream))
+    size_t at = turn(b, bytes);
+    if (!gpu_raw_allreduce(b->raw, b->send + at, b->recv + at, bytes / 4, b->stream))
         need(b, "ncclAllReduce", DML_ECOMM);
 }
 
-static void copy(const struct bench *b, void *dst, const void *src, size_t bytes)
+static void copy(const struct bench *b, char *dst, const char *src, size_t bytes)
 {
-    need(b, "dml_gpu_copy", dml_gpu_copy(b->ctx, dst, src, bytes, b->stream));
+    size_t at = turn(b, bytes);
+    need(b, "dml_gpu_copy", dml_gpu_copy(b->ctx, dst + at, src + at, bytes, b->stream));
 }
 
 static void on_device(const struct bench *b, size_t bytes)
@@ -92,8 +107,9 @@ static void to_device(const struct bench *b, size_t bytes)
 
 static void on_host(const struct bench *b, size_t bytes)
 {
+    size_t at = turn(b, bytes);
     need(b, "dml_allreduce",
-         dml_allreduce(b->in, b->out, bytes / 4, DML_F32, DML_SUM, b->comm));
+         dml_allreduce(b->in + at, b->out + at, bytes / 4, DML_F32, DML_SUM, b->comm));
 }
 
 /* Seconds a run, of the slowest rank: by the device's clock between two marks of the
@@ -165,7 +181,7 @@ static void row(struct bench *b, const char *what, size_t bytes, double s,
 
 static bool force(struct bench *b, const char *path)
 {
-    float *x = b->recv;
+    void *x = b->recv;
     b->path = path;
     need(b, path, dml_comm_set_algorithm(b->comm, DML_COLL_ALLREDUCE, path));
     return dml_allreduce(DML_IN_PLACE, x, 1, DML_F32, DML_SUM, b->comm) == DML_OK;
@@ -199,6 +215,45 @@ static void run_size(struct bench *b, size_t bytes)
     }
 }
 
+/* Random numbers of (-1, 1), other ones on each rank. */
+static void randomise(const struct bench *b, char *to)
+{
+    uint64_t state = SEED + (uint64_t)b->rank;
+    for (size_t i = 0; i + sizeof(float) <= b->pool; i += sizeof(float)) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        float x = (float)((double)(int64_t)state * 0x1p-63);
+        memcpy(to + i, &x, sizeof x);
+    }
+}
+
+/* The second of two vectors is never the first, and all are more than the cache. */
+static void take_pools(struct bench *b)
+{
+    enum { CACHES = 3 };
+    int device = -1;
+    dml_gpu_info info;
+    void *memory[4] = {NULL};
+    need(b, "device", dml_gpu_device(b->ctx, &device));
+    need(b, "device", dml_gpu_get_info(b->ctx, device, &info));
+    b->pool = b->max + CACHES * info.l2_bytes;
+    for (int i = 0; i < 4; i++)
+        need(b, "memory",
+             i < 2 ? dml_gpu_alloc(b->ctx, b->pool, &memory[i])
+                   : dml_gpu_alloc_pinned(b->ctx, b->pool, &memory[i]));
+    b->send = memory[0];
+    b->recv = memory[1];
+    b->in = memory[2];
+    b->out = memory[3];
+    randomise(b, b->in);
+    memset(b->out, 0, b->pool);
+    need(b, "copy", dml_gpu_copy(b->ctx, b->send, b->in, b->pool, b->stream));
+    need(b, "copy", dml_gpu_copy(b->ctx, b->recv, b->in, b->pool, b->stream));
+    need(b, "sync", dml_gpu_stream_sync(b->ctx, b->stream));
+    if (b->rank == 0)
+        printf("seed %d, pools of %zu MB, a cache of %zu MB\n", SEED, b->pool >> 20,
+               info.l2_bytes >> 20);
+}
+
 static void open_bench(struct bench *b)
 {
     need(b, "dml_ctx_create", dml_ctx_create(NULL, &b->ctx));
@@ -206,14 +261,7 @@ static void open_bench(struct bench *b)
     need(b, "dml_gpu_bind", dml_gpu_bind(b->comm, DML_GPU_NEAREST));
     need(b, "stream", dml_gpu_stream_create(b->ctx, &b->stream));
     need(b, "dml_comm_set_stream", dml_comm_set_stream(b->comm, b->stream, true));
-    need(b, "memory", dml_gpu_alloc(b->ctx, b->max, &b->send));
-    need(b, "memory", dml_gpu_alloc(b->ctx, b->max, &b->recv));
-    need(b, "memory", dml_gpu_alloc_pinned(b->ctx, b->max, &b->in));
-    need(b, "memory", dml_gpu_alloc_pinned(b->ctx, b->max, &b->out));
-    memset(b->in, 0, b->max);
-    need(b, "fill", dml_gpu_fill(b->ctx, b->send, 0, b->max, b->stream));
-    need(b, "fill", dml_gpu_fill(b->ctx, b->recv, 0, b->max, b->stream));
-    need(b, "sync", dml_gpu_stream_sync(b->ctx, b->stream));
+    take_pools(b);
     /* NCCL alone takes the first device that the process sees. */
     int device = -1, first = 0, all_first = 0;
     need(b, "device", dml_gpu_device(b->ctx, &device));
@@ -239,7 +287,8 @@ static void close_bench(struct bench *b)
 
 int main(int argc, char **argv)
 {
-    struct bench b = {.max = (size_t)256 << 20};
+    size_t next = 0;
+    struct bench b = {.max = (size_t)256 << 20, .next = &next};
     const char *file = NULL;
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--max") == 0)

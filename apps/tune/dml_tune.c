@@ -9,6 +9,7 @@
  * algorithm cannot do a call.
  */
 #include "dml/dml.h"
+#include "dml/gpu.h"
 #include "dml/mpi.h"
 
 #include "tune.h"
@@ -162,7 +163,7 @@ static void tune(struct tune *t, dml_coll coll)
     double begin_s = MPI_Wtime();
     size_t nplain = time_sizes(t, coll, "", plain), nshared = 0;
     char *send = t->send, *recv = t->recv;
-    bool several = t->nranks > 1 && coll != DML_COLL_BARRIER && !t->failed;
+    bool several = t->nranks > 1 && !t->o.gpu && coll != DML_COLL_BARRIER && !t->failed;
     if (several && dml_alloc(t->comm, 2 * bytes, &memory) == DML_OK) {
         t->send = memory;
         t->recv = (char *)memory + bytes;
@@ -214,6 +215,36 @@ static int cannot_start(const struct tune *t, dml_status status)
     return 1;
 }
 
+/* Both buffers, of zeros. */
+static bool take_memory(struct tune *t, size_t bytes)
+{
+    void *send = NULL, *recv = NULL;
+    if (!t->o.gpu) {
+        t->send = calloc(1, bytes);
+        t->recv = calloc(1, bytes);
+        return t->send != NULL && t->recv != NULL;
+    }
+    bool good = dml_gpu_alloc(t->ctx, bytes, &send) == DML_OK &&
+                dml_gpu_alloc(t->ctx, bytes, &recv) == DML_OK &&
+                dml_gpu_fill(t->ctx, send, 0, bytes, NULL) == DML_OK &&
+                dml_gpu_fill(t->ctx, recv, 0, bytes, NULL) == DML_OK &&
+                dml_gpu_stream_sync(t->ctx, NULL) == DML_OK;
+    t->send = send;
+    t->recv = recv;
+    return good;
+}
+
+static void give_memory(struct tune *t)
+{
+    if (t->o.gpu && t->ctx != NULL) {
+        dml_gpu_free(t->ctx, t->send);
+        dml_gpu_free(t->ctx, t->recv);
+    } else {
+        free(t->send);
+        free(t->recv);
+    }
+}
+
 static int run(struct tune *t)
 {
     size_t bytes = t->o.max_bytes + (size_t)t->nranks * sizeof(float);
@@ -222,9 +253,9 @@ static int run(struct tune *t)
     dml_comm_node(t->comm, &node_rank, NULL);
     first = node_rank == 0;
     MPI_Allreduce(&first, &t->nnodes, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
-    t->send = calloc(1, bytes);
-    t->recv = calloc(1, bytes);
-    int ok = t->send != NULL && t->recv != NULL, all_ok;
+    if (t->o.gpu && dml_gpu_bind(t->comm, DML_GPU_NEAREST) != DML_OK)
+        return complain(t, "--gpu");
+    int ok = take_memory(t, bytes), all_ok;
     MPI_Allreduce(&ok, &all_ok, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
     if (!all_ok)
         return say(t, "not enough memory; lower --max");
@@ -235,7 +266,7 @@ static int run(struct tune *t)
     if (t->rank == 0)
         tune_head(t->out.file, t->nranks, t->nnodes);
     for (int c = 0; c < DML_NCOLLS && !t->failed; c++)
-        if (t->o.wanted[c])
+        if (t->o.wanted[c] && !(t->o.gpu && c == DML_COLL_BARRIER))
             tune(t, (dml_coll)c);
     if (t->failed)
         complain(t, t->failed_at);
@@ -271,8 +302,7 @@ int main(int argc, char **argv)
         else
             exit_status = run(&t);
     }
-    free(t.send);
-    free(t.recv);
+    give_memory(&t);
     dml_comm_destroy(t.comm);
     dml_ctx_destroy(t.ctx);
     MPI_Finalize();

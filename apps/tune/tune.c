@@ -22,6 +22,8 @@ void tune_help(void)
         "--collective NAME  only this one; repeatable\n"
         "--max BYTES        largest size (default 16M; K, M and G are understood)\n"
         "--seconds S        at most about so long for a collective (default 10)\n"
+        "--gpu              time the paths for device memory instead; one file may\n"
+        "                   hold these rules and the others\n"
         "--help             this text\n"
         "\n"
         "example: mpirun -n 4 dml-tune --output four-ranks.tuning\n",
@@ -67,6 +69,8 @@ static bool set_option(struct tune_options *o, int option, char *error,
         snprintf(error, error_bytes, "--seconds %.40s: needs a positive number",
                  optarg);
         return false;
+    case 'g':
+        return o->gpu = true;
     default:
         o->help = true;
         return true;
@@ -81,6 +85,7 @@ bool tune_options(struct tune_options *o, int argc, char **argv, char *error,
         {"collective", required_argument, NULL, 'c'},
         {"max", required_argument, NULL, 'm'},
         {"seconds", required_argument, NULL, 's'},
+        {"gpu", no_argument, NULL, 'g'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };

@@ -18,6 +18,7 @@ struct tune_options {
     size_t max_bytes;
     double seconds;     /* for each pass of a collective */
     const char *output; /* NULL: standard output */
+    bool gpu;           /* device memory */
     bool help;
 };
 

@@ -7,7 +7,7 @@
  * driver. A context uses one device, that of dml_gpu_bind(). Without that call it is
  * the thread's, or the process's turn among the nearest, taken when the context is made
  * (DML_GPU=cuda or fake, or the program has loaded the driver before) or else by the
- * first dml_gpu_* call that needs one; bind changes it no more. Streams and
+ * first dml_gpu_* call that needs one; bind changes it only before that. Streams and
  * events are the driver's own: a cudaStream_t or cudaEvent_t is cast to dml_gpu_stream
  * or dml_gpu_event, and back (doc/gpu.md).
  *
@@ -49,7 +49,8 @@ typedef struct dml_gpu_info {
     size_t memory_bytes; /**< all it has */
     int major, minor;    /**< compute capability: 9, 0 */
     int multiprocessors;
-    int driver; /**< CUDA version that the driver supports, 13000 for 13.0 */
+    int driver;      /**< CUDA version that the driver supports, 13000 for 13.0 */
+    size_t l2_bytes; /**< of the cache that all multiprocessors share */
 } dml_gpu_info;
 
 /** Number of usable devices.
@@ -67,11 +68,13 @@ DML_API dml_status dml_gpu_get_info(dml_ctx *ctx, int index, dml_gpu_info *info)
 /**
  * Choose the device of a communicator's context, and make ready what collectives on
  * device memory need: done else by the first such call, which then waits for all ranks.
- * Collective. Several ranks may have the same device.
+ * A device that the context has taken by itself is changed as long as nothing uses it:
+ * no memory, stream, optimizer, codec or communicator. Meanwhile no other call may use
+ * the context. Collective. Several ranks may have the same device.
  * @param index  a device, or DML_GPU_NEAREST: ranks of a node take turns among the
  * devices nearest to their processors, so two may share one while a far one is idle;
  * what the context has taken by itself stays.
- * @return see the top of this file; DML_EINVAL also where the context has another
+ * @return see the top of this file; DML_EINVAL also where the context uses another
  * device already.  @since 0.4 */
 DML_API dml_status dml_gpu_bind(dml_comm *comm, int index);
 
@@ -96,8 +99,9 @@ DML_API dml_status dml_comm_set_stream(dml_comm *comm, dml_gpu_stream stream,
 /* ---- memory ------------------------------------------------------------------------
  */
 
-/** Device memory, not zeroed. Not collective. @param[out] memory free by
- * dml_gpu_free().
+/** Device memory, not zeroed. Not collective. NCCL is told of it at the first call that
+ * uses it, and where ranks of a communicator cannot map each other's memory it is from
+ * NCCL's allocator (doc/gpu.md). @param[out] memory free by dml_gpu_free().
  * @return see the top of this file, and DML_ENOMEM. Threads: any.  @since 0.4 */
 DML_API dml_status dml_gpu_alloc(dml_ctx *ctx, size_t bytes, void **memory);
 

@@ -208,12 +208,14 @@ static dml_status carry_out(const struct dml__user_call *u, struct dml__call *ca
     bool alone = dml_comm_size(u->comm) == 1;
     if (!alone)
         dml__roll_enter(call);
+    dml_status ready = dml__device_ready(call);
+    if (ready < 0)
+        return refuse(u, call->record.seq, ready);
     struct dml__coll_state *state = dml__coll_state(u->comm);
     if (state == NULL)
         return refuse(u, call->record.seq, dml__last_status(u->comm));
     bool may_measure =
-        mode == DML__PLANNED ||
-        (mode == DML__BLOCKING && dml__count_call(u->comm, state, u->coll));
+        mode == DML__PLANNED || (mode == DML__BLOCKING && dml__count_call(call, state));
     const struct dml__alg *alg = choose(call, may_measure);
     if (alg == NULL)
         return refuse(u, call->record.seq, dml__last_status(u->comm));
@@ -240,7 +242,7 @@ static dml_status perform(const struct dml__user_call *u, enum dml__mode mode,
     if (status == DML_OK)
         status = describe(u, offsets, &call);
     if (status == DML_OK)
-        status = dml__device_prepare(&call);
+        status = dml__device_locate(&call);
     status =
         status == DML_OK ? carry_out(u, &call, mode, request) : refuse(u, 0, status);
     dml__free(offsets);

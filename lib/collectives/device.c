@@ -23,7 +23,7 @@ static bool forces_path(dml_comm *comm, dml_coll coll)
     return alg != NULL && alg->path != DML__ON_HOST;
 }
 
-dml_status dml__device_prepare(struct dml__call *call)
+dml_status dml__device_locate(struct dml__call *call)
 {
     const struct dml__device_paths *paths = paths_of(call->comm);
     if (paths == NULL)
@@ -33,9 +33,30 @@ dml_status dml__device_prepare(struct dml__call *call)
         return DML_OK;
     DML_TRY(paths->locate(call));
     call->may_stage = true;
-    if (!call->on_device && !forces_path(call->comm, call->coll))
-        return DML_OK;
-    return paths->ready(call->comm);
+    call->any_place = forces_path(call->comm, call->coll);
+    return DML_OK;
+}
+
+dml_status dml__device_ready(const struct dml__call *call)
+{
+    bool needed = call->on_device || call->any_place;
+    return needed ? paths_of(call->comm)->ready(call->comm) : DML_OK;
+}
+
+void *dml__device_take(dml_comm *comm, size_t bytes)
+{
+    return paths_of(comm)->take(comm, bytes);
+}
+
+void dml__device_give(dml_comm *comm, void *memory)
+{
+    if (memory != NULL)
+        paths_of(comm)->give(comm, memory);
+}
+
+bool dml__device_waits(dml_comm *comm, bool on)
+{
+    return paths_of(comm)->wait(comm, on);
 }
 
 dml_status dml__device_host_only(dml_comm *comm)

@@ -22,13 +22,28 @@ struct dml__device_paths {
      * the calls on all ranks, and nothing is pending. */
     bool (*at_once)(enum dml__path path, const struct dml__call *call,
                     dml_status *status);
+    /* Device memory, or NULL. Freed at the end of all calls on it. */
+    void *(*take)(dml_comm *comm, size_t bytes);
+    void (*give)(dml_comm *comm, void *memory);
+    /* From now on blocking calls wait for their result, also where the caller lets them
+     * queue; or again as the caller wants it. False: the stream is being captured. */
+    bool (*wait)(dml_comm *comm, bool on);
     /* Writes the schedule. */
     void (*build)(enum dml__path path, const struct dml__call *call,
                   dml_request *request);
 };
 
-/* Where the call's buffers are, and everything a path needs to be chosen. */
-dml_status dml__device_prepare(struct dml__call *call);
+/* Where the call's buffers are. */
+dml_status dml__device_locate(struct dml__call *call);
+
+/* Everything that a path needs to be chosen, once the ranks can see each other's call.
+ */
+dml_status dml__device_ready(const struct dml__call *call);
+
+/* As of the table; memory may be NULL. */
+void *dml__device_take(dml_comm *comm, size_t bytes);
+void dml__device_give(dml_comm *comm, void *memory);
+bool dml__device_waits(dml_comm *comm, bool on);
 
 /* Collectives of this communicator are libdml's own, on host memory: takes back what
  * forces a path for devices. */

@@ -5,6 +5,7 @@
  * same choices, also the choice of what to leave out: sizes and algorithms for which
  * the time would not suffice, and large sizes for those that fell behind.
  */
+#include "collectives/device.h"
 #include "collectives/select.h"
 
 #include <stdlib.h>
@@ -19,6 +20,7 @@ static const double block_s = 150e-6;
 struct timing {
     dml_comm *comm;
     dml_coll coll;
+    bool on_device;
     struct dml__tuned *tuned;
     double begin_s, limit_s;
     double elapsed_s; /* of the slowest rank, when last agreed */
@@ -45,6 +47,8 @@ static struct dml__call sample_call(const struct timing *t, double bytes)
         .dtype = DML_F32,
         .op = DML_SUM,
         .elem_bytes = sizeof(float),
+        .on_device = t->on_device,
+        .may_stage = t->on_device,
         .comm = t->comm,
         .where = "dml_measure",
     };
@@ -178,37 +182,69 @@ static bool time_point(struct timing *t, int point)
 /* Far apart first, so that a size near any is known when time runs out. */
 static const int point_order[DML__NPOINTS] = {0, 6, 3, 8, 5, 9, 7, 4, 2, 1};
 
-dml_status dml__time_algorithms(dml_comm *comm, dml_coll coll, double limit_s,
-                                struct dml__tuned *tuned)
+/* Buffers for all that is timed with "bytes" in all; false on all ranks alike. */
+static bool take_buffers(struct timing *t, double bytes)
 {
-    dml_ctx *ctx = dml_comm_ctx(comm);
+    dml_ctx *ctx = dml_comm_ctx(t->comm);
+    size_t room = (size_t)bytes + (size_t)dml_comm_size(t->comm) * sizeof(float);
+    t->send = t->on_device ? dml__device_take(t->comm, room) : dml__alloc(ctx, room);
+    t->recv = t->on_device ? dml__device_take(t->comm, room) : dml__alloc(ctx, room);
+    double missing = t->send == NULL || t->recv == NULL;
+    if (!t->on_device &&
+        dml__comm_has_symmetric(t->comm) && /* both fail on all ranks or on none */
+        dml_alloc(t->comm, room, &t->shared_send) == DML_OK)
+        dml_alloc(t->comm, room, &t->shared_recv);
+    if (t->shared_recv == NULL) {
+        dml_free(t->comm, t->shared_send);
+        t->shared_send = NULL;
+    }
+    return dml__comm_max(t->comm, &missing, 1) == DML_OK && missing == 0;
+}
+
+static void give_buffers(struct timing *t)
+{
+    if (t->on_device) {
+        dml__device_give(t->comm, t->recv);
+        dml__device_give(t->comm, t->send);
+        return;
+    }
+    dml_free(t->comm, t->shared_recv);
+    dml_free(t->comm, t->shared_send);
+    dml__comm_release(t->comm, t->send);
+    dml__comm_release(t->comm, t->recv);
+}
+
+dml_status dml__warm_paths(dml_comm *comm, dml_coll coll)
+{
+    struct timing t = {.comm = comm, .coll = coll, .on_device = true};
+    const struct dml__alg *const *algs = dml__algs(coll);
+    bool good = take_buffers(&t, dml__point_bytes(0));
+    for (size_t i = 0; good && algs[i] != NULL; i++) {
+        struct dml__call call = sample_call(&t, dml__point_bytes(0));
+        if (dml__refusal(algs[i], &call) == NULL)
+            good = one_block(&call, algs[i], 1) >= 0;
+    }
+    give_buffers(&t);
+    return dml__comm_check(comm, "dml_measure");
+}
+
+dml_status dml__time_algorithms(dml_comm *comm, dml_coll coll, bool on_device,
+                                double limit_s, struct dml__tuned *tuned)
+{
     struct timing t = {.comm = comm,
                        .coll = coll,
+                       .on_device = on_device,
                        .tuned = tuned,
                        .begin_s = dml__now_s(),
                        .limit_s = limit_s};
-    size_t slack = (size_t)dml_comm_size(comm) * sizeof(float);
-    size_t bytes = (size_t)dml__point_bytes(DML__NPOINTS - 1) + slack;
-    t.send = dml__alloc(ctx, bytes);
-    t.recv = dml__alloc(ctx, bytes);
+    dml_status status = DML_OK;
     for (int i = 0; i < DML__NALGS; i++)
         t.known[i] = dml__timed_below(tuned->seconds[coll][i], DML__NPOINTS - 1) >= 0;
-    if (dml__comm_has_symmetric(comm) && /* both fail on all ranks or on none */
-        dml_alloc(comm, bytes, &t.shared_send) == DML_OK)
-        dml_alloc(comm, bytes, &t.shared_recv);
-    if (t.shared_recv == NULL) {
-        dml_free(comm, t.shared_send);
-        t.shared_send = NULL;
-    }
-    double missing = t.send == NULL || t.recv == NULL;
-    dml_status status = dml__comm_max(comm, &missing, 1);
+    bool good = take_buffers(&t, dml__point_bytes(DML__NPOINTS - 1));
     int npoints = coll == DML_COLL_BARRIER ? 1 : DML__NPOINTS;
-    for (int i = 0; status == DML_OK && missing == 0 && i < npoints; i++)
+    for (int i = 0; good && status == DML_OK && i < npoints; i++)
         if (!time_point(&t, point_order[i]))
             status = dml__comm_failure(comm);
-    dml_free(comm, t.shared_recv);
-    dml_free(comm, t.shared_send);
-    dml__comm_release(comm, t.send);
-    dml__comm_release(comm, t.recv);
-    return status;
+    give_buffers(&t);
+    return status == DML_OK ? dml__comm_check(comm, "dml_measure") : status;
 }

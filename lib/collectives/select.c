@@ -50,7 +50,8 @@ struct dml__coll_state *dml__coll_state(dml_comm *comm)
     for (int c = 0; c < DML_NCOLLS; c++) {
         state->forced[c] = env_choice(ctx, (dml_coll)c);
         state->forced_by[c] = "environment";
-        state->tuned.settled[c] = state->tuned.settled_shared[c] = off;
+        state->tuned.settled[0][c] = state->tuned.settled[1][c] = off;
+        state->tuned.settled_shared[c] = off;
     }
     if (table != NULL &&
         dml__table_parse(ctx, name, table, &state->rules, &state->nrules) < 0) {
@@ -196,7 +197,7 @@ static const struct dml__alg *cheapest(const struct dml__coll_state *state,
     const struct dml__alg *best = NULL;
     uint64_t exact = call->total * call->elem_bytes, shift = size_shift(exact);
     double best_s = 0, bytes = (double)(exact >> shift << shift);
-    bool timed = dml__was_timed(&state->tuned, call->coll);
+    bool timed = dml__was_timed(&state->tuned, call->coll, call->on_device);
     char *text = why->why;
     size_t room = sizeof why->why;
     size_t used =
@@ -245,6 +246,12 @@ static uint64_t cache_key(const struct dml__call *call, bool exact)
            (uint64_t)(call->pieces != NULL) << 60 | (uint64_t)call->on_device << 58;
 }
 
+static bool is_settled(const struct dml__coll_state *state,
+                       const struct dml__call *call)
+{
+    return dml__is_settled(call->comm, &state->tuned, call->coll, call->on_device);
+}
+
 const struct dml__alg *dml__select(const struct dml__call *call, bool may_measure,
                                    dml_choice *why)
 {
@@ -270,12 +277,15 @@ const struct dml__alg *dml__select(const struct dml__call *call, bool may_measur
     dml_choice found = {0};
     dml_choice *reason = why != NULL ? why : &found;
     const struct dml__alg *alg = by_table(state, call, reason);
-    bool settled = alg != NULL || call->on_device ||
-                   dml__is_settled(call->comm, &state->tuned, call->coll);
+    bool settled =
+        alg != NULL || dml_comm_size(call->comm) == 1 || is_settled(state, call);
     if (alg == NULL && may_measure && !settled) {
         /* Not an error of this call: what could not be measured is estimated. */
-        dml__coll_measure(call->comm, call->coll);
-        settled = dml__is_settled(call->comm, &state->tuned, call->coll);
+        if (call->on_device)
+            dml__coll_measure_device(call->comm, call->coll);
+        else
+            dml__coll_measure(call->comm, call->coll);
+        settled = is_settled(state, call);
     }
     if (alg == NULL)
         alg = cheapest(state, call, reason);

@@ -21,10 +21,11 @@ struct dml__cached {
  * processes too (tuned.c). */
 struct dml__tuned {
     bool has_model;
-    bool settled[DML_NCOLLS]; /* measured, or never to be */
+    /* Measured, or never to be; [1]: with device memory. */
+    bool settled[2][DML_NCOLLS];
     /* The same with memory of dml_alloc, for "shared". */
     bool settled_shared[DML_NCOLLS];
-    double spent_s; /* seconds spent on measuring */
+    double spent_s[2]; /* seconds spent on measuring */
     struct dml__model model;
     /* Seconds of the slowest rank; 0 where not measured. */
     double seconds[DML_NCOLLS][DML__NALGS][DML__NPOINTS];
@@ -39,22 +40,30 @@ struct dml__coll_state {
     size_t nrules;
     struct dml__tuned tuned;
     struct dml__cached cache[DML__CACHE];
-    unsigned char calls[DML_NCOLLS]; /* blocking ones, see dml__count_call() */
+    unsigned char calls[2][DML_NCOLLS]; /* blocking ones, see dml__count_call() */
 };
 
 /* Made at first use; NULL: the error is recorded. */
 struct dml__coll_state *dml__coll_state(dml_comm *comm);
 
 /* Counts a blocking call of a collective, on all ranks; true: it may measure. At the
- * first one what the context knows is taken over. Collective. */
-bool dml__count_call(dml_comm *comm, struct dml__coll_state *state, dml_coll coll);
+ * first one, of either kind of memory, what the context knows is taken over.
+ * Collective. */
+bool dml__count_call(const struct dml__call *call, struct dml__coll_state *state);
+
+/* As dml__coll_measure(), with device memory. The communicator is ready for it. */
+dml_status dml__coll_measure_device(dml_comm *comm, dml_coll coll);
 
 /* Measures alpha, beta and gamma into *model, within "limit_s". Collective. */
 dml_status dml__model_measure(dml_comm *comm, double limit_s, struct dml__model *model);
 
 /* Times the algorithms of a collective within "limit_s". Collective. */
-dml_status dml__time_algorithms(dml_comm *comm, dml_coll coll, double limit_s,
-                                struct dml__tuned *tuned);
+dml_status dml__time_algorithms(dml_comm *comm, dml_coll coll, bool on_device,
+                                double limit_s, struct dml__tuned *tuned);
+
+/* Runs each path for device memory once: what that finds and connects lasts, and would
+ * not be what a call costs. Collective. */
+dml_status dml__warm_paths(dml_comm *comm, dml_coll coll);
 
 /* Seconds by the formula, with the measured model if there is one. */
 double dml__formula_s(const dml_comm *comm, const struct dml__tuned *tuned,
@@ -68,10 +77,10 @@ double dml__predict_s(const dml_comm *comm, dml_coll coll, size_t alg, double by
 
 /* Nothing is left to measure for a collective, with the memory that there is. */
 bool dml__is_settled(const dml_comm *comm, const struct dml__tuned *tuned,
-                     dml_coll coll);
+                     dml_coll coll, bool on_device);
 
 /* Are there measurements, so that predictions are more than formulas? */
-bool dml__was_timed(const struct dml__tuned *tuned, dml_coll coll);
+bool dml__was_timed(const struct dml__tuned *tuned, dml_coll coll, bool on_device);
 
 /* Bytes of point i. */
 double dml__point_bytes(int i);

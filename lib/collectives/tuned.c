@@ -10,6 +10,7 @@
  * Results are kept in the context. A later communicator of the same processes in the
  * same order takes them over if all its ranks have them; one of other processes never.
  */
+#include "collectives/device.h"
 #include "collectives/select.h"
 
 #include <math.h>
@@ -98,16 +99,23 @@ double dml__predict_s(const dml_comm *comm, dml_coll coll, size_t index, double 
 }
 
 bool dml__is_settled(const dml_comm *comm, const struct dml__tuned *tuned,
-                     dml_coll coll)
+                     dml_coll coll, bool on_device)
 {
-    return tuned->settled[coll] &&
-           (tuned->settled_shared[coll] || !dml__comm_has_symmetric(comm));
+    bool shared = !on_device && dml__comm_has_symmetric(comm);
+    return tuned->settled[on_device][coll] && (tuned->settled_shared[coll] || !shared);
 }
 
-bool dml__was_timed(const struct dml__tuned *tuned, dml_coll coll)
+static bool is_for(const struct dml__alg *alg, bool on_device)
 {
-    for (int alg = 0; alg < DML__NALGS; alg++)
-        if (dml__timed_below(tuned->seconds[coll][alg], DML__NPOINTS - 1) >= 0)
+    return (alg->path != DML__ON_HOST) == on_device;
+}
+
+bool dml__was_timed(const struct dml__tuned *tuned, dml_coll coll, bool on_device)
+{
+    const struct dml__alg *const *algs = dml__algs(coll);
+    for (int i = 0; algs[i] != NULL; i++)
+        if (is_for(algs[i], on_device) &&
+            dml__timed_below(tuned->seconds[coll][i], DML__NPOINTS - 1) >= 0)
             return true;
     return false;
 }
@@ -130,17 +138,23 @@ static void destroy_kept(void *shelf)
     }
 }
 
-/* What "from" knows of a collective, and the model, if it is new. */
+/* What "from" knows of a collective, with one kind of memory, and the model, if it is
+ * new. */
 static void copy_knowledge(struct dml__tuned *to, const struct dml__tuned *from,
-                           dml_coll coll)
+                           dml_coll coll, bool on_device)
 {
+    const struct dml__alg *const *algs = dml__algs(coll);
     if (!to->has_model)
         to->model = from->model;
     to->has_model = to->has_model || from->has_model;
-    to->spent_s = fmax(to->spent_s, from->spent_s);
-    to->settled[coll] = from->settled[coll];
-    to->settled_shared[coll] = from->settled_shared[coll];
-    memcpy(to->seconds[coll], from->seconds[coll], sizeof to->seconds[coll]);
+    to->spent_s[on_device] = fmax(to->spent_s[on_device], from->spent_s[on_device]);
+    to->settled[on_device][coll] = from->settled[on_device][coll];
+    if (!on_device)
+        to->settled_shared[coll] = from->settled_shared[coll];
+    for (int i = 0; algs[i] != NULL; i++)
+        if (is_for(algs[i], on_device))
+            memcpy(to->seconds[coll][i], from->seconds[coll][i],
+                   sizeof to->seconds[coll][i]);
 }
 
 static struct kept *find_kept(dml_ctx *ctx, uint64_t members)
@@ -152,7 +166,8 @@ static struct kept *find_kept(dml_ctx *ctx, uint64_t members)
 }
 
 /* Keeps a copy for later communicators; where memory is short they measure anew. */
-static void keep(dml_comm *comm, const struct dml__tuned *tuned, dml_coll coll)
+static void keep(dml_comm *comm, const struct dml__tuned *tuned, dml_coll coll,
+                 bool on_device)
 {
     dml_ctx *ctx = dml_comm_ctx(comm);
     uint64_t members = dml__comm_members(comm);
@@ -168,24 +183,26 @@ static void keep(dml_comm *comm, const struct dml__tuned *tuned, dml_coll coll)
         k->next = dml__ctx_shelf(ctx);
         dml__ctx_set_shelf(ctx, k, destroy_kept);
     }
-    copy_knowledge(&k->tuned, tuned, coll);
+    copy_knowledge(&k->tuned, tuned, coll, on_device);
     dml__ctx_unlock(ctx);
     dml__free(fresh);
 }
 
 /* A number that differs where what is known of a collective differs. */
-static double fingerprint(const struct dml__tuned *tuned, dml_coll coll)
+static double fingerprint(const struct dml__tuned *tuned, dml_coll coll, bool on_device)
 {
+    const struct dml__alg *const *algs = dml__algs(coll);
     double sum = tuned->model.gamma_s + tuned->model.node.beta_s +
-                 tuned->model.net.beta_s + tuned->spent_s;
-    for (int alg = 0; alg < DML__NALGS; alg++)
-        for (int i = 0; i < DML__NPOINTS; i++)
+                 tuned->model.net.beta_s + tuned->spent_s[on_device];
+    for (int alg = 0; algs[alg] != NULL; alg++)
+        for (int i = 0; is_for(algs[alg], on_device) && i < DML__NPOINTS; i++)
             sum += (alg + 1) * (i + 1) * tuned->seconds[coll][alg][i];
     return sum;
 }
 
 /* Takes over what the context knows of this collective, if all ranks know the same. */
-static dml_status take_over(dml_comm *comm, dml_coll coll, struct dml__tuned *tuned)
+static dml_status take_over(dml_comm *comm, dml_coll coll, bool on_device,
+                            struct dml__tuned *tuned)
 {
     dml_ctx *ctx = dml_comm_ctx(comm);
     struct dml__tuned *found = dml__alloc(ctx, sizeof *found);
@@ -194,14 +211,14 @@ static dml_status take_over(dml_comm *comm, dml_coll coll, struct dml__tuned *tu
     const struct kept *k = find_kept(ctx, dml__comm_members(comm));
     if (k != NULL && found != NULL) {
         *found = k->tuned;
-        have = dml__is_settled(comm, found, coll);
+        have = dml__is_settled(comm, found, coll, on_device);
     }
     dml__ctx_unlock(ctx);
-    double print = have ? fingerprint(found, coll) : 0;
+    double print = have ? fingerprint(found, coll, on_device) : 0;
     double told[] = {!have, print, -print}; /* the last two: is it equal everywhere? */
     dml_status status = dml__comm_max(comm, told, 3);
     if (status == DML_OK && told[0] == 0 && told[1] == -told[2])
-        copy_knowledge(tuned, found, coll);
+        copy_knowledge(tuned, found, coll, on_device);
     dml__free(found);
     return status;
 }
@@ -209,87 +226,138 @@ static dml_status take_over(dml_comm *comm, dml_coll coll, struct dml__tuned *tu
 /* ---- measuring ---------------------------------------------------------------------
  */
 
-static dml_status measure(dml_comm *comm, dml_coll coll, struct dml__tuned *tuned)
+/* Nothing more is measured: the formulas decide. */
+static void settle(const dml_comm *comm, struct dml__tuned *tuned, dml_coll coll,
+                   bool on_device)
+{
+    tuned->settled[on_device][coll] = true;
+    if (!on_device)
+        tuned->settled_shared[coll] = dml__comm_has_symmetric(comm);
+}
+
+static void tell(const dml_comm *comm, const struct dml__tuned *tuned, dml_coll coll,
+                 bool on_device, double spent_s)
+{
+    if (dml_comm_rank(comm) != 0)
+        return;
+    dml__log(dml_comm_ctx(comm), DML_LOG_INFO,
+             "measured %s%s in %.0f ms (%.0f ms in all); alpha %.3g us, beta %.3g "
+             "ns/B in a node, %.3g us, %.3g ns/B between nodes, gamma %.3g ns/B",
+             dml_coll_name(coll), on_device ? " on devices" : "", 1e3 * spent_s,
+             1e3 * tuned->spent_s[on_device], 1e6 * tuned->model.node.alpha_s,
+             1e9 * tuned->model.node.beta_s, 1e6 * tuned->model.net.alpha_s,
+             1e9 * tuned->model.net.beta_s, 1e9 * tuned->model.gamma_s);
+}
+
+/* The model, if it is not known, and then the algorithms, as the time suffices. */
+static dml_status measure_within(dml_comm *comm, dml_coll coll, bool on_device,
+                                 double left_s, struct dml__tuned *tuned)
 {
     int nnodes;
-    dml_status status = DML_OK;
     double begin_s = dml__now_s();
     dml__comm_nodes(comm, &nnodes);
-    double allowed_s = tuned->settled[coll] ? total_s : plain_s;
-    if (tuned->spent_s > 0.95 * allowed_s) {
-        tuned->settled[coll] = true; /* the formulas decide */
-        tuned->settled_shared[coll] = dml__comm_has_symmetric(comm);
-        return DML_OK;
-    }
     if (!tuned->has_model) {
-        status =
+        dml_status status =
             dml__model_measure(comm, nnodes > 1 ? net_model_s : model_s, &tuned->model);
         tuned->has_model = status == DML_OK;
+        DML_TRY(status);
     }
     double so_far_s = dml__now_s() - begin_s;
     DML_TRY(dml__comm_max(comm, &so_far_s, 1));
-    double left_s = allowed_s - tuned->spent_s - so_far_s;
+    left_s -= so_far_s;
     double limit_s = left_s * part < collective_s ? left_s * part : collective_s;
     bool fast = nnodes == 1 || tuned->model.net.alpha_s < fast_alpha_s;
-    if (status == DML_OK && fast && limit_s > 0)
-        status = dml__time_algorithms(comm, coll, limit_s, tuned);
+    return fast && limit_s > 0
+               ? dml__time_algorithms(comm, coll, on_device, limit_s, tuned)
+               : DML_OK;
+}
+
+static dml_status measure(dml_comm *comm, dml_coll coll, bool on_device,
+                          struct dml__tuned *tuned)
+{
+    double allowed_s = tuned->settled[on_device][coll] ? total_s : plain_s;
+    double left_s = allowed_s - tuned->spent_s[on_device];
+    if (left_s < 0.05 * allowed_s) {
+        settle(comm, tuned, coll, on_device);
+        return DML_OK;
+    }
+    if (on_device)
+        DML_TRY(dml__warm_paths(comm, coll));
+    double begin_s = dml__now_s();
+    dml_status status = measure_within(comm, coll, on_device, left_s, tuned);
     double spent_s = dml__now_s() - begin_s;
+    DML_TRY(status);
     DML_TRY(dml__comm_max(comm, &spent_s, 1));
-    tuned->spent_s += spent_s;
-    tuned->settled[coll] = status == DML_OK;
-    tuned->settled_shared[coll] = status == DML_OK && dml__comm_has_symmetric(comm);
-    if (dml_comm_rank(comm) == 0)
-        dml__log(dml_comm_ctx(comm), DML_LOG_INFO,
-                 "measured %s in %.0f ms (%.0f ms in all); alpha %.3g us, beta %.3g "
-                 "ns/B in a node, %.3g us, %.3g ns/B between nodes, gamma %.3g ns/B",
-                 dml_coll_name(coll), 1e3 * spent_s, 1e3 * tuned->spent_s,
-                 1e6 * tuned->model.node.alpha_s, 1e9 * tuned->model.node.beta_s,
-                 1e6 * tuned->model.net.alpha_s, 1e9 * tuned->model.net.beta_s,
-                 1e9 * tuned->model.gamma_s);
-    return status;
+    tuned->spent_s[on_device] += spent_s;
+    settle(comm, tuned, coll, on_device);
+    tell(comm, tuned, coll, on_device, spent_s);
+    return DML_OK;
 }
 
 /* Must anything be known of the collective that is not? */
 static bool is_open(const dml_comm *comm, const struct dml__coll_state *state,
-                    dml_coll coll)
+                    dml_coll coll, bool on_device)
 {
-    return !dml__is_settled(comm, &state->tuned, coll) && state->forced[coll] == NULL &&
-           dml_comm_size(comm) > 1;
+    return !dml__is_settled(comm, &state->tuned, coll, on_device) &&
+           state->forced[coll] == NULL && dml_comm_size(comm) > 1;
 }
 
 /* What a job calls once or twice, at its beginning say, is not worth measuring: 30 ms
  * for calls of 0.1 ms. */
 enum { CALLS_UNMEASURED = 2 };
 
-bool dml__count_call(dml_comm *comm, struct dml__coll_state *state, dml_coll coll)
+bool dml__count_call(const struct dml__call *call, struct dml__coll_state *state)
 {
-    if (state->calls[coll] == CALLS_UNMEASURED)
+    dml_comm *comm = call->comm;
+    unsigned char *calls = &state->calls[call->on_device][call->coll];
+    if (*calls == CALLS_UNMEASURED)
         return true;
-    if (state->calls[coll]++ == 0 && is_open(comm, state, coll)) {
+    if ((*calls)++ == 0 && is_open(comm, state, call->coll, call->on_device)) {
         dml_comm_stats before;
         dml_comm_get_stats(comm, &before);
-        take_over(comm, coll, &state->tuned); /* no error of this call */
+        /* Its failure is no error of this call. */
+        take_over(comm, call->coll, call->on_device, &state->tuned);
         dml__comm_set_stats(comm, &before);
     }
     return false;
 }
 
-dml_status dml__coll_measure(dml_comm *comm, dml_coll coll)
+static dml_status measure_now(dml_comm *comm, dml_coll coll, bool on_device)
 {
     struct dml__coll_state *state = dml__coll_state(comm);
     if (state == NULL)
         return dml__last_status(comm);
-    if (!is_open(comm, state, coll))
+    if (!is_open(comm, state, coll, on_device))
         return DML_OK;
     dml_comm_stats before;
     dml_comm_get_stats(comm, &before);
-    dml_status status = take_over(comm, coll, &state->tuned);
-    if (status == DML_OK && !dml__is_settled(comm, &state->tuned, coll)) {
-        status = measure(comm, coll, &state->tuned);
+    dml_status status = take_over(comm, coll, on_device, &state->tuned);
+    if (status == DML_OK && !dml__is_settled(comm, &state->tuned, coll, on_device)) {
+        status = measure(comm, coll, on_device, &state->tuned);
         if (status == DML_OK)
-            keep(comm, &state->tuned, coll);
+            keep(comm, &state->tuned, coll, on_device);
     }
     memset(state->cache, 0, sizeof state->cache);
     dml__comm_set_stats(comm, &before); /* the caller did not ask for this traffic */
+    return status;
+}
+
+dml_status dml__coll_measure(dml_comm *comm, dml_coll coll)
+{
+    return measure_now(comm, coll, false);
+}
+
+/* Calls that are measured wait for their result, which none does whose stream is being
+ * captured on some rank: then another call measures. */
+dml_status dml__coll_measure_device(dml_comm *comm, dml_coll coll)
+{
+    struct dml__coll_state *state = dml__coll_state(comm);
+    if (state == NULL || !is_open(comm, state, coll, true))
+        return state != NULL ? DML_OK : dml__last_status(comm);
+    double captured = !dml__device_waits(comm, true);
+    dml_status status = dml__comm_max(comm, &captured, 1);
+    if (status == DML_OK && captured == 0)
+        status = measure_now(comm, coll, true);
+    dml__device_waits(comm, false);
     return status;
 }

@@ -33,6 +33,32 @@ void dml__agreed_free(struct dml__roll *roll)
     roll->agreed = NULL;
 }
 
+/* Two more numbers than asked for tell whether all ranks are in the same call: the
+ * largest of a number that its signature gives, and of the same negated. So few that
+ * are agreed on as a rule travel in as many as this, so that MPI never meets agreements
+ * of two lengths. */
+enum { CHECKED = 2, LEAST = 8 };
+
+static double number_of(const struct dml__roll *roll, const struct dml__op *record)
+{
+    struct dml__op first;
+    bool kept = dml__ledger_find(roll->own, dml__op_first(record->seq), &first);
+    uint64_t call = kept ? dml__op_unchosen(&first) : 0;
+    return (double)((call ^ record->base) >> 12); /* exact */
+}
+
+/* The ranks are in different calls, or MPI has failed, perhaps over that: for a moment
+ * it is looked who does what. DML_PENDING: nothing was found. */
+static dml_status explain(dml_comm *comm, struct dml__idle *idle)
+{
+    static const double patience_s = 1;
+    const double begin_s = dml__now_s();
+    dml_status status = DML_PENDING;
+    while (status == DML_PENDING && dml__now_s() - begin_s < patience_s)
+        status = dml__idle(comm, idle);
+    return status;
+}
+
 /* Starts the agreement and waits for it. */
 static dml_status exchange(struct dml__roll *roll, int count)
 {
@@ -47,8 +73,11 @@ static dml_status exchange(struct dml__roll *roll, int count)
         if (!done)
             status = dml__idle(comm, &idle);
     }
+    bool ended = status >= 0; /* else MPI may still write */
+    if (ended && (code != MPI_SUCCESS || roll->agreed[0] + roll->agreed[1] != 0))
+        status = explain(comm, &idle);
     dml__idle_end(comm, &idle);
-    if (code != MPI_SUCCESS)
+    if (status >= 0 && code != MPI_SUCCESS)
         return dml__mpi_fail(comm, "dml_comm", code);
     return status < 0 ? status : DML_OK;
 }
@@ -57,18 +86,22 @@ static dml_status agree(dml_comm *comm, int what, double *values, int count)
 {
     struct dml__roll *roll = comm->roll;
     size_t bytes = (size_t)count * sizeof *values;
-    uint64_t seq = dml__roll_enter_own(comm, what, (uint64_t)count).seq;
-    dml_status status = make_room(roll, (size_t)count);
+    const struct dml__op record = dml__roll_enter_own(comm, what, (uint64_t)count);
+    int sent = count + CHECKED > LEAST ? count + CHECKED : LEAST;
+    dml_status status = make_room(roll, (size_t)sent);
     if (status == DML_OK) {
-        memcpy(roll->agreed, values, bytes);
-        status = exchange(roll, count);
+        memset(roll->agreed, 0, (size_t)sent * sizeof *roll->agreed);
+        roll->agreed[0] = number_of(roll, &record);
+        roll->agreed[1] = -roll->agreed[0];
+        memcpy(roll->agreed + CHECKED, values, bytes);
+        status = exchange(roll, sent);
     }
     if (status < 0) {
         dml__comm_break(comm, status);
         return status;
     }
-    memcpy(values, roll->agreed, bytes);
-    dml__roll_leave(comm, seq);
+    memcpy(values, roll->agreed + CHECKED, bytes);
+    dml__roll_leave(comm, record.seq);
     return DML_OK;
 }
 

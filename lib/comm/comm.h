@@ -55,6 +55,7 @@ struct dml__call {
     struct dml__reduction red; /* of the collectives that reduce */
     bool on_device;            /* one of the buffers is device memory */
     bool may_stage; /* the user's, where a device is in use: host_staged can do it */
+    bool any_place; /* a path is forced: other ranks' buffers may be elsewhere */
     dml_comm *comm;
     const char *where;     /* public function, for messages */
     struct dml__op record; /* of it (roll.h); seq 0: none yet */

@@ -29,7 +29,7 @@ static uint64_t pack(const struct dml__op *op)
 {
     return op->what | (uint64_t)op->dtype << 8 | (uint64_t)op->op << 16 |
            (uint64_t)op->state << 24 | (uint64_t)op->alg << 32 |
-           (uint64_t)(unsigned)op->root << 40;
+           (uint64_t)(unsigned)op->root << 40 | (uint64_t)op->on_device << 63;
 }
 
 /* What the algorithm changes in a signature: even, and undone by the same change. */
@@ -53,10 +53,15 @@ void dml__op_sign_again(struct dml__op *op)
     op->signature = (mix(op->base, op->seq) | 1) ^ mark(op);
 }
 
+uint64_t dml__op_unchosen(const struct dml__op *op)
+{
+    return op->signature ^ mark(op);
+}
+
 bool dml__op_same(const struct dml__op *a, const struct dml__op *b)
 {
     if (a->alg == 0 || b->alg == 0)
-        return (a->signature ^ mark(a)) == (b->signature ^ mark(b));
+        return dml__op_unchosen(a) == dml__op_unchosen(b);
     return a->signature == b->signature;
 }
 
@@ -127,7 +132,8 @@ bool dml__ledger_read(const struct dml__ledger *ledger, unsigned i, struct dml__
     op->op = (unsigned char)(packed >> 16);
     op->state = (unsigned char)(packed >> 24);
     op->alg = (unsigned char)(packed >> 32);
-    op->root = (int)(packed >> 40);
+    op->root = (int)(packed >> 40 & 0x7fffff);
+    op->on_device = packed >> 63 != 0;
     return true;
 }
 
@@ -187,9 +193,11 @@ void dml__op_describe(const struct dml__op *op, char *text, size_t room)
         add(text, room, ", root %d", op->root);
     if (op->what & DML__BLOCKS)
         add(text, room, ", counts [%04x]",
-            (unsigned)((op->signature ^ mark(op)) >> 8 & 0xffff));
+            (unsigned)(dml__op_unchosen(op) >> 8 & 0xffff));
     if (op->what & DML__IN_PLACE)
         add(text, room, ", in place");
+    if (op->on_device)
+        add(text, room, ", device memory");
     if (op->alg > 0 &&
         dml_algorithm_list((dml_coll)coll, op->alg - 1u, &algorithm, &idea) == DML_OK)
         add(text, room, ", by %s", algorithm);

@@ -54,6 +54,7 @@ struct dml__op {
     unsigned char what, dtype, op, state;
     unsigned char alg; /* 1 + its index in dml_algorithm_list; 0: not chosen yet */
     int root;          /* below 2^23 */
+    bool on_device;    /* its buffers, where the choice of an algorithm follows that */
 };
 
 /* What a rank does that has waited for a while. */
@@ -102,6 +103,9 @@ struct dml__ledger {
  * alone, when it has another number or algorithm. */
 void dml__op_sign(struct dml__op *op, const size_t *counts, int ncounts);
 void dml__op_sign_again(struct dml__op *op);
+
+/* The signature as it was before an algorithm was chosen. */
+uint64_t dml__op_unchosen(const struct dml__op *op);
 
 /* Do two ranks' records say that they called the same? An algorithm that is not chosen
  * yet may become any. */

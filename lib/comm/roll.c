@@ -17,16 +17,8 @@ static const double first_look_s = 1e-3, longest_pause_s = 50e-3;
 static const double first_check_s = 20e-3, longest_check_s = 2;
 static const double pulse_s = 0.25; /* between two looks who is alive */
 static const double stopped_s = 1;  /* so long between two looks: this process slept */
-static const double default_timeout_s = 600;
 
 enum { NOTES_EVERY = 16 };
-
-static double timeout_of(const dml_ctx *ctx)
-{
-    const char *wish = dml__ctx_env(ctx, "TIMEOUT_S"); /* a number, if anything */
-    double s = 0;
-    return wish != NULL && dml__number(wish, &s) ? s : default_timeout_s;
-}
 
 dml_status dml__roll_open(dml_comm *comm)
 {
@@ -38,7 +30,7 @@ dml_status dml__roll_open(dml_comm *comm)
         roll->notes = MPI_COMM_NULL;
         roll->refuser = -1;
         roll->agreement = MPI_REQUEST_NULL;
-        roll->timeout_s = timeout_of(comm->ctx);
+        roll->timeout_s = dml__ctx_timeout_s(comm->ctx);
         roll->looks_then = dml__alloc(comm->ctx, n * sizeof *roll->looks_then);
         roll->ledgers = dml__alloc(comm->ctx, n * sizeof(struct dml__ledger *));
         roll->mates = dml__alloc(comm->ctx, n * sizeof *roll->mates);
@@ -120,6 +112,7 @@ static void enter_call(struct dml__call *call, uint64_t seq, unsigned flags, int
         .root = dml__traits(call->coll)->rooted ? call->root : 0,
         .state = DML__INSIDE,
         .alg = (unsigned char)alg,
+        .on_device = call->on_device && !call->any_place,
     };
     enter(call->comm->roll, &record, call->counts);
     call->record = record;

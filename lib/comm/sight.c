@@ -158,11 +158,13 @@ static dml_status compare_ledgers(struct dml__roll *roll, const struct dml__op *
         struct dml__op theirs;
         if (ledger == NULL || rank == roll->comm->rank)
             continue;
-        if (dml__ledger_find(ledger, mine->seq, &theirs))
-            DML_TRY(compare(roll, rank, mine, &theirs));
-        if (dml__ledger_find(ledger, begin, &theirs))
+        if (my_first.seq == begin && dml__ledger_find(ledger, begin, &theirs)) {
+            DML_TRY(compare(roll, rank, &my_first, &theirs));
             DML_TRY(compare_choices(roll, &my_first, my_last, &theirs,
                                     atomic_load(&ledger->last)));
+        }
+        if (dml__ledger_find(ledger, mine->seq, &theirs))
+            DML_TRY(compare(roll, rank, mine, &theirs));
     }
     return DML_OK;
 }

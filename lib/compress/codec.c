@@ -4,7 +4,7 @@
  */
 #include "compress/codec.h"
 
-#include "compress/device.h"
+#include "compress/codec_device.h"
 
 #include <math.h>
 #include <string.h>

@@ -58,6 +58,9 @@ static inline bool dml__on_device(const dml_ctx *ctx, const void *memory)
  * was not set, or empty, or takes few values (env.c) and this is none of them. */
 const char *dml__ctx_env(const dml_ctx *ctx, const char *name);
 
+/* Seconds without progress after which who waits gives up; 0: never. */
+double dml__ctx_timeout_s(const dml_ctx *ctx);
+
 /* Warn of variables DML_*, and values, that libdml does not know, once in a context's
  * life: called by one rank, when a communicator is made. */
 void dml__ctx_check_env(dml_ctx *ctx);

@@ -102,6 +102,14 @@ const char *dml__ctx_env(const dml_ctx *ctx, const char *name)
     return NULL;
 }
 
+double dml__ctx_timeout_s(const dml_ctx *ctx)
+{
+    static const double default_s = 600;
+    const char *wish = dml__ctx_env(ctx, "TIMEOUT_S"); /* a number, if anything */
+    double s = 0;
+    return wish != NULL && dml__number(wish, &s) ? s : default_s;
+}
+
 dml_status dml__ctx_new(const dml_ctx_opts *opts, dml_ctx **out)
 {
     dml_ctx_opts defaults;

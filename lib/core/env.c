@@ -12,11 +12,11 @@
 
 /* Without the prefix DML_. Those that start with TEST_ are the tests' own. */
 static const char *const names[] = {
-    "ALLGATHER",      "ALLREDUCE",    "ALLTOALL",  "BARRIER", "BCAST",    "CMA",
-    "DATA",           "GATHER",       "GPU",       "ISA",     "LOG",      "MEASURE",
-    "MPI_MULTIPLE",   "MPI_SKIP",     "MPI_STATS", "NODES",   "PROGRESS", "REDUCE",
-    "REDUCE_SCATTER", "REPRODUCIBLE", "ROLL_CALL", "SCATTER", "SHM",      "SINGLETON",
-    "SUMMARY",        "TIMEOUT_S",    "TRACE",     "TUNING",  "WAIT",
+    "ALLGATHER", "ALLREDUCE",      "ALLTOALL",     "BARRIER",    "BCAST",   "CMA",
+    "DATA",      "GATHER",         "GPU",          "GPU_MEMORY", "ISA",     "LOG",
+    "MEASURE",   "MPI_MULTIPLE",   "MPI_SKIP",     "MPI_STATS",  "NODES",   "PROGRESS",
+    "REDUCE",    "REDUCE_SCATTER", "REPRODUCIBLE", "ROLL_CALL",  "SCATTER", "SHM",
+    "SINGLETON", "SUMMARY",        "TIMEOUT_S",    "TRACE",      "TUNING",  "WAIT",
 };
 
 enum { NNAMES = sizeof names / sizeof names[0], LONGEST = 32 };
@@ -73,6 +73,7 @@ static const struct {
 } limited[] = {
     {"CMA", in_list, "0 1", "0 or 1"},
     {"GPU", is_gpu, NULL, "auto, cuda, fake, fake:N with N up to 8, or off"},
+    {"GPU_MEMORY", in_list, "auto driver nccl", "auto, driver or nccl"},
     {"LOG", in_list, "error warn info debug", "error, warn, info or debug"},
     {"MEASURE", in_list, "0 1", "0 or 1"},
     {"MPI_MULTIPLE", in_list, "0 1", "0 or 1"},

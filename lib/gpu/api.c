@@ -3,7 +3,7 @@
  * The public functions on memory, streams and events: each is one function of the
  * device's table, called with the device as the thread's.
  */
-#include "gpu/gpu.h"
+#include "gpu/memory.h"
 
 /* The arguments and the context are there, and it has a device; else returns. */
 #define BEGIN(ctx, good)                                                    \
@@ -71,7 +71,7 @@ dml_status dml_gpu_device(dml_ctx *ctx, int *index)
 dml_status dml_gpu_alloc(dml_ctx *ctx, size_t bytes, void **memory)
 {
     BEGIN(ctx, memory != NULL);
-    END(gpu->ops->alloc(gpu, bytes, memory));
+    END(dml__gpu_memory_alloc(gpu, bytes, memory));
 }
 
 dml_status dml_gpu_free(dml_ctx *ctx, void *memory)
@@ -79,7 +79,7 @@ dml_status dml_gpu_free(dml_ctx *ctx, void *memory)
     if (memory == NULL)
         return DML_OK;
     BEGIN(ctx, true);
-    END(gpu->ops->free(gpu, memory));
+    END(dml__gpu_memory_free(gpu, memory));
 }
 
 dml_status dml_gpu_alloc_pinned(dml_ctx *ctx, size_t bytes, void **memory)

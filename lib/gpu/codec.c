@@ -67,6 +67,26 @@ static dml_status send_kept(const dml_codec *c, struct dml__codec_device *d)
     return ops->stream_sync(gpu, d->stream);
 }
 
+/* Codes may be captured from the second on. */
+static dml_status load_kernels(const dml_codec *c, const struct dml__gpu *gpu)
+{
+    static const struct dml__gpu_kernel *const
+        block[] = {&dml__codec_kernel_encode_blocks, &dml__codec_kernel_decode_blocks},
+        *const topk[] = {&dml__topk_kernel_begin,  &dml__topk_kernel_mark,
+                         &dml__topk_kernel_plan,   &dml__topk_kernel_gather,
+                         &dml__topk_kernel_edge,   &dml__topk_kernel_count,
+                         &dml__topk_kernel_scan,   &dml__topk_kernel_emit,
+                         &dml__topk_kernel_scatter},
+        *const power[] = {&dml__power_kernel_left, &dml__power_kernel_orthonormal,
+                          &dml__power_kernel_right, &dml__power_kernel_product,
+                          &dml__power_kernel_keep};
+    if (dml__gpu_is_block(c->spec.kind))
+        return dml__gpu_load_kernels(gpu, block, sizeof block / sizeof block[0]);
+    if (c->spec.kind == &dml__codec_topk)
+        return dml__gpu_load_kernels(gpu, topk, sizeof topk / sizeof topk[0]);
+    return dml__gpu_load_kernels(gpu, power, sizeof power / sizeof power[0]);
+}
+
 static void free_memory(struct dml__codec_device *d)
 {
     const struct dml__gpu *gpu = d->gpu;
@@ -95,12 +115,15 @@ dml_status dml__codec_device_open(dml_codec *c)
     if (d == NULL)
         return dml__fail(c->ctx, DML_ENOMEM, "dml_codec_encode", "no memory");
     d->gpu = dml__gpu_opened(c->ctx);
+    d->gpu->used = true;
     dml_status status = dml__gpu_enter(d->gpu);
     if (status != DML_OK) {
         dml__free(d);
         return status;
     }
     status = get_memory(c, d);
+    if (status == DML_OK)
+        status = load_kernels(c, d->gpu);
     if (status == DML_OK)
         status = send_kept(c, d);
     dml__gpu_leave(d->gpu);

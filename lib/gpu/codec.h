@@ -5,7 +5,7 @@
 #ifndef DML__GPU_CODEC_H
 #define DML__GPU_CODEC_H
 
-#include "compress/device.h"
+#include "compress/codec_device.h"
 #include "gpu/codec_power.h"
 #include "gpu/codec_topk.h"
 #include "gpu/gpu.h"

@@ -9,7 +9,7 @@
 #define DML__GPU_CODEC_BLOCK_H
 
 #include "core/half.h"
-#include "gpu/device.h"
+#include "gpu/kernel_code.h"
 #include "kernels/codec.h"
 
 #include <math.h>

@@ -42,7 +42,7 @@ static dml_status get_info(dml_ctx *ctx, int index, dml_gpu_info *info)
 {
     struct dml__cuda_calls cu;
     CUdevice device;
-    int version = 0;
+    int version = 0, l2 = 0;
     *info = (dml_gpu_info){.index = index};
     DML_TRY(dml__cuda_load(ctx, &cu, &version));
     info->driver = version;
@@ -58,9 +58,12 @@ static dml_status get_info(dml_ctx *ctx, int index, dml_gpu_info *info)
                               device) != CUDA_SUCCESS ||
         cu.DeviceGetAttribute(&info->multiprocessors,
                               CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
-                              device) != CUDA_SUCCESS)
+                              device) != CUDA_SUCCESS ||
+        cu.DeviceGetAttribute(&l2, CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE, device) !=
+            CUDA_SUCCESS)
         return dml__fail(ctx, DML_ECOMM, "dml_gpu_get_info",
                          "the driver does not describe GPU %d", index);
+    info->l2_bytes = (size_t)l2;
     return DML_OK;
 }
 
@@ -237,6 +240,12 @@ static dml_status launch(const struct dml__gpu *gpu,
                                                     &a.taken, NULL));
 }
 
+static dml_status load(const struct dml__gpu *gpu, const struct dml__gpu_kernel *kernel)
+{
+    CUfunction function = NULL;
+    return dml__cuda_kernel(gpu, kernel, &function);
+}
+
 static dml_status stream_create(const struct dml__gpu *gpu, void **stream)
 {
     CUstream made = NULL;
@@ -266,23 +275,6 @@ static dml_status stream_query(const struct dml__gpu *gpu, void *stream)
 static dml_status stream_wait(const struct dml__gpu *gpu, void *stream, void *event)
 {
     CALL(gpu, StreamWaitEvent, stream, event, 0);
-}
-
-static dml_status is_captured(const struct dml__gpu *gpu, void *stream, bool *yes)
-{
-    CUstreamCaptureStatus found = CU_STREAM_CAPTURE_STATUS_NONE;
-    CUresult code = calls(gpu)->StreamIsCapturing(stream, &found);
-    *yes = found != CU_STREAM_CAPTURE_STATUS_NONE;
-    return dml__cuda_check(gpu, "cuStreamIsCapturing", code);
-}
-
-_Static_assert(DML__GPU_RELAXED == (int)CU_STREAM_CAPTURE_MODE_RELAXED, "");
-
-static void capture_mode(const struct dml__gpu *gpu, int *mode)
-{
-    CUstreamCaptureMode other = (CUstreamCaptureMode)*mode;
-    calls(gpu)->ThreadExchangeStreamCaptureMode(&other);
-    *mode = (int)other;
 }
 
 static dml_status event_create(const struct dml__gpu *gpu, bool timed, void **event)
@@ -381,8 +373,8 @@ const struct dml__gpu_ops dml__gpu_cuda = {
     .stream_sync = stream_sync,
     .stream_query = stream_query,
     .stream_wait = stream_wait,
-    .stream_captured = is_captured,
-    .capture_mode = capture_mode,
+    .stream_captured = dml__cuda_stream_captured,
+    .capture_mode = dml__cuda_capture_mode,
     .event_create = event_create,
     .event_destroy = event_destroy,
     .event_record = event_record,
@@ -392,4 +384,9 @@ const struct dml__gpu_ops dml__gpu_cuda = {
     .ipc_get = ipc_get,
     .ipc_open = ipc_open,
     .ipc_close = ipc_close,
+    .load = load,
+    .capture_begin = dml__cuda_capture_begin,
+    .capture_end = dml__cuda_capture_end,
+    .graph_launch = dml__cuda_graph_launch,
+    .graph_destroy = dml__cuda_graph_destroy,
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The CUDA driver as cuda_load.c finds it at run time, and what cuda.c keeps of a
- * device. Only these two files and this one know CUDA's own header.
+ * device. Only the cuda_*.c files and this one know CUDA's own header.
  */
 #ifndef DML__GPU_CUDA_H
 #define DML__GPU_CUDA_H
@@ -48,7 +48,13 @@
     X(StreamQuery)                     \
     X(StreamWaitEvent)                 \
     X(StreamIsCapturing)               \
+    X(StreamBeginCapture)              \
+    X(StreamEndCapture)                \
     X(ThreadExchangeStreamCaptureMode) \
+    X(GraphInstantiate)                \
+    X(GraphLaunch)                     \
+    X(GraphDestroy)                    \
+    X(GraphExecDestroy)                \
     X(EventCreate)                     \
     X(EventDestroy)                    \
     X(EventRecord)                     \
@@ -89,6 +95,18 @@ dml_status dml__cuda_check(const struct dml__gpu *gpu, const char *call, CUresul
 /* The driver's function for a kernel; loads its image at first. */
 dml_status dml__cuda_kernel(const struct dml__gpu *gpu,
                             const struct dml__gpu_kernel *kernel, CUfunction *function);
+
+/* Graphs (cuda_graph.c). */
+dml_status dml__cuda_capture_begin(const struct dml__gpu *gpu, void *stream);
+dml_status dml__cuda_capture_end(const struct dml__gpu *gpu, void *stream,
+                                 void **graph);
+dml_status dml__cuda_graph_launch(const struct dml__gpu *gpu, void *graph,
+                                  void *stream);
+dml_status dml__cuda_graph_destroy(const struct dml__gpu *gpu, void *graph);
+dml_status dml__cuda_stream_captured(const struct dml__gpu *gpu, void *stream,
+                                     bool *yes);
+void dml__cuda_capture_mode(const struct dml__gpu *gpu, int *mode);
+
 void dml__cuda_unload(struct dml__cuda *cuda);
 
 #endif

@@ -21,66 +21,9 @@ enum { DML__SUM, DML__PROD, DML__MIN, DML__MAX };
 #define DML__ELEM_JOIN(a, b)  DML__ELEM_JOIN_(a, b)
 #define FN(name)              DML__ELEM_JOIN(name, NAME)
 
-#define NAME     F32
-#define T        float
-#define U        uint32_t
-#define S        float
-#define FLOATING 1
-#include "gpu/element_tmpl.h"
-
-#define NAME     F64
-#define T        double
-#define U        uint64_t
-#define S        double
-#define FLOATING 1
-#include "gpu/element_tmpl.h"
-
-#define NAME     I8
-#define T        int8_t
-#define U        uint32_t
-#define S        double
-#define FLOATING 0
-#define LOWEST   (-0x1p7)
-#define HIGHEST  127.0
-#include "gpu/element_tmpl.h"
-
-#define NAME     U8
-#define T        uint8_t
-#define U        uint32_t
-#define S        double
-#define FLOATING 0
-#define LOWEST   0.0
-#define HIGHEST  255.0
-#include "gpu/element_tmpl.h"
-
-#define NAME     I32
-#define T        int32_t
-#define U        uint32_t
-#define S        double
-#define FLOATING 0
-#define LOWEST   (-0x1p31)
-#define HIGHEST  2147483647.0
-#include "gpu/element_tmpl.h"
-
-/* The largest double below 2^63 and 2^64. */
-#define NAME     I64
-#define T        int64_t
-#define U        uint64_t
-#define S        double
-#define FLOATING 0
-#define LOWEST   (-0x1p63)
-#define HIGHEST  0x1.fffffffffffffp62
-#include "gpu/element_tmpl.h"
-
-#define NAME     U64
-#define T        uint64_t
-#define U        uint64_t
-#define S        double
-#define FLOATING 0
-#define LOWEST   0.0
-#define HIGHEST  0x1.fffffffffffffp63
-#include "gpu/element_tmpl.h"
-
+#define TEMPLATE "gpu/element_tmpl.h"
+#include "core/plain_types.h"
+#undef TEMPLATE
 #undef FN
 
 #endif

@@ -53,7 +53,8 @@ static dml_status get_info(dml_ctx *ctx, int index, dml_gpu_info *info)
     *info = (dml_gpu_info){.index = index,
                            .name = "fake device",
                            .memory_bytes = DML__FAKE_MEMORY,
-                           .multiprocessors = 2};
+                           .multiprocessors = 2,
+                           .l2_bytes = (size_t)1 << 20};
     snprintf(info->pci, sizeof info->pci, "fake:%02x:00.0", (unsigned)index & 0xff);
     return DML_OK;
 }
@@ -170,22 +171,9 @@ static dml_status launch(const struct dml__gpu *gpu,
                          const struct dml__gpu_kernel *kernel, unsigned blocks,
                          const void *args, size_t bytes, void *stream)
 {
+    DML_TRY(dml__fake_load(gpu, kernel));
     struct dml__fake_work w = {.kind = FAKE_LAUNCH, .kernel = kernel, .blocks = blocks};
     return dml__fake_add(gpu, stream, &w, args, bytes);
-}
-
-static dml_status is_captured(const struct dml__gpu *gpu, void *stream, bool *yes)
-{
-    (void)gpu;
-    (void)stream;
-    *yes = false; /* there are no graphs */
-    return DML_OK;
-}
-
-static void capture_mode(const struct dml__gpu *gpu, int *mode)
-{
-    (void)gpu;
-    (void)mode;
 }
 
 const struct dml__gpu_ops dml__gpu_fake = {
@@ -210,8 +198,8 @@ const struct dml__gpu_ops dml__gpu_fake = {
     .stream_sync = dml__fake_stream_sync,
     .stream_query = dml__fake_stream_query,
     .stream_wait = dml__fake_stream_wait,
-    .stream_captured = is_captured,
-    .capture_mode = capture_mode,
+    .stream_captured = dml__fake_stream_captured,
+    .capture_mode = dml__fake_capture_mode,
     .event_create = dml__fake_event_create,
     .event_destroy = dml__fake_event_destroy,
     .event_record = dml__fake_event_record,
@@ -221,4 +209,9 @@ const struct dml__gpu_ops dml__gpu_fake = {
     .ipc_get = dml__fake_ipc_get,
     .ipc_open = dml__fake_ipc_open,
     .ipc_close = dml__fake_ipc_close,
+    .load = dml__fake_load,
+    .capture_begin = dml__fake_capture_begin,
+    .capture_end = dml__fake_capture_end,
+    .graph_launch = dml__fake_graph_launch,
+    .graph_destroy = dml__fake_graph_destroy,
 };

@@ -10,9 +10,7 @@
 
 #include <pthread.h>
 
-enum { DML__FAKE_DEVICES = 8 };
-
-struct dml__fake_stream;
+enum { DML__FAKE_DEVICES = 8, DML__FAKE_KERNELS = 64 };
 
 /* Addresses and memory of a device, and addresses of all. */
 #define DML__FAKE_ADDRESSES ((size_t)16 << 30)
@@ -29,15 +27,48 @@ struct dml__fake_block {
     bool opened; /* another process's */
 };
 
+struct dml__fake_stream {
+    struct dml__fake_stream *next; /* of all */
+    pthread_t thread;
+    struct dml__fake_work *first, **last;
+    uint64_t added, done; /* of the queue's work */
+    bool stop;
+    long delay_us; /* before each piece of work, so that nobody can rely on speed */
+    struct dml__fake_graph *capture; /* into which its work goes, or NULL */
+};
+
+struct dml__fake_event {
+    uint64_t recorded, passed;
+    double at_s;
+    bool timed;
+    uint64_t capture; /* number of the one in which it was recorded last, or 0 */
+};
+
+/* Work that was captured, of all streams of the capture, in the order of its queueing,
+ * which is one that their events allow. */
+struct dml__fake_graph {
+    struct dml__fake_graph *next; /* of those that are still being captured */
+    struct dml__fake_work *first, **last;
+    uint64_t number;
+    struct dml__fake_stream *origin, *joined[4];
+    int njoined;
+    bool broken; /* by a call that is not allowed */
+};
+
 struct dml__fake {
     int users;              /* contexts that have it open */
     pthread_mutex_t lock;   /* of all below, and of all streams and events */
     pthread_cond_t changed; /* any of it */
     char *arena;            /* addresses of all devices, then the views of the same */
     struct dml__fake_block *blocks;
-    uint64_t nblocks;                                   /* ever made */
+    uint64_t nblocks;                 /* ever made */
+    struct dml__fake_graph *captures; /* under way */
+    uint64_t ncaptures;               /* ever */
+    const struct dml__gpu_kernel *loaded[DML__FAKE_KERNELS];
+    int nloaded;
     size_t used[DML__FAKE_DEVICES];                     /* bytes */
     struct dml__fake_stream *queues[DML__FAKE_DEVICES]; /* the default streams */
+    struct dml__fake_stream *streams;                   /* all */
 };
 
 /* NULL while no context has the fake device open. */
@@ -53,6 +84,7 @@ struct dml__fake_work {
     int byte;
     const struct dml__gpu_kernel *kernel;
     unsigned blocks;
+    size_t arg_bytes;
     struct dml__fake_event *event;
     uint64_t ticket;
     max_align_t args[];
@@ -62,6 +94,36 @@ struct dml__fake_work {
 dml_status dml__fake_add(const struct dml__gpu *gpu, void *stream,
                          const struct dml__fake_work *work, const void *args,
                          size_t bytes);
+
+/* Graphs (fake_graph.c). What CUDA does not allow during a capture is refused, and
+ * spoils the capture: what may allocate, wait or load, in any thread whose mode is not
+ * relaxed. To be called without the lock. */
+dml_status dml__fake_may(const struct dml__gpu *gpu, const char *call);
+/* The same of what may not be done to a captured stream, or event, in any mode. */
+dml_status dml__fake_not_captured(const struct dml__gpu *gpu,
+                                  const struct dml__fake_stream *stream,
+                                  const struct dml__fake_event *event,
+                                  const char *call);
+/* A stream waits for an event: joins its capture. false: not in a capture. */
+dml_status dml__fake_join(const struct dml__gpu *gpu, struct dml__fake_stream *stream,
+                          const struct dml__fake_event *event, bool *joined);
+dml_status dml__fake_load(const struct dml__gpu *gpu,
+                          const struct dml__gpu_kernel *kernel);
+dml_status dml__fake_capture_begin(const struct dml__gpu *gpu, void *stream);
+dml_status dml__fake_capture_end(const struct dml__gpu *gpu, void *stream,
+                                 void **graph);
+dml_status dml__fake_graph_launch(const struct dml__gpu *gpu, void *graph,
+                                  void *stream);
+dml_status dml__fake_graph_destroy(const struct dml__gpu *gpu, void *graph);
+dml_status dml__fake_stream_captured(const struct dml__gpu *gpu, void *stream,
+                                     bool *yes);
+void dml__fake_capture_mode(const struct dml__gpu *gpu, int *mode);
+
+/* The stream, or the device's default one. */
+struct dml__fake_stream *dml__fake_queue(const struct dml__gpu *gpu, void *stream);
+
+/* Waits for all work of all devices, as CUDA does before memory is freed. */
+void dml__fake_drain(void);
 
 /* The default stream of a device, whose thread it starts; and its end. */
 dml_status dml__fake_start(const struct dml__gpu *gpu, struct dml__fake_stream **out);

@@ -88,6 +88,7 @@ static bool add_block(const struct dml__gpu *gpu, int file, size_t bytes, bool o
 dml_status dml__fake_alloc(const struct dml__gpu *gpu, size_t bytes, void **memory)
 {
     bytes = bytes > 0 ? bytes : 1;
+    DML_TRY(dml__fake_may(gpu, "allocating memory"));
     pthread_mutex_lock(&fake()->lock);
     size_t left = DML__FAKE_MEMORY - fake()->used[gpu->index];
     pthread_mutex_unlock(&fake()->lock);
@@ -136,12 +137,15 @@ static dml_status unmap(const struct dml__gpu *gpu, void *memory, const char *wh
 
 dml_status dml__fake_free(const struct dml__gpu *gpu, void *memory)
 {
+    DML_TRY(dml__fake_may(gpu, "freeing memory"));
+    dml__fake_drain();
     return unmap(gpu, memory, "dml_gpu_free");
 }
 
 dml_status dml__fake_alloc_pinned(const struct dml__gpu *gpu, size_t bytes,
                                   void **memory)
 {
+    DML_TRY(dml__fake_may(gpu, "allocating memory"));
     struct dml__fake_block *b = dml__alloc(gpu->ctx, sizeof *b);
     void *host = b != NULL ? dml__alloc(gpu->ctx, bytes) : NULL;
     if (host == NULL) {
@@ -160,6 +164,7 @@ dml_status dml__fake_alloc_pinned(const struct dml__gpu *gpu, size_t bytes,
 
 dml_status dml__fake_free_pinned(const struct dml__gpu *gpu, void *memory)
 {
+    DML_TRY(dml__fake_may(gpu, "freeing memory"));
     struct dml__fake_block *b = take_block(memory, true);
     if (b == NULL)
         return dml__fail(gpu->ctx, DML_EINVAL, "dml_gpu_free_pinned",
@@ -197,7 +202,7 @@ dml_status dml__fake_ipc_get(const struct dml__gpu *gpu, void *base,
     struct handle h = {.pid = (int)getpid(), .file = -1};
     pthread_mutex_lock(&fake()->lock);
     for (const struct dml__fake_block *b = fake()->blocks; b != NULL; b = b->next)
-        if (b->base == base && b->device >= 0) {
+        if (b->base == base && b->device >= 0 && gpu->driver == NULL) {
             h.file = b->file;
             h.bytes = b->bytes;
         }
@@ -214,6 +219,7 @@ dml_status dml__fake_ipc_open(const struct dml__gpu *gpu, const struct dml__gpu_
 {
     struct handle h;
     char path[64];
+    DML_TRY(dml__fake_may(gpu, "opening memory"));
     memcpy(&h, in->bytes, sizeof h);
     snprintf(path, sizeof path, "/proc/%d/fd/%d", h.pid, h.file);
     int file = gpu->driver == NULL ? open(path, O_RDWR | O_CLOEXEC) : -1;
@@ -227,5 +233,7 @@ dml_status dml__fake_ipc_open(const struct dml__gpu *gpu, const struct dml__gpu_
 
 dml_status dml__fake_ipc_close(const struct dml__gpu *gpu, void *base)
 {
+    DML_TRY(dml__fake_may(gpu, "closing memory"));
+    dml__fake_drain();
     return unmap(gpu, base, "dml_gpu");
 }

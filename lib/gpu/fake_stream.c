@@ -9,26 +9,12 @@
 #include <string.h>
 #include <time.h>
 
-struct dml__fake_stream {
-    pthread_t thread;
-    struct dml__fake_work *first, **last;
-    uint64_t added, done; /* of the queue's work */
-    bool stop;
-    long delay_us; /* before each piece of work, so that nobody can rely on speed */
-};
-
-struct dml__fake_event {
-    uint64_t recorded, passed;
-    double at_s;
-    bool timed;
-};
-
 static struct dml__fake *fake(void)
 {
     return dml__fake_driver;
 }
 
-static struct dml__fake_stream *queue_of(const struct dml__gpu *gpu, void *stream)
+struct dml__fake_stream *dml__fake_queue(const struct dml__gpu *gpu, void *stream)
 {
     return stream != NULL ? stream : fake()->queues[gpu->index];
 }
@@ -92,13 +78,16 @@ dml_status dml__fake_add(const struct dml__gpu *gpu, void *stream,
     if (w == NULL)
         return dml__fail(gpu->ctx, DML_ENOMEM, "dml_gpu", "no memory for a stream");
     *w = *work;
+    w->next = NULL;
+    w->arg_bytes = bytes;
     if (bytes > 0)
         memcpy(w->args, args, bytes);
     pthread_mutex_lock(&fake()->lock);
-    struct dml__fake_stream *s = queue_of(gpu, stream);
-    *s->last = w;
-    s->last = &w->next;
-    s->added++;
+    struct dml__fake_stream *s = dml__fake_queue(gpu, stream);
+    struct dml__fake_work ***last = s->capture != NULL ? &s->capture->last : &s->last;
+    **last = w;
+    *last = &w->next;
+    s->added += s->capture == NULL;
     pthread_cond_broadcast(&fake()->changed);
     pthread_mutex_unlock(&fake()->lock);
     return DML_OK;
@@ -116,6 +105,10 @@ dml_status dml__fake_start(const struct dml__gpu *gpu, struct dml__fake_stream *
         dml__free(s);
         return dml__fail(gpu->ctx, DML_ENOMEM, "dml_gpu", "no thread for a stream");
     }
+    pthread_mutex_lock(&fake()->lock);
+    s->next = fake()->streams;
+    fake()->streams = s;
+    pthread_mutex_unlock(&fake()->lock);
     *out = s;
     return DML_OK;
 }
@@ -125,11 +118,29 @@ void dml__fake_stop(struct dml__fake_stream *s)
     if (s == NULL)
         return;
     pthread_mutex_lock(&fake()->lock);
+    struct dml__fake_stream **link = &fake()->streams;
+    while (*link != s)
+        link = &(*link)->next;
+    *link = s->next;
     s->stop = true;
     pthread_cond_broadcast(&fake()->changed);
     pthread_mutex_unlock(&fake()->lock);
     pthread_join(s->thread, NULL);
     dml__free(s);
+}
+
+void dml__fake_drain(void)
+{
+    pthread_mutex_lock(&fake()->lock);
+    struct dml__fake_stream *s = fake()->streams;
+    while (s != NULL)
+        if (s->done < s->added) { /* the list may change meanwhile */
+            pthread_cond_wait(&fake()->changed, &fake()->lock);
+            s = fake()->streams;
+        } else {
+            s = s->next;
+        }
+    pthread_mutex_unlock(&fake()->lock);
 }
 
 dml_status dml__fake_stream_create(const struct dml__gpu *gpu, void **stream)
@@ -149,8 +160,9 @@ dml_status dml__fake_stream_destroy(const struct dml__gpu *gpu, void *stream)
 
 dml_status dml__fake_stream_sync(const struct dml__gpu *gpu, void *stream)
 {
+    struct dml__fake_stream *s = dml__fake_queue(gpu, stream);
+    DML_TRY(dml__fake_not_captured(gpu, s, NULL, "waiting for a stream"));
     pthread_mutex_lock(&fake()->lock);
-    struct dml__fake_stream *s = queue_of(gpu, stream);
     uint64_t until = s->added;
     while (s->done < until)
         pthread_cond_wait(&fake()->changed, &fake()->lock);
@@ -160,8 +172,9 @@ dml_status dml__fake_stream_sync(const struct dml__gpu *gpu, void *stream)
 
 dml_status dml__fake_stream_query(const struct dml__gpu *gpu, void *stream)
 {
+    struct dml__fake_stream *s = dml__fake_queue(gpu, stream);
+    DML_TRY(dml__fake_not_captured(gpu, s, NULL, "asking a stream"));
     pthread_mutex_lock(&fake()->lock);
-    struct dml__fake_stream *s = queue_of(gpu, stream);
     bool idle = s->done == s->added;
     pthread_mutex_unlock(&fake()->lock);
     return idle ? DML_OK : DML_PENDING;
@@ -170,6 +183,10 @@ dml_status dml__fake_stream_query(const struct dml__gpu *gpu, void *stream)
 dml_status dml__fake_stream_wait(const struct dml__gpu *gpu, void *stream, void *event)
 {
     struct dml__fake_event *e = event;
+    bool joined = false;
+    DML_TRY(dml__fake_join(gpu, dml__fake_queue(gpu, stream), e, &joined));
+    if (joined)
+        return DML_OK;
     pthread_mutex_lock(&fake()->lock);
     uint64_t ticket = e->recorded;
     pthread_mutex_unlock(&fake()->lock);
@@ -198,8 +215,12 @@ dml_status dml__fake_event_record(const struct dml__gpu *gpu, void *event, void 
 {
     struct dml__fake_event *e = event;
     pthread_mutex_lock(&fake()->lock);
-    uint64_t ticket = ++e->recorded;
+    const struct dml__fake_graph *capture = dml__fake_queue(gpu, stream)->capture;
+    e->capture = capture != NULL ? capture->number : 0;
+    uint64_t ticket = e->recorded += capture == NULL;
     pthread_mutex_unlock(&fake()->lock);
+    if (capture != NULL) /* its place is that of what is queued next */
+        return DML_OK;
     struct dml__fake_work w = {.kind = FAKE_RECORD, .event = e, .ticket = ticket};
     return dml__fake_add(gpu, stream, &w, NULL, 0);
 }
@@ -207,7 +228,7 @@ dml_status dml__fake_event_record(const struct dml__gpu *gpu, void *event, void 
 dml_status dml__fake_event_query(const struct dml__gpu *gpu, void *event)
 {
     const struct dml__fake_event *e = event;
-    (void)gpu;
+    DML_TRY(dml__fake_not_captured(gpu, NULL, e, "asking an event"));
     pthread_mutex_lock(&fake()->lock);
     bool passed = e->passed == e->recorded;
     pthread_mutex_unlock(&fake()->lock);
@@ -217,7 +238,7 @@ dml_status dml__fake_event_query(const struct dml__gpu *gpu, void *event)
 dml_status dml__fake_event_sync(const struct dml__gpu *gpu, void *event)
 {
     const struct dml__fake_event *e = event;
-    (void)gpu;
+    DML_TRY(dml__fake_not_captured(gpu, NULL, e, "waiting for an event"));
     pthread_mutex_lock(&fake()->lock);
     uint64_t until = e->recorded;
     while (e->passed < until)

@@ -16,7 +16,10 @@
 
 #include "core/core.h"
 
+#include <stdatomic.h>
+
 struct dml__gpu_ops;
+struct dml__gpu_memory; /* memory.h */
 
 /* A device that a context uses, the same for all its communicators. */
 struct dml__gpu {
@@ -26,6 +29,8 @@ struct dml__gpu {
     int index;     /* of the devices that the process sees */
     void *driver;  /* the implementation's own */
     unsigned smps; /* multiprocessors: a grid takes a few blocks of each */
+    struct dml__gpu_memory *memory;
+    atomic_bool used; /* something of the context lies on it: it stays */
 };
 
 /* Where memory lies. */
@@ -118,11 +123,25 @@ struct dml__gpu_ops {
     dml_status (*ipc_open)(const struct dml__gpu *gpu,
                            const struct dml__gpu_ipc *handle, void **base);
     dml_status (*ipc_close)(const struct dml__gpu *gpu, void *base);
+
+    /* Loads a kernel's code, which else its first launch does: none may be loaded while
+     * a stream is captured. */
+    dml_status (*load)(const struct dml__gpu *gpu,
+                       const struct dml__gpu_kernel *kernel);
+
+    /* What is queued in a stream in between goes into a graph, which then is work
+     * itself, again and again. Programs do this by the runtime; here it is for tests.
+     * Meanwhile no thread may allocate, wait, ask or load (but see capture_mode). */
+    dml_status (*capture_begin)(const struct dml__gpu *gpu, void *stream);
+    dml_status (*capture_end)(const struct dml__gpu *gpu, void *stream, void **graph);
+    dml_status (*graph_launch)(const struct dml__gpu *gpu, void *graph, void *stream);
+    dml_status (*graph_destroy)(const struct dml__gpu *gpu, void *graph);
 };
 
 extern const struct dml__gpu_ops dml__gpu_cuda, dml__gpu_fake;
 
-/* The context's device, opened at first use as $DML_GPU says; NULL with an error. */
+/* The context's device, to be used: opened at first as $DML_GPU says; NULL with an
+ * error. */
 struct dml__gpu *dml__gpu_of(dml_ctx *ctx, const char *where);
 
 /* The devices that $DML_GPU says; NULL with an error. */
@@ -131,6 +150,9 @@ const struct dml__gpu_ops *dml__gpu_driver(dml_ctx *ctx, const char *where);
 /* Opens a device for a context that has none. */
 dml_status dml__gpu_open(dml_ctx *ctx, const struct dml__gpu_ops *ops, int index,
                          struct dml__gpu **out);
+
+/* Takes another device, of the same kind, for a context that has not used its own. */
+dml_status dml__gpu_change(struct dml__gpu *gpu, int index);
 
 /* Bit i: device i is as near as any to the processors of this process (hwloc); all bits
  * where that is not known. */
@@ -156,11 +178,23 @@ static inline void dml__gpu_leave(const struct dml__gpu *gpu)
     gpu->ops->leave(gpu);
 }
 
+/* For calls whose failure is no error, but means another path. */
+static inline struct dml__gpu dml__gpu_quiet(const struct dml__gpu *gpu)
+{
+    return (struct dml__gpu){
+        .ops = gpu->ops, .index = gpu->index, .driver = gpu->driver, .smps = gpu->smps};
+}
+
 /* Launches for n items of work, of which a thread does about "each": as many blocks as
  * that needs, at most a few of each multiprocessor; kernels stride over the rest. */
 dml_status dml__gpu_launch(const struct dml__gpu *gpu,
                            const struct dml__gpu_kernel *kernel, size_t n, size_t each,
                            const void *args, size_t bytes, void *stream);
+
+/* Loads what an object will launch: kernels [n]. */
+dml_status dml__gpu_load_kernels(const struct dml__gpu *gpu,
+                                 const struct dml__gpu_kernel *const *kernels,
+                                 size_t n);
 
 /* Where the fake device's memory really is: for the "host" functions of kernels. Other
  * addresses come back as they are. */

@@ -60,6 +60,9 @@ void dml__stage_free(struct dml__gpu_comm *g)
         return;
     bool left = dml__comm_check(g->host, "dml_comm_destroy") < 0;
     for (int i = 0; i < SLOTS; i++)
+        if (s->slots[i].request != NULL)
+            dml_wait(&s->slots[i].request); /* of a call that failed: at once */
+    for (int i = 0; i < SLOTS; i++)
         free_slot(g, &s->slots[i], left);
     if (s->to_host != NULL)
         ops->stream_destroy(g->gpu, s->to_host);

@@ -18,7 +18,8 @@ enum { MAPPED = 64 };
 /* Where a buffer is, for peers. A handle alone may be that of memory which is gone. */
 struct place {
     struct dml__gpu_ipc handle;
-    uint64_t id; /* of the allocation in its process; 0: there is none */
+    uint64_t id;          /* of the allocation in its process; 0: there is none */
+    uint64_t base, bytes; /* where it lies there */
     uint64_t offset;
 };
 
@@ -30,15 +31,16 @@ struct told {
 };
 
 struct mapping {
-    struct dml__gpu_ipc handle;
-    uint64_t id;
+    int rank; /* whose memory it is */
+    struct place place;
     void *base; /* NULL: free */
     uint64_t used;
 };
 
 struct dml__ipc_peers {
     struct told own;
-    struct told *all; /* [P] */
+    struct told *all;     /* [P] */
+    dml_request *request; /* of the call under way, on the host's communicator */
     struct mapping mappings[MAPPED];
     uint64_t uses;
     void *scratch; /* results that would overwrite what peers still read */
@@ -63,6 +65,8 @@ void dml__ipc_free(struct dml__gpu_comm *g)
     struct dml__ipc_peers *p = g->peers;
     if (p == NULL)
         return;
+    if (p->request != NULL)
+        dml_wait(&p->request); /* of a call that failed: at once */
     for (int i = 0; i < MAPPED; i++)
         if (p->mappings[i].base != NULL)
             g->gpu->ops->ipc_close(g->gpu, p->mappings[i].base);
@@ -80,14 +84,15 @@ static bool describe(const struct dml__gpu *gpu, const void *p, size_t n,
                      struct place *out)
 {
     struct dml__gpu_place place;
-    struct dml__gpu quiet = *gpu; /* a failure here only means another path */
-    quiet.ctx = NULL;
+    struct dml__gpu quiet = dml__gpu_quiet(gpu);
     if (n == 0)
         return true;
     if (gpu->ops->place(&quiet, p, &place) < 0 || place.kind != DML_GPU_DEVICE ||
         place.base == NULL)
         return false;
     out->id = place.id;
+    out->base = (uint64_t)(uintptr_t)place.base;
+    out->bytes = place.bytes;
     out->offset = (uint64_t)((const char *)p - (const char *)place.base);
     return gpu->ops->ipc_get(&quiet, place.base, &out->handle) == DML_OK;
 }
@@ -101,34 +106,59 @@ static void describe_call(struct dml__gpu_comm *g, const struct dml__call *call)
               describe(g->gpu, call->recv, dml__gpu_receives(call), &own->recv);
 }
 
-/* Where a peer's buffer is here; NULL where it has none. What was mapped stays, since
- * peers use the same buffers again and again; the one not used for longest makes room.
- */
-static dml_status map(struct dml__gpu_comm *g, const struct place *place, char **at)
+static dml_status unmap(struct dml__gpu_comm *g, struct mapping *m)
+{
+    void *base = m->base;
+    m->base = NULL;
+    m->used = 0;
+    return base != NULL ? g->gpu->ops->ipc_close(g->gpu, base) : DML_OK;
+}
+
+static bool overlap(const struct place *a, const struct place *b)
+{
+    return a->base < b->base + b->bytes && b->base < a->base + a->bytes;
+}
+
+/* The mapping of an allocation, or a free one with base NULL: the one not used for
+ * longest makes room. Mappings of memory that has been freed since, for the new one
+ * lies there, are given up: they would keep it from its owner. */
+static dml_status find_mapping(struct dml__gpu_comm *g, int rank,
+                               const struct place *place, struct mapping **found)
 {
     struct dml__ipc_peers *p = g->peers;
-    struct mapping *m = NULL, *oldest = &p->mappings[0];
+    struct mapping *oldest = &p->mappings[0];
+    *found = NULL;
+    for (int i = 0; i < MAPPED; i++) {
+        struct mapping *m = &p->mappings[i];
+        bool owners = m->base != NULL && m->rank == rank;
+        if (owners && m->place.id == place->id)
+            *found = m;
+        else if (owners && overlap(&m->place, place))
+            DML_TRY(unmap(g, m));
+        if (m->used < oldest->used)
+            oldest = m;
+    }
+    if (*found != NULL)
+        return DML_OK;
+    *found = oldest;
+    return unmap(g, oldest);
+}
+
+/* Where a peer's buffer is here; NULL where it has none. What was mapped stays, since
+ * peers use the same buffers again and again. */
+static dml_status map(struct dml__gpu_comm *g, int rank, const struct place *place,
+                      char **at)
+{
+    struct mapping *m;
     *at = NULL;
     if (place->id == 0)
         return DML_OK;
-    for (int i = 0; i < MAPPED && m == NULL; i++) {
-        struct mapping *one = &p->mappings[i];
-        if (one->base != NULL && one->id == place->id &&
-            memcmp(&one->handle, &place->handle, sizeof place->handle) == 0)
-            m = one;
-        else if (one->used < oldest->used)
-            oldest = one;
-    }
-    if (m == NULL) {
-        m = oldest;
-        if (m->base != NULL)
-            DML_TRY(g->gpu->ops->ipc_close(g->gpu, m->base));
-        m->base = NULL;
+    DML_TRY(find_mapping(g, rank, place, &m));
+    if (m->base == NULL)
         DML_TRY(g->gpu->ops->ipc_open(g->gpu, &place->handle, &m->base));
-        m->handle = place->handle;
-        m->id = place->id;
-    }
-    m->used = ++p->uses;
+    m->rank = rank;
+    m->place = *place;
+    m->used = ++g->peers->uses;
     *at = (char *)m->base + place->offset;
     return DML_OK;
 }
@@ -145,8 +175,8 @@ static dml_status map_all(struct dml__gpu_comm *g, const struct dml__call *call,
         view->recv[i] = call->recv;
         if (i == rank)
             continue;
-        DML_TRY(map(g, &all[i].send, &send));
-        DML_TRY(map(g, &all[i].recv, &recv));
+        DML_TRY(map(g, i, &all[i].send, &send));
+        DML_TRY(map(g, i, &all[i].recv, &recv));
         view->send[i] = send;
         view->recv[i] = recv;
     }
@@ -283,7 +313,7 @@ static dml_status wait_input(struct dml__gpu_task *task)
     describe_call(g, &task->call);
     task->stage = map_peers;
     return dml_iallgather(&g->peers->own, g->peers->all, sizeof g->peers->own, DML_U8,
-                          g->host, &task->request);
+                          g->host, &g->peers->request);
 }
 
 /* Results of these go where peers read input. */
@@ -312,7 +342,7 @@ static dml_status map_peers(struct dml__gpu_task *task)
     struct dml__gpu_comm *g = task->g;
     struct dml__ipc_view view;
     uint64_t ok = 1;
-    dml_status status = dml_test(&task->request);
+    dml_status status = dml_test(&g->peers->request);
     if (status != DML_OK)
         return status;
     for (int i = 0; i < dml_comm_size(g->comm); i++)
@@ -340,13 +370,13 @@ static dml_status wait_work(struct dml__gpu_task *task)
     if (status != DML_OK)
         return status;
     task->stage = wait_peers;
-    return dml_ibarrier(g->host, &task->request);
+    return dml_ibarrier(g->host, &g->peers->request);
 }
 
 static dml_status wait_peers(struct dml__gpu_task *task)
 {
     struct dml__gpu_comm *g = task->g;
-    dml_status status = dml_test(&task->request);
+    dml_status status = dml_test(&g->peers->request);
     if (status != DML_OK || !task->used_scratch)
         return status == DML_OK ? end(task) : status;
     size_t bytes = dml__gpu_receives(&task->call) * task->call.elem_bytes;

@@ -4,6 +4,7 @@
  * other, and containers, may not let them: tried once, so that calls go another way
  * instead of failing.
  */
+#include "gpu/launch.h"
 #include "gpu/paths.h"
 
 struct offer {
@@ -28,9 +29,8 @@ static bool map_once(const struct dml__gpu_comm *g, const struct dml__gpu *quiet
 
 static dml_status try_peers(struct dml__gpu_comm *g, void *memory, struct offer *all)
 {
-    struct dml__gpu quiet = *g->gpu; /* a failure here only means another path */
+    struct dml__gpu quiet = dml__gpu_quiet(g->gpu);
     struct offer own = {.made = 0};
-    quiet.ctx = NULL;
     own.made = quiet.ops->ipc_get(&quiet, memory, &own.handle) == DML_OK;
     DML_TRY(dml_allgather(&own, all, sizeof own, DML_U8, g->host));
     double lacking = !map_once(g, &quiet, all);
@@ -40,11 +40,28 @@ static dml_status try_peers(struct dml__gpu_comm *g, void *memory, struct offer 
     return DML_OK;
 }
 
+/* Before a capture, in which nothing can be loaded. */
+static bool load_kernels(const struct dml__gpu *gpu)
+{
+    struct dml__gpu quiet = dml__gpu_quiet(gpu);
+    if (dml__gpu_enter(&quiet) < 0)
+        return false;
+    dml_status status = dml__gpu_reduce_load(&quiet);
+    dml__gpu_leave(&quiet);
+    return status == DML_OK;
+}
+
 dml_status dml__ipc_join(struct dml__gpu_comm *g)
 {
     const struct dml__gpu *gpu = g->gpu;
     int nranks = dml_comm_size(g->comm);
     void *memory = NULL;
+    double unable = !load_kernels(gpu);
+    DML_TRY(dml__comm_max(g->host, &unable, 1));
+    if (unable > 0) {
+        g->ipc_lack = "libdml was not built for a rank's GPU (-Dgpu_archs)";
+        return DML_OK;
+    }
     if (nranks == 1 || nranks > DML__GPU_FAN || !g->one_node)
         return DML_OK;
     struct offer *all = dml__alloc(gpu->ctx, (size_t)nranks * sizeof *all);

@@ -4,6 +4,8 @@
  * the paths need. Also the choice of the device, by which ranks of a node get different
  * ones while there are.
  */
+#include "gpu/memory.h"
+#include "gpu/nccl.h"
 #include "gpu/paths.h"
 
 #include <string.h>
@@ -74,8 +76,9 @@ static void leave_gpu(void *state)
     struct dml__gpu_comm *g = state;
     const struct dml__gpu_ops *ops = g->gpu->ops;
     bool entered = dml__gpu_enter(g->gpu) == DML_OK;
-    if (g->host != NULL && dml__comm_check(g->comm, "dml_comm_destroy") < 0)
-        dml__comm_break(g->host, DML_ECOMM); /* nobody is waited for */
+    dml_status failed = dml__comm_check(g->comm, "dml_comm_destroy");
+    if (g->host != NULL && failed < 0) /* nobody is waited for; others may not know */
+        dml__comm_break(g->host, failed);
     dml__nccl_free(g);
     dml__stage_free(g);
     dml__ipc_free(g);
@@ -102,20 +105,36 @@ static dml_status set_up(struct dml__gpu_comm *g)
     return status;
 }
 
+/* NCCL's own memory is the one that it uses best, but no process can map another's:
+ * taken where ranks could not anyway, or where $DML_GPU_MEMORY says so. */
+static void choose_memory(struct dml__gpu_comm *g)
+{
+    const char *wish = dml__ctx_env(g->gpu->ctx, "GPU_MEMORY");
+    int nranks = dml_comm_size(g->comm);
+    bool mapped = g->one_node && nranks <= DML__GPU_FAN && g->ipc_lack == NULL;
+    if (wish != NULL && strcmp(wish, "auto") != 0)
+        mapped = strcmp(wish, "driver") == 0;
+    if (g->nccl_usable && g->twins[0] < 0 && nranks > 1 && !mapped)
+        dml__gpu_memory_by_nccl(g->gpu, &g->nccl->lib);
+}
+
 dml_status dml__gpu_join(dml_comm *comm)
 {
     dml_ctx *ctx = dml_comm_ctx(comm);
     struct dml__gpu_comm *g = dml__alloc(ctx, sizeof *g);
     double lacking = g == NULL;
-    DML_TRY(dml__comm_max(comm, &lacking, 1));
-    if (lacking > 0) {
+    dml_status status = dml__comm_max(comm, &lacking, 1);
+    if (status == DML_OK && lacking > 0)
+        status =
+            dml__fail(ctx, DML_ENOMEM, "dml_gpu_bind", "no memory here or elsewhere");
+    if (status < 0) {
         dml__free(g);
-        return dml__fail(ctx, DML_ENOMEM, "dml_gpu_bind",
-                         "no memory here or elsewhere");
+        return status;
     }
     g->gpu = dml__gpu_opened(ctx);
+    g->gpu->used = true;
     g->comm = comm;
-    dml_status status = dml_comm_split(comm, 0, dml_comm_rank(comm), &g->host);
+    status = dml_comm_split(comm, 0, dml_comm_rank(comm), &g->host);
     if (status < 0) {
         dml__free(g);
         return status;
@@ -134,6 +153,8 @@ dml_status dml__gpu_join(dml_comm *comm)
         status = dml__ipc_join(g);
     if (status == DML_OK)
         status = dml__nccl_join(g);
+    if (status == DML_OK)
+        choose_memory(g);
     if (status < 0)
         leave_gpu(g);
     else
@@ -194,11 +215,7 @@ static dml_status open_one(dml_ctx *ctx, const struct dml__gpu_ops *ops, int ind
                          count);
     if (gpu == NULL)
         return dml__gpu_open(ctx, ops, index, &gpu);
-    return gpu->index == index
-               ? DML_OK
-               : dml__fail(ctx, DML_EINVAL, "dml_gpu_bind",
-                           "the context uses GPU %d already; bind before other calls",
-                           gpu->index);
+    return gpu->index == index ? DML_OK : dml__gpu_change(gpu, index);
 }
 
 static dml_status bind(dml_comm *comm, int index)

@@ -5,6 +5,14 @@
  */
 #include "gpu/gpu.h"
 
+dml_status dml__gpu_load_kernels(const struct dml__gpu *gpu,
+                                 const struct dml__gpu_kernel *const *kernels, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        DML_TRY(gpu->ops->load(gpu, kernels[i]));
+    return DML_OK;
+}
+
 dml_status dml__gpu_launch(const struct dml__gpu *gpu,
                            const struct dml__gpu_kernel *kernel, size_t n, size_t each,
                            const void *args, size_t bytes, void *stream)

@@ -87,13 +87,6 @@ static dml_status init(struct dml__gpu_comm *g, struct dml__nccl_id id)
     return dml__nccl_watch(n);
 }
 
-static double timeout_of(const dml_ctx *ctx)
-{
-    const char *text = dml__ctx_env(ctx, "TIMEOUT_S");
-    double s = 0;
-    return text != NULL && dml__number(text, &s) ? s : 600; /* as of other waits */
-}
-
 static dml_status share_id(struct dml__gpu_comm *g, struct dml__nccl_id *id)
 {
     struct dml__nccl_comm *n = g->nccl;
@@ -150,7 +143,7 @@ dml_status dml__nccl_join(struct dml__gpu_comm *g)
     n->gpu = g->gpu;
     n->owner = g->comm;
     n->rank = dml_comm_rank(g->comm);
-    n->timeout_s = timeout_of(ctx);
+    n->timeout_s = dml__ctx_timeout_s(ctx);
     pthread_mutex_init(&n->lock, NULL);
     pthread_cond_init(&n->stop_or_work, NULL);
     g->nccl = n;
@@ -162,14 +155,17 @@ dml_status dml__nccl_join(struct dml__gpu_comm *g)
 static void end(struct dml__gpu_comm *g)
 {
     struct dml__nccl_comm *n = g->nccl;
+    if (n->comm != NULL && dml__comm_check(g->comm, "dml_comm_destroy") < 0) {
+        n->lib.abort(n->comm);
+        n->comm = NULL;
+    }
+    dml__nccl_forget(n);
     if (n->comm == NULL)
         return;
-    if (dml__comm_check(g->comm, "dml_comm_destroy") < 0 ||
-        dml__nccl_settle(n, "ncclCommFinalize", n->lib.finalize(n->comm)) < 0) {
+    if (dml__nccl_settle(n, "ncclCommFinalize", n->lib.finalize(n->comm)) < 0)
         n->lib.abort(n->comm);
-        return;
-    }
-    n->lib.destroy(n->comm);
+    else
+        n->lib.destroy(n->comm);
 }
 
 void dml__nccl_free(struct dml__gpu_comm *g)

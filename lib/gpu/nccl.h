@@ -6,6 +6,7 @@
 #ifndef DML__GPU_NCCL_H
 #define DML__GPU_NCCL_H
 
+#include "gpu/memory.h"
 #include "gpu/nccl_abi.h"
 #include "gpu/paths.h"
 
@@ -50,6 +51,14 @@ bool dml__nccl_load(const dml_ctx *ctx, struct dml__nccl *lib, char *why, size_t
 /* NCCL's numbers of a type and an operation. */
 int dml__nccl_type(dml_dtype dtype);
 int dml__nccl_op(dml_op op);
+
+/* Registers the memory of a call's buffers that is new to NCCL; and ends that of a
+ * block (lock of the memory held), or all, before the block or the communicator ends.
+ */
+void dml__nccl_know(struct dml__nccl_comm *n, const struct dml__call *call,
+                    void *stream);
+void dml__nccl_forget_block(struct dml__gpu_block *block);
+void dml__nccl_forget(struct dml__nccl_comm *n);
 
 /* Makes NCCL's communicator, at the first call. Collective. */
 dml_status dml__nccl_started(struct dml__gpu_comm *g);

@@ -78,7 +78,12 @@ enum { DML__NCCL_SCALAR_ON_HOST = 1 };
     X(group_end, GroupEnd, (void))                                                     \
     X(make_premul, RedOpCreatePreMulSum,                                               \
       (int *op, void *scalar, int type, int where, void *comm))                        \
-    X(free_op, RedOpDestroy, (int op, void *comm))
+    X(free_op, RedOpDestroy, (int op, void *comm))                                     \
+    X(mem_alloc, MemAlloc, (void **memory, size_t bytes))                              \
+    X(mem_free, MemFree, (void *memory))                                               \
+    X(do_register, CommRegister,                                                       \
+      (void *comm, void *memory, size_t bytes, void **handle))                         \
+    X(deregister, CommDeregister, (void *comm, void *handle))
 
 struct dml__nccl {
 #define DML__NCCL_MEMBER(member, name, args) int(*member) args;

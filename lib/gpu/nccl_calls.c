@@ -211,6 +211,7 @@ static dml_status queue_locked(struct dml__gpu_comm *g, const struct dml__call *
 {
     struct dml__nccl_comm *n = g->nccl;
     DML_TRY(dml__nccl_started(g));
+    dml__nccl_know(n, call, stream);
     pthread_mutex_lock(&n->lock);
     dml_status status = n->comm != NULL ? queue(g, call, stream) : DML_ECOMM;
     pthread_mutex_unlock(&n->lock);
@@ -232,7 +233,7 @@ dml_status dml__nccl_run(struct dml__gpu_comm *g, const struct dml__call *call)
     struct dml__idle idle = {0};
     dml_status status = DML_PENDING;
     DML_TRY(queue_locked(g, call, g->stream));
-    if (g->queued)
+    if (dml__gpu_queues(g))
         return DML_OK;
     DML_TRY(g->gpu->ops->event_record(g->gpu, g->done, g->stream));
     while (status == DML_PENDING) {

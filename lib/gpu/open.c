@@ -5,6 +5,7 @@
  * needs one, so that a node without GPUs never looks for them.
  */
 #include "gpu/gpu.h"
+#include "gpu/memory.h"
 #include "gpu/paths.h"
 
 #include <hwloc.h>
@@ -45,6 +46,7 @@ static void close_gpu(struct dml__device *device)
 {
     struct dml__gpu *gpu = (struct dml__gpu *)device; /* its first member */
     gpu->ops->close(gpu);
+    dml__gpu_memory_close(gpu);
     dml__free(gpu);
 }
 
@@ -58,7 +60,9 @@ dml_status dml__gpu_open(dml_ctx *ctx, const struct dml__gpu_ops *ops, int index
                              .ops = ops,
                              .ctx = ctx,
                              .index = index};
-    dml_status status = ops->open(gpu);
+    dml_status status = dml__gpu_memory_open(gpu);
+    if (status == DML_OK && (status = ops->open(gpu)) < 0)
+        dml__gpu_memory_close(gpu);
     if (status < 0) {
         dml__free(gpu);
         return status;
@@ -67,6 +71,22 @@ dml_status dml__gpu_open(dml_ctx *ctx, const struct dml__gpu_ops *ops, int index
         close_gpu(&gpu->device); /* another thread was first */
     *out = dml__gpu_opened(ctx);
     dml__log(ctx, DML_LOG_INFO, "GPU %d of kind %s", (*out)->index, ops->name);
+    return DML_OK;
+}
+
+dml_status dml__gpu_change(struct dml__gpu *gpu, int index)
+{
+    struct dml__gpu other = {.ops = gpu->ops, .ctx = gpu->ctx, .index = index};
+    if (atomic_load(&gpu->used))
+        return dml__fail(gpu->ctx, DML_EINVAL, "dml_gpu_bind",
+                         "the context has used GPU %d already (memory, a stream, an "
+                         "optimizer or a communicator); bind it to %d before that",
+                         gpu->index, index);
+    DML_TRY(other.ops->open(&other));
+    gpu->ops->close(gpu);
+    gpu->index = index;
+    gpu->driver = other.driver;
+    gpu->smps = other.smps;
     return DML_OK;
 }
 
@@ -117,7 +137,10 @@ static dml_status open_any(dml_ctx *ctx, const char *where, struct dml__gpu **gp
 struct dml__gpu *dml__gpu_of(dml_ctx *ctx, const char *where)
 {
     struct dml__gpu *gpu = dml__gpu_opened(ctx);
-    return gpu != NULL || open_any(ctx, where, &gpu) == DML_OK ? gpu : NULL;
+    if (gpu == NULL && open_any(ctx, where, &gpu) < 0)
+        return NULL;
+    atomic_store_explicit(&gpu->used, true, memory_order_relaxed);
+    return gpu;
 }
 
 void dml__gpu_begin(dml_ctx *ctx)

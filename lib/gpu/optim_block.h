@@ -13,9 +13,9 @@
 #define DML__GPU_OPTIM_BLOCK_H
 
 #include "core/half.h"
-#include "gpu/device.h"
-#include "optim/device.h"
+#include "gpu/kernel_code.h"
 #include "optim/factors.h"
+#include "optim/optim_device.h"
 
 enum {
     DML__OPTIM_EACH = DML_OPTIM_BLOCK / DML__WARP, /* elements of a lane */

@@ -79,6 +79,7 @@ dml_status dml__optim_device_find(dml_ctx *ctx, const char *where,
     if (*device == NULL)
         return dml__fail(ctx, DML_ENOMEM, where, "no memory for an optimizer");
     (*device)->gpu = gpu;
+    gpu->used = true;
     return DML_OK;
 }
 
@@ -226,12 +227,20 @@ static void set_args(dml_optim *optim, const struct layout *at)
     };
 }
 
+/* Steps may be captured from the first on. */
+static const struct dml__gpu_kernel *const kernels[] = {
+    &dml__optim_kernel_reload, &dml__optim_kernel_grads, &dml__optim_kernel_moments,
+    &dml__optim_kernel_finish, &dml__optim_kernel_sgd,   &dml__optim_kernel_adam,
+    &dml__optim_kernel_lamb,
+};
+
 static dml_status send_tables(struct dml__optim_device *d, const void *tables,
                               size_t bytes)
 {
     const struct dml__gpu *gpu = d->gpu;
     DML_TRY(gpu->ops->alloc(gpu, bytes, &d->tables));
     DML_TRY(gpu->ops->copy(gpu, d->tables, tables, bytes, d->stream));
+    DML_TRY(dml__gpu_load_kernels(gpu, kernels, sizeof kernels / sizeof kernels[0]));
     return gpu->ops->stream_sync(gpu, d->stream);
 }
 

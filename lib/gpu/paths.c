@@ -154,7 +154,7 @@ static dml_status queue(struct dml__gpu_comm *g, enum dml__path path,
     if (path == DML__BY_NCCL)
         return dml__nccl_run(g, call);
     DML_TRY(dml__ipc_alone(g, call, g->stream));
-    return g->queued ? DML_OK : g->gpu->ops->stream_sync(g->gpu, g->stream);
+    return dml__gpu_queues(g) ? DML_OK : g->gpu->ops->stream_sync(g->gpu, g->stream);
 }
 
 static bool at_once(enum dml__path path, const struct dml__call *call,
@@ -201,10 +201,49 @@ static dml_status ready(dml_comm *comm)
     return dml__comm_gpu(comm) != NULL ? DML_OK : dml__gpu_join(comm);
 }
 
+static void *take(dml_comm *comm, size_t bytes)
+{
+    const struct dml__gpu quiet = dml__gpu_quiet(dml__gpu_opened(dml_comm_ctx(comm)));
+    void *memory = NULL;
+    if (dml__gpu_enter(&quiet) < 0)
+        return NULL;
+    if (dml__gpu_get_zeroed(&quiet, bytes, &memory) < 0) {
+        dml__gpu_release(&quiet, memory);
+        memory = NULL;
+    }
+    quiet.ops->stream_sync(&quiet, NULL);
+    dml__gpu_leave(&quiet);
+    return memory;
+}
+
+static void give(dml_comm *comm, void *memory)
+{
+    const struct dml__gpu *gpu = dml__gpu_opened(dml_comm_ctx(comm));
+    if (dml__gpu_enter(gpu) < 0)
+        return;
+    dml__gpu_release(gpu, memory);
+    dml__gpu_leave(gpu);
+}
+
+static bool set_waiting(dml_comm *comm, bool on)
+{
+    struct dml__gpu_comm *g = dml__comm_gpu(comm);
+    bool captured = false;
+    if (on && dml__gpu_enter(g->gpu) == DML_OK) {
+        g->gpu->ops->stream_captured(g->gpu, g->stream, &captured);
+        dml__gpu_leave(g->gpu);
+    }
+    g->waits = on;
+    return !captured;
+}
+
 const struct dml__device_paths dml__gpu_paths = {
     .locate = locate,
     .ready = ready,
     .supports = supports,
     .at_once = at_once,
+    .take = take,
+    .give = give,
+    .wait = set_waiting,
     .build = build,
 };

@@ -24,6 +24,7 @@ struct dml__gpu_comm {
     dml_comm *host; /* the same ranks, for the host's part */
     void *stream;   /* of the calls: the default one, or the caller's */
     bool queued;    /* blocking calls return when they are in it */
+    bool waits;     /* not now */
     void *work;     /* stream of the paths' kernels and copies, beside the default */
     void *begun;    /* event: the call's input is ready */
     void *done;     /* event: the path's work is */
@@ -37,6 +38,11 @@ struct dml__gpu_comm {
     struct dml__nccl_comm *nccl;
 };
 
+static inline bool dml__gpu_queues(const struct dml__gpu_comm *g)
+{
+    return g->queued && !g->waits;
+}
+
 struct dml__gpu_task;
 typedef dml_status dml__gpu_stage(struct dml__gpu_task *task);
 
@@ -45,7 +51,6 @@ struct dml__gpu_task {
     struct dml__call call;
     void *stream;          /* the communicator's when the call was made */
     dml__gpu_stage *stage; /* what to do next; DML_PENDING: call it again */
-    dml_request *request;  /* of the host communicator */
     size_t chunk, nchunks; /* host_staged: elements (of each block), and how many */
     size_t copied, started, reduced, stored; /* host_staged: chunks so far */
     dml_op host_op;              /* host_staged: op of the host's communicator */

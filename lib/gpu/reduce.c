@@ -64,6 +64,13 @@ static const struct dml__gpu_kernel kernels[DML_NDTYPES] = {
 #undef ROW
 };
 
+dml_status dml__gpu_reduce_load(const struct dml__gpu *gpu)
+{
+    for (int t = 0; t < DML_NDTYPES; t++)
+        DML_TRY(gpu->ops->load(gpu, &kernels[t]));
+    return DML_OK;
+}
+
 dml_status dml__gpu_reduce(const struct dml__gpu *gpu,
                            const struct dml__gpu_reduce_args *args, dml_dtype dtype,
                            void *stream)

@@ -5,7 +5,7 @@
 #ifndef DML__GPU_WARP_CUH
 #define DML__GPU_WARP_CUH
 
-#include "gpu/device.h"
+#include "gpu/kernel_code.h"
 
 #define EVERY_LANE 0xffffffffu
 

@@ -15,8 +15,8 @@
 #include "dml/optim.h"
 
 #include "kernels/kernels.h"
-#include "optim/device.h"
 #include "optim/factors.h"
+#include "optim/optim_device.h"
 
 #define DML__OPTIM_SLOTS 2 /* most vectors of state per tensor but the master copy */
 

@@ -46,6 +46,16 @@ def whole_table(nranks):
     return case
 
 
+def device_memory(nranks):
+    def case(folder):
+        job = tune(folder, nranks, "--gpu", "--collective", "allreduce", *QUICK,
+                   env={"DML_GPU": "fake"})
+        found = rules(job.text(job.out))
+        require(found and all(words[4] in ("nccl", "ipc", "host_staged")
+                              for words in found), f"not for devices: {found}")
+    return case
+
+
 def one_collective(nranks):
     def case(folder):
         job = tune(folder, nranks, "--collective", "bcast", *QUICK)
@@ -81,6 +91,7 @@ def full_device(start):
 def make_cases(_, nranks):
     start = [Job.launcher, "-n", nranks, Job.program]
     cases = [("the whole table", whole_table(nranks)),
+             ("device memory", device_memory(nranks)),
              ("one collective", one_collective(nranks)),
              ("reproducible mode", reproducible(nranks)),
              ("a full device", full_device(start))]

@@ -19,6 +19,7 @@ import tree
 STATE = {
     "dml__fake_driver": "stands for a GPU driver, whose state is the process's",
     "fake_driver_gate": "its lock",
+    "fake_thread_mode": "what a driver keeps of a thread",
 }
 
 DECLARED = re.compile(r"^DML_API\s+[^;{]*?\b(dml_\w+)\s*\(", re.M)

@@ -9,19 +9,17 @@
  * $DML_TEST_GPU_DELAY_US, twice); an abort returns when it has ended, as NCCL's does
  * when its kernels have.
  */
+#include "fake_nccl.h"
+
 #include "dml/dml.h"
 #include "dml/gpu.h"
 #include "dml/mpi.h"
-
-#include "gpu/nccl_abi.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define EXPORT __attribute__((visibility("default")))
-
-enum { FAILED = 6, FIRST_OP = 100, MAX_GROUP = 256 };
+enum { FIRST_OP = 100, MAX_GROUP = 256 };
 
 struct message {
     void *device;
@@ -43,6 +41,12 @@ struct comm {
     atomic_bool broken;
     struct comm *before; /* of those that were aborted */
 };
+
+dml_ctx *fake_nccl_ctx(void *comm)
+{
+    struct comm *c = comm;
+    return c->ctx;
+}
 
 /* They are left, because the thread that aborts may not call MPI; not lost, though. */
 static _Atomic(struct comm *) aborted;
@@ -190,6 +194,7 @@ EXPORT int ncclCommAbort(void *comm);
 EXPORT int ncclCommAbort(void *comm)
 {
     struct comm *c = comm;
+    fake_nccl_forget(c);
     c->before = atomic_load(&aborted);
     while (!atomic_compare_exchange_weak(&aborted, &c->before, c))
         continue;

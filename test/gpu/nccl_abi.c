@@ -41,6 +41,16 @@ AT(max_ctas, maxCTAs);
 AT(net_name, netName);
 AT(split_share, splitShare);
 
+#define TYPE(call, ...)                                                         \
+    _Static_assert(__builtin_types_compatible_p(__typeof__(&call),              \
+                                                ncclResult_t (*)(__VA_ARGS__)), \
+                   #call)
+
+TYPE(ncclMemAlloc, void **, size_t);
+TYPE(ncclMemFree, void *);
+TYPE(ncclCommRegister, const ncclComm_t, void *, size_t, void **);
+TYPE(ncclCommDeregister, const ncclComm_t, void *);
+
 static const ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
 
 int main(void)

@@ -8,6 +8,7 @@
 
 #include "dml_test.h"
 
+#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -191,6 +192,116 @@ static void test_timeout(struct dml_test *t)
     close_hanging(t, stream, comm, ctx, x);
 }
 
+/* ---- memory ------------------------------------------------------------------------
+ */
+
+/* A count that the library keeps. */
+static int count_of(struct dml_test *t, const char *name)
+{
+    int (*count)(void) = NULL;
+    void *library = dlopen(getenv("DML_TEST_NCCL"), RTLD_NOW);
+    void *symbol = library != NULL ? dlsym(library, name) : NULL;
+    memcpy(&count, &symbol, sizeof count);
+    int n = count != NULL ? count() : -1;
+    DML_CHECK(t, n >= 0, "there is no %s", name);
+    if (library != NULL)
+        dlclose(library);
+    return n;
+}
+
+static void check_counts(struct dml_test *t, const char *when, int blocks,
+                         int registered)
+{
+    int b = count_of(t, "fake_nccl_blocks"), r = count_of(t, "fake_nccl_registered");
+    DML_CHECK(t, b == blocks && r == registered,
+              "%s: %d blocks, %d registered; wanted %d, %d", when, b, r, blocks,
+              registered);
+}
+
+static void sum_of_ones(struct dml_test *t, dml_ctx *ctx, void *x, dml_comm *comm)
+{
+    float one = 1, host[100];
+    for (size_t i = 0; i < 100; i++)
+        memcpy(&host[i], &one, sizeof one);
+    dml_test_status(t, "copy", dml_gpu_copy(ctx, x, host, sizeof host, NULL), DML_OK);
+    dml_test_status(t, "dml_allreduce",
+                    dml_allreduce(DML_IN_PLACE, x, 100, DML_F32, DML_SUM, comm),
+                    DML_OK);
+    dml_test_status(t, "copy", dml_gpu_copy(ctx, host, x, sizeof host, NULL), DML_OK);
+    dml_test_status(t, "sync", dml_gpu_stream_sync(ctx, NULL), DML_OK);
+    DML_CHECK(t, host[0] == (float)t->nranks && host[99] == (float)t->nranks,
+              "the sums are %g and %g", (double)host[0], (double)host[99]);
+}
+
+/* A block is registered at its first use, once for each communicator, and no longer
+ * when it is freed or the communicator ends. */
+static void memory_of(struct dml_test *t, bool by_nccl)
+{
+    dml_ctx *ctx = NULL;
+    dml_comm *comm = open_comm(t, &ctx), *twin = NULL;
+    void *x = open_vector(t, ctx), *y = open_vector(t, ctx);
+    int blocks = by_nccl && t->nranks > 1 ? 2 : 0;
+    check_counts(t, "allocated", blocks, 0);
+    dml_test_status(t, "dml_comm_split", dml_comm_split(comm, 0, t->rank, &twin),
+                    DML_OK);
+    dml_test_status(t, "dml_comm_set_algorithm",
+                    dml_comm_set_algorithm(twin, DML_COLL_ALLREDUCE, "nccl"), DML_OK);
+    for (int i = 0; i < 2; i++)
+        sum_of_ones(t, ctx, x, comm);
+    check_counts(t, "used", blocks, 1);
+    sum_of_ones(t, ctx, x, twin);
+    sum_of_ones(t, ctx, y, twin);
+    check_counts(t, "used by two", blocks, 3);
+    dml_test_status(t, "dml_gpu_free", dml_gpu_free(ctx, x), DML_OK);
+    check_counts(t, "freed", blocks > 0 ? 1 : 0, 1);
+    dml_comm_destroy(twin);
+    check_counts(t, "communicator destroyed", blocks > 0 ? 1 : 0, 0);
+    /* Nobody can map NCCL's: then the way is through the host. */
+    dml_test_status(t, "dml_comm_set_algorithm",
+                    dml_comm_set_algorithm(comm, DML_COLL_ALLREDUCE, "auto"), DML_OK);
+    sum_of_ones(t, ctx, y, comm);
+    dml_test_status(t, "dml_gpu_free", dml_gpu_free(ctx, y), DML_OK);
+    check_counts(t, "all freed", 0, 0);
+    dml_comm_destroy(comm);
+    dml_ctx_destroy(ctx);
+}
+
+static void test_memory(struct dml_test *t)
+{
+    dml_test_step(t, "the driver's");
+    memory_of(t, false);
+    setenv("DML_GPU_MEMORY", "nccl", 1);
+    dml_test_step(t, "NCCL's");
+    memory_of(t, true);
+    unsetenv("DML_GPU_MEMORY");
+    setenv("DML_TEST_GPU_NO_IPC", "1", 1);
+    dml_test_step(t, "NCCL's, since peers are out of reach");
+    memory_of(t, true);
+    unsetenv("DML_TEST_GPU_NO_IPC");
+}
+
+/* By ipc, which cannot map NCCL's memory. */
+static void test_memory_by_ipc(struct dml_test *t)
+{
+    dml_ctx *ctx = NULL;
+    if (t->nranks == 1) {
+        dml_test_skip(t, "one rank maps nothing");
+        return;
+    }
+    setenv("DML_GPU_MEMORY", "nccl", 1);
+    dml_comm *comm = open_comm(t, &ctx);
+    unsetenv("DML_GPU_MEMORY");
+    void *x = open_vector(t, ctx);
+    dml_test_status(t, "dml_comm_set_algorithm",
+                    dml_comm_set_algorithm(comm, DML_COLL_ALLREDUCE, "ipc"), DML_OK);
+    check_counts(t, "allocated", 1, 0);
+    sum_of_ones(t, ctx, x, comm);
+    check_counts(t, "used", 1, 0);
+    dml_test_status(t, "dml_gpu_free", dml_gpu_free(ctx, x), DML_OK);
+    dml_comm_destroy(comm);
+    dml_ctx_destroy(ctx);
+}
+
 static void begin_other(struct dml_test *t, float *y, size_t n, dml_comm *other,
                         dml_request **request)
 {
@@ -239,10 +350,15 @@ static void test_others_go_on(struct dml_test *t)
 int main(int argc, char **argv)
 {
     static const struct dml_test_case cases[] = {
-        {"too old", test_too_old},      {"versions differ", test_versions_differ},
-        {"missing", test_missing},      {"error in the background", test_error},
-        {"aborted", test_aborted},      {"others go on", test_others_go_on},
+        {"too old", test_too_old},
+        {"versions differ", test_versions_differ},
+        {"missing", test_missing},
+        {"error in the background", test_error},
+        {"aborted", test_aborted},
+        {"others go on", test_others_go_on},
         {"does not end", test_timeout},
+        {"memory", test_memory},
+        {"memory by ipc", test_memory_by_ipc},
     };
     return dml_test_main(argc, argv, cases, DML_TEST_COUNT(cases));
 }

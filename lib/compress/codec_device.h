@@ -2,8 +2,8 @@
 /*
  * A codec whose vectors lie on a device: what lib/compress asks of lib/gpu then.
  */
-#ifndef DML__COMPRESS_DEVICE_H
-#define DML__COMPRESS_DEVICE_H
+#ifndef DML__CODEC_DEVICE_H
+#define DML__CODEC_DEVICE_H
 
 #include "compress/codec.h"
 

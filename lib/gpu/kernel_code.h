@@ -4,8 +4,8 @@
  * and by the C compiler for the fake one, where device addresses must be turned into
  * those that can be read.
  */
-#ifndef DML__GPU_DEVICE_H
-#define DML__GPU_DEVICE_H
+#ifndef DML__GPU_KERNEL_CODE_H
+#define DML__GPU_KERNEL_CODE_H
 
 #include <stddef.h>
 #include <stdint.h>
