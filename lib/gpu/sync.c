@@ -172,6 +172,11 @@ dml_status dml__sync_device_lead(struct dml__sync_device *d)
                          : gpu->ops->stream_sync(gpu, d->stream));
 }
 
+dml_status dml__sync_device_wait(struct dml__sync_device *d)
+{
+    CALL(d, gpu->ops->stream_sync(gpu, d->stream));
+}
+
 static dml_status mark(const struct dml__sync_device *d, void **event)
 {
     const struct dml__gpu *gpu = d->g->gpu;

@@ -47,6 +47,9 @@ dml_status dml__sync_device_mark(struct dml__sync_device *device, void **mark);
 dml_status dml__sync_device_pass(struct dml__sync_device *device, void *mark);
 void dml__sync_device_unmark(struct dml__sync_device *device, void *mark);
 
+/* The host waits for all of the stream. */
+dml_status dml__sync_device_wait(struct dml__sync_device *device);
+
 /* Collectives of the communicator between the two are in the stream. One that only has
  * to be queued returns no request: its result is there for what comes next in the
  * stream. */
