@@ -306,9 +306,9 @@ static void test_no_peers(struct dml_test *t)
     check_floats(t, x, N, sum_of_ranks(t));
     ok(t, "dml_comm_set_algorithm",
        dml_comm_set_algorithm(comm, DML_COLL_ALLREDUCE, "ipc"));
-    dml_test_error(t, "dml_allreduce",
-                   dml_allreduce(DML_IN_PLACE, x, N, DML_F32, DML_SUM, comm),
-                   DML_EUNSUPPORTED);
+    dml_test_status(t, "dml_allreduce",
+                    dml_allreduce(DML_IN_PLACE, x, N, DML_F32, DML_SUM, comm),
+                    DML_EUNSUPPORTED);
     dml_ctx_last_error(ctx, &error);
     DML_CHECK(t, strstr(error.text, "cannot map") != NULL, "\"%s\" does not say why",
               error.text);
