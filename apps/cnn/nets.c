@@ -88,6 +88,13 @@ const struct net_kind *nets_find(const char *name)
 dml_status nets_make(const struct net_kind *kind, const struct net_shape *shape,
                      uint64_t seed, double dropout, struct net **net)
 {
-    CNN_TRY(net_create(shape, seed, dropout, net));
+    return nets_make_on(NULL, kind, shape, seed, dropout, net);
+}
+
+dml_status nets_make_on(struct gpu *gpu, const struct net_kind *kind,
+                        const struct net_shape *shape, uint64_t seed, double dropout,
+                        struct net **net)
+{
+    CNN_TRY(net_create_on(gpu, shape, seed, dropout, net));
     return net_finish(*net, kind->build(*net));
 }

@@ -13,8 +13,8 @@ struct replica {
     struct job *job;
     const struct cnn_options *options;
     struct net *net;
-    dml_reducer *reducer; /* with optim; both NULL when sharded */
-    dml_optim *optim;
+    dml_reducer *reducer; /* NULL when sharded, or on a GPU */
+    dml_optim *optim;     /* NULL when sharded */
     dml_sharded *sharded;
     dml_request *head; /* when sharded: the loss on its way */
 
@@ -48,6 +48,12 @@ dml_status replica_update(struct replica *replica, double rate, double momentum)
 
 /* All parameters are there, before they are tested or written. Collective. */
 dml_status replica_settle(struct replica *replica);
+
+/* The same for a net on a GPU; see replica_gpu.c. Check: what goes with --device. */
+dml_status replica_gpu_check(struct job *job, const struct cnn_options *options);
+dml_status replica_gpu_bcast(struct replica *replica);
+dml_status replica_gpu_average(struct replica *replica);
+dml_status replica_gpu_settle(struct replica *replica);
 
 /* What was chosen, for the report; a new object. */
 json_t *replica_report(const struct replica *replica);

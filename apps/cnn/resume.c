@@ -122,6 +122,8 @@ dml_status state_load_net(struct trainer *trainer, const dml_snapshot *snapshot)
                            net->param_data + net->params[i].offset);
     if (status == DML_OK)
         status = load_net_state(trainer, snapshot);
+    if (status == DML_OK && net_push_state(net) != DML_OK)
+        status = job_fail(trainer->job, DML_ECOMM, "%s", net_error(net));
     free(plain);
     return job_agree(trainer->job, status);
 }
