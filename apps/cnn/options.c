@@ -28,8 +28,9 @@ static const struct cli_option train_options[] = {
     {"data and net", "data", CLI_STRING, AT(data), NULL, "DIR", 0, 0,
      "folder of idx, CIFAR-10 or record files; without it $DML_DATA, ../shared/data "
      "and "
-     "/usr/share/datasets are searched for Fashion-MNIST"},
-    {NULL, "net", CLI_CHOICE, AT(net), "small", "small|vgg|resnet20", 0, 0,
+     "/usr/share/datasets are searched for Fashion-MNIST; "
+     "synthetic:IMAGESxCxHxWxCLASSES makes images up"},
+    {NULL, "net", CLI_CHOICE, AT(net), "small", "small|vgg|resnet20|resnet50", 0, 0,
      "what is trained"},
     {NULL, "dropout", CLI_REAL, AT(dropout), "auto", "P", 0, 0.95,
      "probability in the net's dropout layers; auto: the net's own"},
