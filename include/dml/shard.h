@@ -23,6 +23,15 @@
  * cut at multiples of DML_OPTIM_BLOCK of its elements, elsewhere at multiples of 16.
  * So a rank's share is 1/N to within one such block per type of parameter.
  *
+ * Tensors may lie in device memory (gpu.h), all of them, on all ranks; then so do state
+ * and packed vectors, and the calls queue work in a stream of the object's own: behind
+ * what the communicator's stream (dml_comm_set_stream()) holds when a gradient is
+ * ready, and before what comes there after step (gradients may be written) and wait
+ * (parameters may be read). Where that stream is "queued" the host waits only for paths
+ * other than nccl, and a number that is not finite is found late: by the next begin,
+ * which returns DML_ENUMERIC and opens no step; its own call comes next. The rank is
+ * not named then.
+ *
  * Between begin and the return of step no other collective may be called on the
  * communicator but before the first ready. Thread rule: as the communicator.
  *
@@ -64,7 +73,7 @@ DML_API void dml_sharded_opts_init(dml_sharded_opts *opts);
  *                    find a fault, and nothing is changed then.
  * @param[in] opts    NULL for the defaults.
  * @param[out] sharded  returned; free with dml_sharded_destroy().
- * @return DML_OK | DML_EINVAL | DML_EMISMATCH | DML_EUNSUPPORTED (device memory) |
+ * @return DML_OK | DML_EINVAL | DML_EMISMATCH (also where tensors lie) |
  * DML_ENOMEM | DML_ECOMM | DML_ETIMEOUT.
  * @since 0.2
  */
@@ -80,7 +89,7 @@ DML_API void dml_sharded_destroy(dml_sharded *sharded);
 
 /** Open a step. Parameters may still be being gathered.
  * Collective. @return DML_OK | DML_EINVAL (a step is open) | DML_ECOMM (an earlier step
- * failed).  @since 0.2 */
+ * failed) | DML_ENUMERIC (of the last step, on a device).  @since 0.2 */
 DML_API dml_status dml_sharded_begin(dml_sharded *sharded);
 
 /**
@@ -148,8 +157,8 @@ DML_API dml_optim *dml_sharded_optim(dml_sharded *sharded);
  * that is not sharded has there. A snapshot is all slots, the counters, and the
  * parameters after dml_sharded_wait_all(); it fits any number of ranks, and none.
  * Collective; not while a step is open.
- * @param[out] out  [count of the tensor] on root (nothing for the master copy of an f32
- *                  tensor); ignored elsewhere, may be NULL there.
+ * @param[out] out  [count of the tensor] host memory on root (nothing for the master
+ * copy of an f32 tensor); ignored elsewhere, may be NULL there.
  * @return DML_OK | DML_EINVAL | DML_EMISMATCH | DML_ENOMEM | DML_ECOMM | DML_ETIMEOUT.
  * @since 0.2
  */
@@ -159,7 +168,7 @@ DML_API dml_status dml_sharded_slot_gather(dml_sharded *sharded, size_t param,
 /**
  * The reverse: spread root's vector over the pieces.
  * Collective; not while a step is open.
- * @param[in] in  [count of the tensor] on root; ignored elsewhere.
+ * @param[in] in  [count of the tensor] host memory on root; ignored elsewhere.
  * @return as dml_sharded_slot_gather().  @since 0.2
  */
 DML_API dml_status dml_sharded_slot_scatter(dml_sharded *sharded, size_t param,

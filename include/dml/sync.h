@@ -20,6 +20,14 @@
  * costs. Gradients must be of one scale from step to step (undo a loss scale before
  * ready). With dgc momentum is the codec's: that of the optimizer must be 0.
  *
+ * Gradients may lie in device memory (gpu.h), each on the same side on all ranks.
+ * ready() then says that what the communicator's stream (dml_comm_set_stream()) holds
+ * by now has made the gradient: kernels need not have ended. Buckets are averaged in a
+ * stream of the reducer's own, those of tensors that lie apart in a copy on the device.
+ * After finish() the communicator's stream waits for the averages; the host does, where
+ * that stream is not "queued", for buckets that go by another path than nccl, and for
+ * tensors on the host. Codecs take host memory only.
+ *
  * Thread rule: a reducer belongs to the thread that uses its communicator.
  *
  *     dml_reducer_begin(r, true);
@@ -78,8 +86,8 @@ DML_API void dml_reducer_opts_init(dml_reducer_opts *opts);
  *                   from the last to the first.
  * @param[in] opts   NULL for the defaults.
  * @param[out] reducer  returned; free with dml_reducer_destroy().
- * @return DML_OK | DML_EINVAL | DML_EMISMATCH | DML_EUNSUPPORTED (device memory) |
- * DML_ENOMEM | DML_ECOMM | DML_ETIMEOUT.
+ * @return DML_OK | DML_EINVAL | DML_EMISMATCH | DML_EUNSUPPORTED (device memory with a
+ * codec) | DML_ENOMEM | DML_ECOMM | DML_ETIMEOUT.
  * Threads: as the communicator.  @since 0.1
  */
 DML_API dml_status dml_reducer_create(const dml_tensor *grads, size_t ngrads,

@@ -123,7 +123,7 @@ dml_status dml__run(const struct dml__call *call, const struct dml__alg *alg,
 
 /* A blocking call on device memory, if it needs no schedule (device.h). */
 bool dml__device_at_once(const struct dml__call *call, const struct dml__alg *alg,
-                         dml_status *status);
+                         bool requested, dml_status *status);
 
 /* Performs a call on a communicator of one rank. */
 void dml__run_alone(const struct dml__call *call);

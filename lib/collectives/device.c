@@ -85,9 +85,9 @@ PATH(ipc, DML__BY_IPC)
 PATH(host_staged, DML__BY_HOST)
 
 bool dml__device_at_once(const struct dml__call *call, const struct dml__alg *alg,
-                         dml_status *status)
+                         bool requested, dml_status *status)
 {
-    return paths_of(call->comm)->at_once(alg->path, call, status);
+    return paths_of(call->comm)->at_once(alg->path, call, requested, status);
 }
 
 /* Costs are assumed, since only the order of the paths matters: where ranks have a GPU

@@ -18,9 +18,10 @@ struct dml__device_paths {
     /* NULL, or why a path cannot do this call, on any rank. The communicator is ready.
      */
     const char *(*supports)(enum dml__path path, const struct dml__call *call);
-    /* A blocking call without a schedule: false when it needs one. It has the order of
-     * the calls on all ranks, and nothing is pending. */
-    bool (*at_once)(enum dml__path path, const struct dml__call *call,
+    /* A call without a schedule: false when it needs one. It has the order of the calls
+     * on all ranks, and nothing is pending. One that a request is wanted of needs none
+     * where whoever calls waits in the stream (lib/sync). */
+    bool (*at_once)(enum dml__path path, const struct dml__call *call, bool requested,
                     dml_status *status);
     /* Writes the schedule. */
     void (*build)(enum dml__path path, const struct dml__call *call,

@@ -135,17 +135,21 @@ dml_status dml__plan(const struct dml__call *call, const struct dml__alg *alg,
 
 /* Without a schedule; false when the call needs one. */
 static bool run_at_once(const struct dml__call *call, const struct dml__alg *alg,
-                        dml_status *status)
+                        bool requested, dml_status *status)
 {
     if (alg->path != DML__ON_HOST) {
-        if (!dml__task_alone(call->comm) || !dml__device_at_once(call, alg, status))
+        if (!dml__task_alone(call->comm) ||
+            !dml__device_at_once(call, alg, requested, status))
             return false;
-    } else if (alg == &dml__alg_mpi && call->counts == NULL && call->pieces == NULL)
-        *status = run_native(call);
-    else if (alg->task != NULL && dml__task_alone(call->comm))
-        *status = run_task(call, alg);
-    else
+    } else if (requested) {
         return false;
+    } else if (alg == &dml__alg_mpi && call->counts == NULL && call->pieces == NULL) {
+        *status = run_native(call);
+    } else if (alg->task != NULL && dml__task_alone(call->comm)) {
+        *status = run_task(call, alg);
+    } else {
+        return false;
+    }
     if (*status == DML_OK && call->record.seq > 0)
         dml__roll_leave(call->comm, call->record.seq);
     return true;
@@ -166,8 +170,13 @@ dml_status dml__run(const struct dml__call *given, const struct dml__alg *alg,
     }
     if (alone)
         dml__run_alone(call);
-    if (request == NULL && (alone || run_at_once(call, alg, &status)))
+    if (alone && request == NULL)
         return status;
+    if (!alone && run_at_once(call, alg, request != NULL, &status)) {
+        if (request != NULL)
+            *request = NULL;
+        return status;
+    }
     dml_request *r = new_request(call);
     if (r == NULL)
         return DML_ENOMEM;

@@ -55,6 +55,10 @@ static dml_status look_at_all(struct dml__gpu *gpu, const char *where,
                              here ? "device" : "host");
         }
     }
+    /* A shard may have no element of any tensor; they tell where the others' lie. */
+    for (size_t i = 0; i < nparams && first == SIZE_MAX && !*on; i++)
+        if (params[i].whole > 0)
+            DML_TRY(dml__gpu_holds(gpu, params[i].param, on));
     return DML_OK;
 }
 

@@ -157,12 +157,12 @@ static dml_status queue(struct dml__gpu_comm *g, enum dml__path path,
     return g->queued ? DML_OK : g->gpu->ops->stream_sync(g->gpu, g->stream);
 }
 
-static bool at_once(enum dml__path path, const struct dml__call *call,
+static bool at_once(enum dml__path path, const struct dml__call *call, bool requested,
                     dml_status *status)
 {
     struct dml__gpu_comm *g = dml__comm_gpu(call->comm);
     bool alone = path == DML__BY_IPC && dml_comm_size(call->comm) == 1;
-    if (path != DML__BY_NCCL && !alone)
+    if ((path != DML__BY_NCCL && !alone) || (requested && !(g->lent && g->queued)))
         return false;
     *status = dml__gpu_enter(g->gpu);
     if (*status < 0)

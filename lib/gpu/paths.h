@@ -24,6 +24,7 @@ struct dml__gpu_comm {
     dml_comm *host; /* the same ranks, for the host's part */
     void *stream;   /* of the calls: the default one, or the caller's */
     bool queued;    /* blocking calls return when they are in it */
+    bool lent;      /* lib/sync queues in it: calls with a request do so, too */
     void *work;     /* stream of the paths' kernels and copies, beside the default */
     void *begun;    /* event: the call's input is ready */
     void *done;     /* event: the path's work is */

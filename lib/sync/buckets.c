@@ -2,14 +2,15 @@
 /*
  * Which gradients are reduced together, and from which memory.
  *
- * Tensors are taken in the order in which they become ready; of each type (and, with a
- * codec, of those that it is for and those that it is not) one bucket is open at a
- * time, and is closed when it is large enough. All ranks make the same plan from the
- * same order, but their tensors may lie differently in memory, so how a bucket is read
- * is agreed upon.
+ * Tensors are taken in the order in which they become ready; of each type and place
+ * (and with a codec, of those that it is for and those that it is not) one bucket is
+ * open at a time, and is closed when it is large enough. All ranks make the same plan
+ * from the same order, but their tensors may lie differently in memory, so how a bucket
+ * is read is agreed upon.
  */
 #include "comm/comm.h"
 #include "sync/compress.h"
+#include "sync/device.h"
 #include "sync/filling.h"
 #include "sync/reducer.h"
 
@@ -23,12 +24,13 @@ static size_t assign(dml_reducer *r, const uint64_t *ready_order)
 {
     struct dml__filling f = {.bucket_bytes = r->opts.bucket_bytes,
                              .first_bucket_bytes = r->opts.first_bucket_bytes};
-    _Static_assert(DML_NDTYPES * DML__NTENSOR_KINDS <= DML__MOST_KINDS, "");
+    _Static_assert(2 * DML_NDTYPES * DML__NTENSOR_KINDS <= DML__MOST_KINDS, "");
     for (size_t i = 0; i < r->ngrads; i++) {
         size_t index = (size_t)ready_order[i];
         const dml_tensor *t = &r->grads[index];
         size_t kind = (size_t)t->dtype * DML__NTENSOR_KINDS;
         kind += (size_t)dml__compress_kind(r, index);
+        kind = 2 * kind + r->slots[index].on_device;
         r->slots[index].bucket = dml__filling_put(&f, kind, tensor_bytes(t));
     }
     return f.n;
@@ -54,6 +56,7 @@ static void group(dml_reducer *r, const uint64_t *ready_order)
         r->pieces[b->first + b->n - 1] = (dml_piece){tensor->data, tensor->count};
         b->dtype = tensor->dtype;
         b->kind = (int)dml__compress_kind(r, index);
+        b->on_device = r->slots[index].on_device;
         b->count += tensor->count;
     }
 }
@@ -97,9 +100,33 @@ static dml_status agree_layouts(dml_reducer *r, double *impossible)
     return DML_OK;
 }
 
+/* Tensors on a device that lie apart are copied together there. */
+static dml_status get_packed(dml_reducer *r)
+{
+    dml_status status = DML_OK;
+    if (r->device == NULL)
+        return DML_OK;
+    for (size_t i = 0; i < r->nbuckets && status == DML_OK; i++) {
+        struct dml__bucket *b = &r->buckets[i];
+        void *memory = NULL;
+        if (b->on_device && b->layout == DML__APART)
+            status = dml__sync_device_alloc(
+                r->device, b->count * dml_dtype_bytes(b->dtype), &memory);
+        b->packed = memory;
+    }
+    double missing = status != DML_OK;
+    DML_TRY(dml__comm_max(r->comm, &missing, 1));
+    if (status == DML_OK && missing > 0)
+        status = dml__fail(dml_comm_ctx(r->comm), DML_ENOMEM, "dml_reducer",
+                           "another rank has no device memory for its buckets");
+    return status;
+}
+
 void dml__buckets_free(dml_reducer *r)
 {
     dml__compress_forget(r);
+    for (size_t i = 0; i < r->nbuckets; i++)
+        dml__sync_device_free(r->device, r->buckets[i].packed);
     dml__free(r->buckets);
     r->buckets = NULL;
     r->nbuckets = 0;
@@ -119,6 +146,8 @@ dml_status dml__buckets_plan(dml_reducer *r, const uint64_t *ready_order)
         group(r, ready_order);
         status = agree_layouts(r, impossible);
     }
+    if (status == DML_OK && missing == 0)
+        status = get_packed(r);
     dml__free(impossible);
     if (status == DML_OK && missing > 0)
         status = dml__fail(ctx, DML_ENOMEM, "dml_reducer",

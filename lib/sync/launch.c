@@ -10,6 +10,7 @@
  * follows waits: order is what makes collectives meet.
  */
 #include "sync/compress.h"
+#include "sync/device.h"
 
 #include <string.h>
 
@@ -36,8 +37,37 @@ static void copy_pieces(const struct dml__bucket *b, bool to_vector)
     }
 }
 
+/* Between tensors on a device that lie apart and the bucket's one vector there. */
+static dml_status copy_packed(dml_reducer *r, const struct dml__bucket *b, bool in)
+{
+    char *at = b->packed;
+    for (size_t i = 0; i < b->n && at != NULL; i++) {
+        const dml_piece *piece = &b->pieces[i];
+        const size_t bytes = piece->count * dml_dtype_bytes(b->dtype);
+        DML_TRY(dml__sync_device_copy(r->device, in ? at : piece->data,
+                                      in ? piece->data : at, bytes));
+        at += bytes;
+    }
+    return DML_OK;
+}
+
+/* What is only queued has no request, and the copies back stand behind it. */
+static dml_status start_on_device(dml_reducer *r, struct dml__bucket *b)
+{
+    DML_TRY(copy_packed(r, b, true));
+    dml__sync_device_lend(r->device);
+    dml_status status =
+        dml_iallreduce(DML_IN_PLACE, b->packed != NULL ? b->packed : b->data, b->count,
+                       b->dtype, DML_AVG, r->comm, &b->request);
+    dml__sync_device_take(r->device);
+    b->to_unpack = status == DML_OK && b->request != NULL;
+    return status == DML_OK && !b->to_unpack ? copy_packed(r, b, false) : status;
+}
+
 static dml_status start_plain(dml_reducer *r, struct dml__bucket *b)
 {
+    if (b->on_device)
+        return start_on_device(r, b);
     if (b->exchange != NULL)
         b->exchange->top = 0;
     if (b->exchange != NULL && dml__exchange_waits(b->exchange)) {
@@ -119,9 +149,12 @@ void dml__abandon(dml_reducer *r)
         (void)dml_wait(&r->compression->agreement);
 }
 
-dml_status dml__complete(struct dml__bucket *b)
+dml_status dml__complete(dml_reducer *r, struct dml__bucket *b)
 {
     dml_status status = dml_wait(request_of(b));
+    if (status == DML_OK && b->to_unpack)
+        status = copy_packed(r, b, false);
+    b->to_unpack = false;
     if (status == DML_OK && b->coded && b->started == stages_of(b)) {
         dml__exchange_finish(b->exchange);
         copy_pieces(b, false);

@@ -12,6 +12,7 @@
 #include "collectives/collectives.h"
 #include "comm/comm.h"
 #include "sync/compress.h"
+#include "sync/device.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -52,11 +53,6 @@ static dml_status check(const dml_tensor *grads, size_t ngrads,
         if (grads[i].data == NULL && grads[i].count > 0)
             return dml__fail(ctx, DML_EINVAL, where, "tensor %zu (%s) has no data", i,
                              name);
-        if (dml__on_device(ctx, grads[i].data))
-            return dml__fail(ctx, DML_EUNSUPPORTED, where,
-                             "tensor %zu (%s) is device memory; a reducer takes host "
-                             "memory: call dml_allreduce",
-                             i, name);
         if (grads[i].count > PTRDIFF_MAX / 8 - total)
             return dml__fail(ctx, DML_EINVAL, where,
                              "tensor %zu (%s): count %zu is beyond memory", i, name,
@@ -64,6 +60,40 @@ static dml_status check(const dml_tensor *grads, size_t ngrads,
         total += grads[i].count;
     }
     return dml__compress_check(grads, ngrads, opts, comm);
+}
+
+/* Which gradients lie on a device: the same on all ranks, else their collectives would
+ * not meet. Collective. */
+static dml_status find_places(dml_reducer *r)
+{
+    dml_ctx *ctx = dml_comm_ctx(r->comm);
+    uint64_t hash = 1;
+    bool any = false, same = false;
+    dml_status status = DML_OK;
+    for (size_t i = 0; i < r->ngrads && status == DML_OK; i++) {
+        bool *on = &r->slots[i].on_device;
+        if (r->grads[i].count > 0)
+            status = dml__sync_holds(ctx, r->grads[i].data, on);
+        hash = dml__hash(hash, on, sizeof *on);
+        any = any || *on;
+    }
+    if (status == DML_OK && any && r->compression != NULL)
+        status = dml__fail(ctx, DML_EUNSUPPORTED, "dml_reducer_create",
+                           "gradients in device memory are averaged without a codec; "
+                           "leave codec out, or register host memory");
+    double refused = status != DML_OK;
+    DML_TRY(dml__comm_max(r->comm, &refused, 1));
+    if (status == DML_OK && refused > 0)
+        status = dml__fail(ctx, DML_EMISMATCH, "dml_reducer_create",
+                           "another rank's tensors were refused; see its error");
+    DML_TRY(status);
+    DML_TRY(dml__same_everywhere(r->comm, hash, &same));
+    if (!same)
+        return dml__fail(ctx, DML_EMISMATCH, "dml_reducer_create",
+                         "a tensor lies on the device on some ranks and on the host on "
+                         "others (here %s does); put it on one",
+                         any ? "one or more" : "none");
+    return any ? dml__sync_device_open(r->comm, &r->device) : DML_OK;
 }
 
 static bool copy_tensors(dml_reducer *r, const dml_tensor *grads)
@@ -138,6 +168,8 @@ dml_status dml_reducer_create(const dml_tensor *grads, size_t ngrads,
                            "no memory for %zu gradients", ngrads);
     if (status == DML_OK)
         status = dml__compress_verify(r);
+    if (status == DML_OK)
+        status = find_places(r);
     if (status == DML_OK) {
         for (size_t i = 0; i < ngrads; i++)
             r->ready_order[i] = ngrads - 1 - i;
@@ -162,6 +194,7 @@ void dml_reducer_destroy(dml_reducer *r)
         return;
     dml__abandon(r);
     dml__buckets_free(r);
+    dml__sync_device_close(r->device);
     dml__compress_close(r);
     dml__free(r->names);
     dml__free(r->grads);
@@ -234,26 +267,40 @@ dml_status dml_reducer_ready(dml_reducer *r, size_t index)
         r->ready_order[r->nready] = index;
     r->nready++;
     b->pending--;
+    if (slot->on_device)
+        DML_TRY(dml__sync_device_follow(r->device));
     DML_TRY(dml__launch(r, false));
     return dml_progress(r->comm);
 }
 
+static dml_status zero(dml_reducer *r, size_t index)
+{
+    const dml_tensor *t = &r->grads[index];
+    const size_t bytes = t->count * dml_dtype_bytes(t->dtype);
+    if (r->slots[index].on_device) {
+        DML_TRY(dml__sync_device_follow(r->device));
+        return dml__sync_device_zero(r->device, t->data, bytes);
+    }
+    if (bytes > 0)
+        memset(t->data, 0, bytes);
+    return DML_OK;
+}
+
 /* A gradient that never became ready adds nothing to the average. */
-static void zero_unused(dml_reducer *r)
+static dml_status zero_unused(dml_reducer *r)
 {
     for (size_t i = 0; i < r->ngrads && r->nready < r->ngrads; i++) {
         struct dml__slot *slot = &r->slots[i];
         struct dml__bucket *b = &r->buckets[slot->bucket];
-        const dml_tensor *t = &r->grads[i];
         if (slot->ready)
             continue;
-        if (t->count > 0)
-            memset(t->data, 0, t->count * dml_dtype_bytes(t->dtype));
+        DML_TRY(zero(r, i));
         if (r->stats.steps == 0)
             r->ready_order[r->nready] = i;
         r->nready++;
         b->pending--;
     }
+    return DML_OK;
 }
 
 /* After the first step: buckets in the order that rank 0 saw. */
@@ -276,15 +323,18 @@ dml_status dml_reducer_finish(dml_reducer *r)
     r->state = DML__CLOSED;
     if (!reduced)
         return DML_OK;
-    zero_unused(r);
+    dml_status status = zero_unused(r);
     double begin_s = dml__now_s();
-    dml_status status = dml__launch(r, true);
+    if (status == DML_OK)
+        status = dml__launch(r, true);
     for (size_t i = 0; i < r->nbuckets; i++) {
         struct dml__bucket *b = &r->buckets[i];
-        dml_status waited = dml__complete(b);
+        dml_status waited = dml__complete(r, b);
         if (status == DML_OK)
             status = waited;
     }
+    if (status == DML_OK && r->device != NULL)
+        status = dml__sync_device_lead(r->device);
     r->stats.wait_s += dml__now_s() - begin_s;
     r->stats.steps++;
     if (status == DML_OK && r->stats.steps == 1)

@@ -19,6 +19,7 @@ enum dml__layout {
 
 struct dml__exchange;
 struct dml__compression;
+struct dml__sync_device;
 
 struct dml__bucket {
     size_t first, n; /* members are order[first .. first + n - 1] */
@@ -27,6 +28,9 @@ struct dml__bucket {
     enum dml__layout layout;
     char *data;           /* [count] what is reduced, where the tensors lie together */
     dml_piece *pieces;    /* [n] where they lie apart */
+    bool on_device;       /* all tensors; what lies apart is copied there: */
+    char *packed;         /* [count] device memory; NULL where that is not needed */
+    bool to_unpack;       /* when the request is complete */
     size_t pending;       /* members not yet ready in this step */
     dml_request *request; /* of the plain average */
     int kind;             /* enum dml__tensor_kind */
@@ -39,7 +43,7 @@ struct dml__bucket {
 
 struct dml__slot {
     size_t bucket; /* that the tensor is in */
-    bool ready;
+    bool ready, on_device;
 };
 
 /* BROKEN: a step failed, and the ranks no longer agree. */
@@ -57,9 +61,10 @@ struct dml_reducer {
     struct dml__slot *slots; /* [ngrads] */
     struct dml__bucket *buckets;
     size_t nbuckets;
-    size_t next;         /* what launch.c does next in this step */
-    dml_status launched; /* the error that ended this step's launches */
-    dml_piece *pieces;   /* [ngrads] in "order", for buckets */
+    size_t next;                     /* what launch.c does next in this step */
+    dml_status launched;             /* the error that ended this step's launches */
+    dml_piece *pieces;               /* [ngrads] in "order", for buckets */
+    struct dml__sync_device *device; /* NULL: no tensor lies on one */
     struct dml__compression *compression; /* NULL: no codec */
     enum dml__reducer_state state;
     dml_reducer_stats stats;
@@ -80,7 +85,7 @@ void dml__buckets_free(dml_reducer *reducer);
 dml_status dml__launch(dml_reducer *reducer, bool wait);
 /* Waits for a bucket of this step; when all its stages went well, its data are the
  * average. */
-dml_status dml__complete(struct dml__bucket *bucket);
+dml_status dml__complete(dml_reducer *reducer, struct dml__bucket *bucket);
 
 /* Take what a step has left in flight that failed: the communicator has ended, so that
  * nobody is waited for. */

@@ -10,6 +10,7 @@
 #include "collectives/collectives.h"
 #include "comm/comm.h"
 #include "optim/sums.h"
+#include "sync/device.h"
 #include "sync/reducer.h"
 
 #include <math.h>
@@ -67,11 +68,6 @@ static dml_status check(const dml_param *params, size_t n, const dml_sharded_opt
             return dml__fail(ctx, DML_EINVAL, create_name,
                              "params[%zu] (%s) has no memory for its %s", i, name,
                              p->param == NULL ? "values" : "gradient");
-        if (dml__on_device(ctx, p->param) || dml__on_device(ctx, p->grad))
-            return dml__fail(ctx, DML_EUNSUPPORTED, create_name,
-                             "params[%zu] (%s) is device memory; sharded state takes "
-                             "host memory: use dml_optim_create and dml_allreduce",
-                             i, name);
         if (p->count > PTRDIFF_MAX / 8 - total)
             return dml__fail(ctx, DML_EINVAL, create_name,
                              "params[%zu] (%s): count %zu is beyond memory", i, name,
@@ -81,13 +77,37 @@ static dml_status check(const dml_param *params, size_t n, const dml_sharded_opt
     return DML_OK;
 }
 
+/* Do the tensors lie on a device? All do, or none. */
+static dml_status find_place(const dml_param *params, size_t n, dml_ctx *ctx, bool *on)
+{
+    size_t first = n;
+    *on = false;
+    for (size_t i = 0; i < n; i++) {
+        bool param = false, grad = false;
+        if (params[i].count == 0)
+            continue;
+        DML_TRY(dml__sync_holds(ctx, params[i].param, &param));
+        DML_TRY(dml__sync_holds(ctx, params[i].grad, &grad));
+        first = first < n ? first : i;
+        *on = first < i ? *on : param;
+        if (param != grad || param != *on)
+            return dml__fail(
+                ctx, DML_EINVAL, create_name,
+                "params[%zu] and its gradient, and params[%zu], do not all "
+                "lie on the device, or all on the host; put them on one",
+                i, first);
+    }
+    return DML_OK;
+}
+
 /* Of all that must be equal but counts and types, which are compared singly. */
 static uint64_t fingerprint(dml_optim_rule rule, const dml_optim_opts *o,
                             const dml_sharded_opts *opts, const dml_param *params,
-                            size_t n)
+                            size_t n, bool on_device)
 {
     const double numbers[] = {
         rule,
+        on_device,
         o->momentum,
         o->nesterov,
         o->weight_decay,
@@ -138,8 +158,9 @@ static dml_status compare(const dml_param *params, size_t n, uint64_t hash,
         status = dml__same_everywhere(comm, hash, &same);
     if (status == DML_OK && !same)
         status = dml__fail(ctx, DML_EMISMATCH, create_name,
-                           "rule, options, or flags or gradient type of a tensor are "
-                           "not the same on all ranks; make them equal");
+                           "rule, options, flags or gradient type of a tensor, or "
+                           "the side it lies on, are not the same on all ranks; make "
+                           "them equal");
     return status;
 }
 
@@ -226,7 +247,10 @@ static dml_status agree(dml_status mine, dml_comm *comm)
 static dml_status build(dml_sharded *s, dml_optim_rule rule, const dml_optim_opts *opts)
 {
     DML_TRY(dml__shard_plan(s, create_name));
-    DML_TRY(agree(make_optim(s, rule, opts), s->comm));
+    dml_status made = make_optim(s, rule, opts);
+    if (made == DML_OK && s->device != NULL)
+        made = dml_optim_set_stream(s->optim, dml__sync_device_stream(s->device));
+    DML_TRY(agree(made, s->comm));
     count_state(s);
     dml__comm_enter(s->comm);
     dml_status status = dml__coll_measure(s->comm, DML_COLL_REDUCE_SCATTER);
@@ -271,13 +295,22 @@ dml_status dml_sharded_create(dml_optim_rule rule, const dml_param *params, size
     if (user_opts != NULL)
         opts = *user_opts;
     dml_optim_opts optim = optim_opts(rule, user_optim, dml_comm_rank(comm));
-    DML_TRY(agree(check(params, n, &opts, ctx), comm));
-    DML_TRY(compare(params, n, fingerprint(rule, &optim, &opts, params, n), comm));
+    bool on_device = false;
+    dml_status checked = check(params, n, &opts, ctx);
+    if (checked == DML_OK)
+        checked = find_place(params, n, ctx, &on_device);
+    DML_TRY(agree(checked, comm));
+    if (on_device)
+        optim.rank = -1; /* it finds what is in the sums, not whose it is */
+    DML_TRY(compare(params, n, fingerprint(rule, &optim, &opts, params, n, on_device),
+                    comm));
     dml_sharded *s = make(params, n, &opts, comm);
     dml_status status = agree(s != NULL ? DML_OK
                                         : dml__fail(ctx, DML_ENOMEM, __func__,
                                                     "no memory for %zu parameters", n),
                               comm);
+    if (status == DML_OK && on_device)
+        status = dml__sync_device_open(comm, &s->device);
     if (status == DML_OK) {
         s->grain = needs_norms(rule, &optim) ? DML_OPTIM_BLOCK : FINE_GRAIN;
         status = build(s, rule, &optim);
@@ -297,11 +330,13 @@ void dml_sharded_destroy(dml_sharded *s)
     for (size_t i = 0; i < s->nbuckets; i++) {
         (void)dml_wait(&s->buckets[i].scatter);
         (void)dml_wait(&s->buckets[i].gather);
+        dml__sync_device_unmark(s->device, s->buckets[i].gathered);
     }
     if (s->optim != NULL)
         dml__comm_release(s->comm, dml__optim_take_sums(s->optim));
     dml_optim_destroy(s->optim);
     dml__shard_plan_free(s);
+    dml__sync_device_close(s->device);
     dml__free(s->slots);
     dml__free(s->order);
     dml__free(s->params);

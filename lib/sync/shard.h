@@ -31,6 +31,8 @@ struct dml__shard_bucket {
     size_t nready;    /* members whose gradient became ready in this step */
     dml_request *scatter, *gather;
     bool gathering; /* parameters may not be read yet */
+    bool queued;    /* ... until the device's stream comes to: */
+    void *gathered; /* a mark of it (device.h), or NULL */
 };
 
 struct dml__shard_slot {
@@ -42,8 +44,11 @@ struct dml__shard_slot {
 /* BROKEN: a step failed, and the ranks no longer agree. */
 enum dml__shard_state { DML__SHARD_CLOSED, DML__SHARD_OPEN, DML__SHARD_BROKEN };
 
+struct dml__sync_device;
+
 struct dml_sharded {
     dml_comm *comm;
+    struct dml__sync_device *device; /* where all tensors lie; NULL: on the host */
     dml_sharded_opts opts;
     size_t grain; /* tensors are cut at multiples of so many elements */
     size_t n;

@@ -10,6 +10,7 @@
  * grain, however many buckets there are.
  */
 #include "comm/comm.h"
+#include "sync/device.h"
 #include "sync/filling.h"
 #include "sync/shard.h"
 
@@ -191,8 +192,38 @@ static char *take(char *memory, size_t *used, size_t bytes)
     return piece;
 }
 
-/* Packed vectors lie in symmetric memory, which the ranks of a node reduce and gather
- * where it lies. Collective: all have the same packed buckets. */
+static dml_status get_parts(dml_sharded *s, size_t bytes, const char *where)
+{
+    void *parts = NULL;
+    if (s->device != NULL)
+        (void)dml__sync_device_alloc(s->device, bytes, &parts);
+    else
+        parts = dml__alloc(dml_comm_ctx(s->comm), bytes);
+    s->parts = parts;
+    double missing = parts == NULL;
+    DML_TRY(dml__comm_max(s->comm, &missing, 1));
+    return missing == 0 ? DML_OK
+                        : dml__fail(dml_comm_ctx(s->comm), DML_ENOMEM, where,
+                                    "no memory for gradients of %zu bytes", bytes);
+}
+
+static dml_status get_packed(dml_sharded *s, size_t bytes, const char *where)
+{
+    void *packed = NULL;
+    if (s->device == NULL)
+        return dml_alloc(s->comm, bytes, (void **)&s->packed);
+    (void)dml__sync_device_alloc(s->device, bytes, &packed);
+    s->packed = packed;
+    double missing = packed == NULL;
+    DML_TRY(dml__comm_max(s->comm, &missing, 1));
+    return missing == 0
+               ? DML_OK
+               : dml__fail(dml_comm_ctx(s->comm), DML_ENOMEM, where,
+                           "no device memory for packed vectors of %zu bytes", bytes);
+}
+
+/* Packed vectors of the host lie in symmetric memory, which the ranks of a node reduce
+ * and gather where it lies. Collective: all have the same packed buckets. */
 static dml_status make_memory(dml_sharded *s, const char *where)
 {
     int rank = dml_comm_rank(s->comm);
@@ -210,24 +241,26 @@ static dml_status make_memory(dml_sharded *s, const char *where)
         }
         if (pass == 1)
             break;
-        s->parts = dml__alloc(dml_comm_ctx(s->comm), parts);
-        double missing = s->parts == NULL;
-        DML_TRY(dml__comm_max(s->comm, &missing, 1));
-        if (missing > 0)
-            return dml__fail(dml_comm_ctx(s->comm), DML_ENOMEM, where,
-                             "no memory for gradients of %zu bytes", parts);
+        DML_TRY(get_parts(s, parts, where));
         if (packed > 0)
-            DML_TRY(dml_alloc(s->comm, packed, (void **)&s->packed));
+            DML_TRY(get_packed(s, packed, where));
     }
     return DML_OK;
 }
 
 void dml__shard_plan_free(dml_sharded *s)
 {
-    for (size_t i = 0; i < s->nbuckets; i++)
+    for (size_t i = 0; i < s->nbuckets && s->device == NULL; i++)
         dml__comm_release(s->comm, s->buckets[i].spare);
+    for (size_t i = 0; i < s->nbuckets && s->device != NULL; i++)
+        dml__sync_device_free(s->device, s->buckets[i].spare);
     dml__free(s->buckets);
     dml__free(s->counts);
+    if (s->device != NULL) {
+        dml__sync_device_free(s->device, s->parts);
+        dml__sync_device_free(s->device, s->packed);
+        return;
+    }
     dml__comm_release(s->comm, s->parts);
     dml_free(s->comm, s->packed);
 }

@@ -7,6 +7,7 @@
  * the gathering against it, which is the order of the forward pass.
  */
 #include "comm/comm.h"
+#include "sync/device.h"
 #include "sync/shard.h"
 
 #include <math.h>
@@ -27,6 +28,40 @@ dml_status dml__shard_check_index(const dml_sharded *s, size_t param, const char
                             "parameter %zu of %zu does not exist", param, s->n);
 }
 
+/* ---- memory of either side ---------------------------------------------------------
+ */
+
+static dml_status copy(const dml_sharded *s, void *to, const void *from, size_t bytes)
+{
+    if (s->device != NULL)
+        return dml__sync_device_copy(s->device, to, from, bytes);
+    if (bytes > 0)
+        memcpy(to, from, bytes);
+    return DML_OK;
+}
+
+static dml_status zero(const dml_sharded *s, void *to, size_t bytes)
+{
+    if (s->device != NULL)
+        return dml__sync_device_zero(s->device, to, bytes);
+    if (bytes > 0)
+        memset(to, 0, bytes);
+    return DML_OK;
+}
+
+/* Collectives between the two are in the device's stream, where there is one. */
+static void lend(const dml_sharded *s)
+{
+    if (s->device != NULL)
+        dml__sync_device_lend(s->device);
+}
+
+static void take(const dml_sharded *s)
+{
+    if (s->device != NULL)
+        dml__sync_device_take(s->device);
+}
+
 /* ---- gradients ---------------------------------------------------------------------
  */
 
@@ -40,6 +75,8 @@ dml_status dml_sharded_begin(dml_sharded *s)
     if (s->state == DML__SHARD_OPEN)
         return dml__fail(dml_comm_ctx(s->comm), DML_EINVAL, __func__,
                          "a step is open; close it with dml_sharded_step");
+    /* What a device found late, in the last step: in this call on all ranks. */
+    DML_TRY(dml_optim_wait(s->optim));
     s->state = DML__SHARD_OPEN;
     s->next = 0;
     for (size_t i = 0; i < s->n; i++)
@@ -57,25 +94,25 @@ static dml_status launch(dml_sharded *s)
     for (; s->next < s->nbuckets && s->buckets[s->next].pending == 0; s->next++) {
         struct dml__shard_bucket *b = &s->buckets[s->next];
         const char *grads = b->nready < b->n && !b->grads_packed ? b->spare : b->grads;
-        DML_TRY(dml_ireduce_scatterv(grads, b->part_grads, b->counts, b->grad_dtype,
-                                     DML_AVG, s->comm, &b->scatter));
+        lend(s);
+        dml_status status =
+            dml_ireduce_scatterv(grads, b->part_grads, b->counts, b->grad_dtype,
+                                 DML_AVG, s->comm, &b->scatter);
+        take(s);
+        DML_TRY(status);
     }
     return DML_OK;
 }
 
 /* A tensor's gradient, or zeros where it is not ready, into its bucket's vector. */
-static void put_gradient(const dml_sharded *s, size_t index, char *vector)
+static dml_status put_gradient(const dml_sharded *s, size_t index, char *vector)
 {
     const struct dml__shard_slot *slot = &s->slots[index];
     const dml_param *p = &s->params[index];
     const size_t element = dml_dtype_bytes(p->grad_dtype);
     char *to = vector + slot->start * element;
-    if (p->count == 0)
-        return;
-    if (slot->ready)
-        memcpy(to, p->grad, p->count * element);
-    else
-        memset(to, 0, p->count * element);
+    return slot->ready ? copy(s, to, p->grad, p->count * element)
+                       : zero(s, to, p->count * element);
 }
 
 dml_status dml_sharded_ready(dml_sharded *s, size_t index)
@@ -94,8 +131,10 @@ dml_status dml_sharded_ready(dml_sharded *s, size_t index)
                                 index, name_of(s, index));
     struct dml__shard_bucket *b = &s->buckets[s->slots[index].bucket];
     s->slots[index].ready = true;
+    if (s->device != NULL)
+        DML_TRY(dml__sync_device_follow(s->device));
     if (b->grads_packed)
-        put_gradient(s, index, b->grads);
+        DML_TRY(put_gradient(s, index, b->grads));
     b->nready++;
     b->pending--;
     DML_TRY(launch(s));
@@ -108,8 +147,12 @@ static dml_status fill_up(dml_sharded *s, struct dml__shard_bucket *b)
 {
     const size_t bytes = b->count * dml_dtype_bytes(b->grad_dtype);
     dml_ctx *ctx = dml_comm_ctx(s->comm);
-    if (!b->grads_packed && b->spare == NULL)
-        b->spare = dml__alloc(ctx, bytes);
+    void *spare = b->spare;
+    if (!b->grads_packed && spare == NULL && s->device != NULL)
+        (void)dml__sync_device_alloc(s->device, bytes, &spare);
+    else if (!b->grads_packed && spare == NULL)
+        spare = dml__alloc(ctx, bytes);
+    b->spare = spare;
     char *vector = b->grads_packed ? b->grads : b->spare;
     if (vector == NULL && bytes > 0)
         return dml__fail(ctx, DML_ENOMEM, "dml_sharded_step",
@@ -118,14 +161,15 @@ static dml_status fill_up(dml_sharded *s, struct dml__shard_bucket *b)
                          bytes);
     for (size_t i = b->first; i < b->first + b->n; i++)
         if (!b->grads_packed || !s->slots[s->order[i]].ready)
-            put_gradient(s, s->order[i], vector);
+            DML_TRY(put_gradient(s, s->order[i], vector));
     b->pending = 0;
     return DML_OK;
 }
 
 static dml_status finish_gradients(dml_sharded *s)
 {
-    dml_status status = DML_OK;
+    /* Parameters are written when the caller's work on them is done. */
+    dml_status status = s->device != NULL ? dml__sync_device_follow(s->device) : DML_OK;
     for (size_t i = 0; i < s->nbuckets && status == DML_OK; i++)
         if (s->buckets[i].pending > 0)
             status = fill_up(s, &s->buckets[i]);
@@ -163,6 +207,8 @@ static bool all_finite(const dml_param *p)
 static dml_status name_culprit(dml_sharded *s)
 {
     size_t found = 0;
+    if (s->device != NULL)
+        return DML_ENUMERIC; /* the optimizer has named the tensor */
     while (found < s->n && (!s->slots[found].ready || all_finite(&s->params[found])))
         found++;
     int nranks = dml_comm_size(s->comm);
@@ -191,27 +237,38 @@ static dml_status update(dml_sharded *s, double lr)
     double *sums = NULL;
     size_t nsums = 0;
     dml_status status;
-    while ((status = dml_optim_norms(s->optim, &sums, &nsums)) == DML_PENDING)
-        DML_TRY(dml_allreduce(DML_IN_PLACE, sums, nsums, DML_F64, DML_SUM, s->comm));
+    while ((status = dml_optim_norms(s->optim, &sums, &nsums)) == DML_PENDING) {
+        lend(s);
+        status = dml_allreduce(DML_IN_PLACE, sums, nsums, DML_F64, DML_SUM, s->comm);
+        take(s);
+        DML_TRY(status);
+    }
     if (status == DML_ENUMERIC)
         return name_culprit(s);
-    return status == DML_OK ? dml_optim_apply(s->optim, lr) : status;
+    if (status == DML_OK)
+        status = dml_optim_apply(s->optim, lr);
+    if (status != DML_OK || s->device == NULL)
+        return status;
+    /* The gradients may be written again. */
+    DML_TRY(dml__sync_device_lead(s->device));
+    return dml__sync_device_queued(s->device) ? DML_OK : dml_optim_wait(s->optim);
 }
 
 /* Between a bucket's packed vector and this rank's pieces, or all but them. */
-static void pack_own(dml_sharded *s, const struct dml__shard_bucket *b)
+static dml_status pack_own(dml_sharded *s, const struct dml__shard_bucket *b)
 {
     size_t element = dml_dtype_bytes(b->dtype);
     for (size_t i = 0; i < b->n; i++) {
         size_t index = s->order[b->first + i], first, count;
         dml__shard_piece(s, index, dml_comm_rank(s->comm), &first, &count);
-        if (count > 0)
-            memcpy(b->params + (s->slots[index].start + first) * element,
-                   (char *)s->params[index].param + first * element, count * element);
+        DML_TRY(copy(s, b->params + (s->slots[index].start + first) * element,
+                     (char *)s->params[index].param + first * element,
+                     count * element));
     }
+    return DML_OK;
 }
 
-static void unpack_others(dml_sharded *s, const struct dml__shard_bucket *b)
+static dml_status unpack_others(dml_sharded *s, const struct dml__shard_bucket *b)
 {
     size_t element = dml_dtype_bytes(b->dtype);
     for (size_t i = 0; i < b->n; i++) {
@@ -220,26 +277,48 @@ static void unpack_others(dml_sharded *s, const struct dml__shard_bucket *b)
         const char *from = b->params + s->slots[index].start * element;
         dml__shard_piece(s, index, dml_comm_rank(s->comm), &first, &count);
         const size_t before = first * element, own = before + count * element;
-        if (before > 0)
-            memcpy(p->param, from, before);
-        if (p->count * element > own)
-            memcpy((char *)p->param + own, from + own, p->count * element - own);
+        DML_TRY(copy(s, p->param, from, before));
+        DML_TRY(copy(s, (char *)p->param + own, from + own, p->count * element - own));
     }
+    return DML_OK;
+}
+
+static dml_status gather_bucket(dml_sharded *s, struct dml__shard_bucket *b)
+{
+    if (b->params_packed)
+        DML_TRY(pack_own(s, b));
+    lend(s);
+    dml_status status = dml_iallgatherv(DML_IN_PLACE, b->params, b->counts, NULL,
+                                        b->dtype, s->comm, &b->gather);
+    take(s);
+    DML_TRY(status);
+    b->gathering = true;
+    b->queued = s->device != NULL && b->gather == NULL;
+    if (!b->queued)
+        return DML_OK;
+    if (b->params_packed)
+        DML_TRY(unpack_others(s, b));
+    return dml__sync_device_mark(s->device, &b->gathered);
 }
 
 /* Parameters set out for all ranks, the last bucket's first: the forward pass begins
  * there. */
 static dml_status gather(dml_sharded *s)
 {
-    for (size_t i = s->nbuckets; i-- > 0;) {
-        struct dml__shard_bucket *b = &s->buckets[i];
-        if (b->params_packed)
-            pack_own(s, b);
-        DML_TRY(dml_iallgatherv(DML_IN_PLACE, b->params, b->counts, NULL, b->dtype,
-                                s->comm, &b->gather));
-        b->gathering = true;
-    }
+    for (size_t i = s->nbuckets; i-- > 0;)
+        DML_TRY(gather_bucket(s, &s->buckets[i]));
     return dml_progress(s->comm);
+}
+
+static dml_status take_in(dml_sharded *s, struct dml__shard_bucket *b)
+{
+    if (b->queued)
+        return dml__sync_device_pass(s->device, b->gathered);
+    DML_TRY(dml_wait(&b->gather));
+    if (!b->params_packed)
+        return DML_OK;
+    DML_TRY(unpack_others(s, b));
+    return s->device != NULL ? dml__sync_device_lead(s->device) : DML_OK;
 }
 
 static dml_status wait_bucket(dml_sharded *s, struct dml__shard_bucket *b)
@@ -247,13 +326,11 @@ static dml_status wait_bucket(dml_sharded *s, struct dml__shard_bucket *b)
     if (!b->gathering)
         return DML_OK;
     double begin_s = dml__now_s();
-    dml_status status = dml_wait(&b->gather);
+    dml_status status = take_in(s, b);
     s->stats.param_wait_s += dml__now_s() - begin_s;
     b->gathering = false;
     if (status != DML_OK)
         s->state = DML__SHARD_BROKEN;
-    else if (b->params_packed)
-        unpack_others(s, b);
     return status;
 }
 
@@ -275,7 +352,9 @@ dml_status dml_sharded_step(dml_sharded *s, double lr)
         status = update(s, lr);
     dml_optim_info info;
     dml_optim_get_info(s->optim, &info);
-    if (status == DML_OK && !info.last_skipped)
+    /* What a device does next the host need not know yet: then all is gathered. */
+    const bool known = s->device == NULL || !dml__sync_device_queued(s->device);
+    if (status == DML_OK && !(known && info.last_skipped))
         status = gather(s);
     s->stats.steps++;
     /* A number that is not finite is found by all ranks, before anything is changed. */

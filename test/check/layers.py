@@ -29,7 +29,7 @@ LIB = {
     "sync": {"core", "kernels", "comm", "collectives", "compress", "optim"},
     "exchange": {"core", "kernels", "comm", "collectives", "skew"},
     # Fills the tables of functions that the other folders' headers declare.
-    "gpu": {"core", "kernels", "comm", "collectives", "compress", "optim"},
+    "gpu": {"core", "kernels", "comm", "collectives", "compress", "optim", "sync"},
 }
 PUBLIC = {
     "ctx.h": "core",
