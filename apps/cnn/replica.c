@@ -222,6 +222,10 @@ static dml_status make_reducer(struct replica *replica)
         const struct param *param = &net->params[i];
         grads[i] = (dml_tensor){net->param_grad + param->offset, param->stored, DML_F32,
                                 param->name};
+        if (net->gpu)
+            grads[i] =
+                (dml_tensor){gpu_gradient(net, param), param->stored,
+                             net->gpu->gpu->half ? DML_BF16 : DML_F32, param->name};
         if (replica->grads16)
             grads[i] = (dml_tensor){replica->grads16 + param->offset, param->stored,
                                     DML_BF16, param->name};
@@ -267,8 +271,6 @@ dml_status replica_create(struct job *job, const struct cnn_options *options,
     if (replica->params16)
         round_params(replica);
     CNN_TRY(job_agree(job, make_optimizer(replica)));
-    if (net->gpu)
-        return DML_OK;
     if (!replica->sharded)
         CNN_TRY(job_agree(job, make_reducer(replica)));
     net->need = need;
@@ -290,8 +292,6 @@ void replica_destroy(struct replica *replica)
 
 dml_status replica_begin(struct replica *replica, bool last_step)
 {
-    if (replica->net->gpu)
-        return DML_OK;
     if (replica->sharded)
         return job_note(replica->job, dml_sharded_begin(replica->sharded));
     /* What a codec still holds back would be lost. */
@@ -315,8 +315,6 @@ dml_status replica_ready(struct replica *replica, int index)
 {
     struct net *net = replica->net;
     double start = now_s();
-    if (net->gpu)
-        return DML_OK; /* all are averaged together */
     if (index == net->nparams)
         return timed(replica, start, head_ready(replica));
     const struct param *param = &net->params[index];
@@ -336,8 +334,6 @@ dml_status replica_average(struct replica *replica)
 {
     struct net *net = replica->net;
     double start = now_s();
-    if (net->gpu)
-        return timed(replica, start, replica_gpu_average(replica));
     if (replica->sharded)
         return timed(replica, start, dml_wait(&replica->head));
     CNN_TRY(timed(replica, start, dml_reducer_finish(replica->reducer)));

@@ -13,8 +13,8 @@ struct replica {
     struct job *job;
     const struct cnn_options *options;
     struct net *net;
-    dml_reducer *reducer; /* NULL when sharded, or on a GPU */
-    dml_optim *optim;     /* NULL when sharded */
+    dml_reducer *reducer; /* with optim; both NULL when sharded */
+    dml_optim *optim;
     dml_sharded *sharded;
     dml_request *head; /* when sharded: the loss on its way */
 
@@ -52,7 +52,6 @@ dml_status replica_settle(struct replica *replica);
 /* The same for a net on a GPU; see replica_gpu.c. Check: what goes with --device. */
 dml_status replica_gpu_check(struct job *job, const struct cnn_options *options);
 dml_status replica_gpu_bcast(struct replica *replica);
-dml_status replica_gpu_average(struct replica *replica);
 dml_status replica_gpu_settle(struct replica *replica);
 
 /* What was chosen, for the report; a new object. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Averages over the ranks on GPUs: the whole gradient at once, queued in the stream
- * behind the backward pass. Parameters stay f32; with bf16 gradients are bf16.
+ * What a replica on a GPU does otherwise: its gradients go to the reducer where they
+ * are, in device memory. Parameters stay f32; with bf16 gradients are bf16.
  */
 #include "gpu.h"
 #include "replica.h"
@@ -40,23 +40,6 @@ dml_status replica_gpu_bcast(struct replica *replica)
         dml_bcast(net->param_data, net->nparam_floats, DML_F32, 0, replica->job->comm);
     gpu_params_changed(net);
     return status;
-}
-
-/* The loss in the head is f32 always; where the gradients are, too, all is one call. */
-dml_status replica_gpu_average(struct replica *replica)
-{
-    const struct net *net = replica->net;
-    dml_comm *comm = replica->job->comm;
-    size_t count = net->nparam_floats - NET_HEAD;
-    if (!net->gpu->gpu->half)
-        return dml_allreduce(DML_IN_PLACE, net->param_grad, net->nparam_floats, DML_F32,
-                             DML_AVG, comm);
-    dml_status status =
-        dml_allreduce(DML_IN_PLACE, net->param_grad, NET_HEAD, DML_F32, DML_AVG, comm);
-    if (status != DML_OK)
-        return status;
-    return dml_allreduce(DML_IN_PLACE, net->param_grad + NET_HEAD, count, DML_BF16,
-                         DML_AVG, comm);
 }
 
 dml_status replica_gpu_settle(struct replica *replica)

@@ -14,8 +14,6 @@ double replica_wait_s(const struct replica *replica)
         dml_sharded_get_stats(replica->sharded, &sharded);
         return sharded.grad_wait_s + sharded.param_wait_s;
     }
-    if (!replica->reducer)
-        return 0;
     dml_reducer_get_stats(replica->reducer, &reducer);
     return reducer.wait_s;
 }
@@ -53,9 +51,8 @@ json_t *replica_report(const struct replica *replica)
         state_bytes = stats.state_bytes;
         whole_state_bytes = stats.whole_state_bytes;
     } else {
-        dml_reducer_stats stats = {.buckets = 1}; /* on a GPU all is one */
-        if (replica->reducer)
-            dml_reducer_get_stats(replica->reducer, &stats);
+        dml_reducer_stats stats;
+        dml_reducer_get_stats(replica->reducer, &stats);
         buckets = stats.buckets;
         packed = stats.packed_buckets;
         state_bytes = whole_state_bytes = dml_optim_state_bytes(replica->optim);
