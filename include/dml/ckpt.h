@@ -27,6 +27,9 @@
  *     dml_snapshot_open("run1", comm, &snapshot);     // the newest that is whole
  *     dml_snapshot_get_vector(snapshot, "weights", mine, DML_F32, first, count, total);
  *
+ * What is put into a snapshot, and where it is read to, may be device memory (gpu.h),
+ * copied behind the default stream: wait for another stream first.
+ *
  * A commit has two phases: when every rank has its file on the disk, rank 0 writes a
  * list of their checksums, reads their heads back and gives the folder its name. All
  * ranks need to see one folder. Format, and what happens when: doc/checkpoints.md.

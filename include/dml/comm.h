@@ -124,6 +124,10 @@ DML_API dml_status dml_alloc(dml_comm *comm, size_t bytes, void **memory);
 DML_API dml_status dml_free(dml_comm *comm, void *memory);
 
 /* ---- point to point ----------------------------------------------------------------
+ * Either side's buffer may be device memory (gpu.h). It goes by a copy of the whole
+ * message on the host: a send waits until the communicator's stream has come to it and
+ * the copy is made; a receive is complete when what arrived is on the device, behind
+ * what the stream holds then.
  */
 
 /**

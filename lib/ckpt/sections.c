@@ -137,9 +137,12 @@ static dml_status put(dml_ckpt *c, const char *where, struct dml__section sectio
     if (!reserve(c, (void **)&c->shard.sections, &c->room, n, n + 1, sizeof section) ||
         !reserve(c, (void **)&c->data, &c->capacity, c->used, wanted, 1))
         return no_memory(c, where, bytes);
-    c->shard.sections[c->shard.nsections++] = section;
-    if (bytes > 0)
+    if (bytes > 0 && dml__on_device(c->ctx, data))
+        DML_TRY(dml__ctx_device(c->ctx)->copy(dml__ctx_device(c->ctx), NULL,
+                                              c->data + c->used, data, bytes));
+    else if (bytes > 0)
         dml__copy(c->data + c->used, data, bytes);
+    c->shard.sections[c->shard.nsections++] = section;
     c->used += bytes;
     c->stats.call_s += dml__now_s() - begin_s;
     return DML_OK;

@@ -245,7 +245,7 @@ dml_status dml_snapshot_find(const dml_snapshot *s, const char *name, int rank,
     return DML_OK;
 }
 
-static dml_status read_part(const dml_snapshot *s, const char *where,
+static dml_status read_host(const dml_snapshot *s, const char *where,
                             const struct dml__part *part, uint64_t first,
                             uint64_t count, void *data)
 {
@@ -255,6 +255,26 @@ static dml_status read_part(const dml_snapshot *s, const char *where,
     dml_status status =
         dml__section_read(s->ctx, where, path, part->section, first, count, data);
     dml__free(path);
+    return status;
+}
+
+/* The same into memory of either side. */
+static dml_status read_part(const dml_snapshot *s, const char *where,
+                            const struct dml__part *part, uint64_t first,
+                            uint64_t count, void *data)
+{
+    const size_t bytes =
+        (size_t)count * dml_dtype_bytes((dml_dtype)part->section->dtype);
+    if (bytes == 0 || !dml__on_device(s->ctx, data))
+        return read_host(s, where, part, first, count, data);
+    const struct dml__device *device = dml__ctx_device(s->ctx);
+    void *host = dml__alloc(s->ctx, bytes);
+    if (host == NULL)
+        return dml__fail(s->ctx, DML_ENOMEM, where, "no memory for %zu bytes", bytes);
+    dml_status status = read_host(s, where, part, first, count, host);
+    if (status == DML_OK)
+        status = device->copy(device, NULL, data, host, bytes);
+    dml__free(host);
     return status;
 }
 

@@ -4,6 +4,7 @@
  * large-count and waiting rules as collectives.
  */
 #include "comm/comm_internal.h"
+#include "comm/request.h"
 
 static dml_status check(const dml_comm *comm, const void *buf, size_t count,
                         dml_dtype dtype, int peer, int tag, const char *where)
@@ -28,6 +29,50 @@ static dml_status check(const dml_comm *comm, const void *buf, size_t count,
     return DML_OK;
 }
 
+/* ---- device memory -----------------------------------------------------------------
+ * goes by a copy on the host, in the request's memory, so that the other side need not
+ * know. What is sent is copied before anything is posted: messages keep their order.
+ */
+
+struct staged {
+    dml_comm *comm;
+    void *user, *copy;
+    size_t bytes;
+};
+
+static dml_status land(void *state)
+{
+    const struct staged *s = state;
+    const struct dml__device *device = dml__ctx_device(s->comm->ctx);
+    return device->copy(device, s->comm, s->user, s->copy, s->bytes);
+}
+
+/* *at becomes the copy. Lack of memory the request remembers. */
+static dml_status stage(dml_request *r, bool sending, struct staged **staged, char **at,
+                        size_t bytes)
+{
+    const struct dml__device *device = dml__ctx_device(r->comm->ctx);
+    struct staged *s = dml__sched_scratch(r, sizeof *s);
+    void *copy = dml__sched_scratch(r, bytes);
+    if (s == NULL || copy == NULL)
+        return DML_OK;
+    *s = (struct staged){r->comm, *at, copy, bytes};
+    *staged = s;
+    *at = copy;
+    return sending ? device->copy(device, r->comm, copy, s->user, bytes) : DML_OK;
+}
+
+/* When all has been received. */
+static void land_after_all(dml_request *r, struct staged *s)
+{
+    int i = dml__sched_device_task(r, land, s, sizeof *s, DML__NO_STEP, DML__NO_STEP);
+    if (i != DML__NO_STEP)
+        r->steps[i].after_all = true;
+}
+
+/* ---- messages ----------------------------------------------------------------------
+ */
+
 /*
  * Starts one message. An empty one sends nothing, since both sides know its count. The
  * pieces of a huge one do not wait for each other: all are posted here, so that a
@@ -46,15 +91,27 @@ static dml_status start(bool sending, void *buf, size_t count, dml_dtype dtype,
         return DML_ENOMEM;
     }
     size_t bytes = count * dml_dtype_bytes(dtype);
+    char *from = buf;
+    struct staged *staged = NULL;
+    if (bytes > 0 && dml__on_device(comm->ctx, buf)) {
+        dml_status copied = stage(r, sending, &staged, &from, bytes);
+        if (copied < 0) {
+            dml__sched_discard(r);
+            dml__comm_break(comm, copied);
+            return copied;
+        }
+    }
     for (size_t done = 0; done < bytes; done += DML__MESSAGE_MAX_BYTES) {
         size_t left = bytes - done;
         size_t piece = left < DML__MESSAGE_MAX_BYTES ? left : DML__MESSAGE_MAX_BYTES;
-        char *at = (char *)buf + done;
+        char *at = from + done;
         if (sending)
             dml__sched_send(r, at, piece, peer, DML__NO_STEP, DML__NO_STEP);
         else
             dml__sched_recv(r, at, piece, peer, DML__NO_STEP, DML__NO_STEP);
     }
+    if (staged != NULL && !sending)
+        land_after_all(r, staged);
     DML_TRY(dml__sched_start_p2p(r, tag));
     *request = r;
     return DML_OK;

@@ -43,6 +43,10 @@ struct dml__device {
     void (*close)(struct dml__device *); /* by the context, at its end */
     /* Does it lie on a device, where the host may not touch it? */
     bool (*holds)(const struct dml__device *device, const void *memory);
+    /* Copies between it and the host, behind what the communicator's stream holds (the
+     * default one where that is NULL), and waits. */
+    dml_status (*copy)(const struct dml__device *device, const dml_comm *comm,
+                       void *dst, const void *src, size_t bytes);
 };
 struct dml__device *dml__ctx_device(const dml_ctx *ctx);
 bool dml__ctx_set_device(dml_ctx *ctx, struct dml__device *device);

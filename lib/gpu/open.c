@@ -41,6 +41,23 @@ static bool holds(const struct dml__device *device, const void *memory)
     return found == DML_OK && place.kind == DML_GPU_DEVICE;
 }
 
+static dml_status copy_now(const struct dml__device *device, const dml_comm *comm,
+                           void *dst, const void *src, size_t bytes)
+{
+    const struct dml__gpu *gpu = (const struct dml__gpu *)device;
+    const struct dml__gpu_comm *g = comm != NULL ? dml__comm_gpu(comm) : NULL;
+    void *stream = g != NULL ? g->stream : NULL;
+    int mode = DML__GPU_RELAXED;
+    DML_TRY(dml__gpu_enter(gpu));
+    gpu->ops->capture_mode(gpu, &mode);
+    dml_status status = gpu->ops->copy(gpu, dst, src, bytes, stream);
+    if (status == DML_OK)
+        status = gpu->ops->stream_sync(gpu, stream);
+    gpu->ops->capture_mode(gpu, &mode);
+    dml__gpu_leave(gpu);
+    return status;
+}
+
 static void close_gpu(struct dml__device *device)
 {
     struct dml__gpu *gpu = (struct dml__gpu *)device; /* its first member */
@@ -54,7 +71,7 @@ dml_status dml__gpu_open(dml_ctx *ctx, const struct dml__gpu_ops *ops, int index
     struct dml__gpu *gpu = dml__alloc(ctx, sizeof *gpu);
     if (gpu == NULL)
         return dml__fail(ctx, DML_ENOMEM, "dml_gpu", "no memory");
-    *gpu = (struct dml__gpu){.device = {&dml__gpu_paths, close_gpu, holds},
+    *gpu = (struct dml__gpu){.device = {&dml__gpu_paths, close_gpu, holds, copy_now},
                              .ops = ops,
                              .ctx = ctx,
                              .index = index};
