@@ -6,6 +6,7 @@
 #include "dataset.h"
 
 #include "../common/app.h"
+#include "onednn.h" /* CNN_TRY */
 
 #include <glob.h>
 #include <stdlib.h>
@@ -147,6 +148,40 @@ static dml_status open_part(struct job *job, const char *dir, bool train,
     return status;
 }
 
+/* "synthetic:IMAGESxCxHxWxCLASSES": no files, images are made up. */
+static const char made_up[] = "synthetic:";
+
+static bool is_made_up(const char *data)
+{
+    return data && strncmp(data, made_up, sizeof made_up - 1) == 0;
+}
+
+static dml_status make_images(struct job *job, const char *data, bool with_train,
+                              struct dataset *set)
+{
+    dml_images_info shape = {0};
+    size_t *const numbers[] = {&shape.count, &shape.channels, &shape.height,
+                               &shape.width, &shape.nclasses};
+    const char *at = data + sizeof made_up - 1;
+    bool good = true;
+    for (int i = 0; i < 5 && good; i++) {
+        char *end = NULL;
+        good = *at >= '0' && *at <= '9';
+        *numbers[i] = good ? strtoull(at, &end, 10) : 0;
+        good = good && *numbers[i] > 0 && *end == (i < 4 ? 'x' : '\0');
+        at = end ? end + 1 : at;
+    }
+    if (!good)
+        return job_fail(job, DML_EINVAL,
+                        "--data %.80s: give images, channels, height, width and "
+                        "classes, such as synthetic:1024x3x224x224x1000",
+                        data);
+    if (with_train)
+        CNN_TRY(job_note(job, dml_images_make(job->ctx, &shape, 1, 0, &set->train)));
+    shape.count = shape.count / 4 + 1;
+    return job_note(job, dml_images_make(job->ctx, &shape, 1, 1, &set->test));
+}
+
 /* The two parts must fit one net. */
 static dml_status check_parts(struct job *job, const struct dataset *set)
 {
@@ -171,16 +206,22 @@ static dml_status check_parts(struct job *job, const struct dataset *set)
     return DML_OK;
 }
 
+static dml_status open_folder(struct job *job, const char *data, bool with_train,
+                              struct dataset *set)
+{
+    char dir[PATH_ROOM];
+    CNN_TRY(find_folder(job, data, dir));
+    if (with_train)
+        CNN_TRY(open_part(job, dir, true, &set->train));
+    return open_part(job, dir, false, &set->test);
+}
+
 dml_status dataset_open(struct job *job, const char *data, bool with_train,
                         struct dataset *set)
 {
-    char dir[PATH_ROOM];
     *set = (struct dataset){0};
-    dml_status status = find_folder(job, data, dir);
-    if (status == DML_OK && with_train)
-        status = open_part(job, dir, true, &set->train);
-    if (status == DML_OK)
-        status = open_part(job, dir, false, &set->test);
+    dml_status status = is_made_up(data) ? make_images(job, data, with_train, set)
+                                         : open_folder(job, data, with_train, set);
     if (status != DML_OK)
         return status;
     dml_images_get_info(with_train ? set->train : set->test, &set->info);
@@ -215,7 +256,7 @@ dml_status dataset_keep(struct job *job, const struct cli_command *command,
                         const struct cnn_options *options)
 {
     char dir[PATH_ROOM];
-    if (find_folder(job, options->data, dir) != DML_OK)
+    if (is_made_up(options->data) || find_folder(job, options->data, dir) != DML_OK)
         return DML_OK; /* dataset_open() says it */
     dml_status status = keep_all(job, command, options, dir, "*-images-idx3-ubyte*");
     if (status == DML_OK)

@@ -40,10 +40,12 @@ static dml_status test_batch(struct job *job, struct net *net, const dml_batch *
         images = padded;
     }
     dml_status status = net_forward(net, NET_TEST, images);
-    if (status != DML_OK)
-        return job_fail(job, status, "%s", net_error(net));
-    struct loss loss = loss_forward(dnn_data(net->output->data), batch->labels,
-                                    batch->count, net->shape.classes);
+    const float *logits = status == DML_OK ? net_logits_of(net) : NULL;
+    if (!logits)
+        return job_fail(job, status == DML_OK ? DML_ECOMM : status, "%s",
+                        net_error(net));
+    struct loss loss =
+        loss_forward(logits, batch->labels, batch->count, net->shape.classes);
     sums[0] += loss.sum;
     sums[1] += (double)loss.correct;
     sums[2] += (double)batch->count;
@@ -76,6 +78,10 @@ dml_status evaluate(struct job *job, struct net *net, dml_loader *loader, size_t
     dml_status status = dml_allreduce(DML_IN_PLACE, net->state_data, net->nstate_floats,
                                       DML_F32, DML_AVG, job->comm);
     CNN_TRY(job_agree(job, job_note(job, status)));
+    status = net_push_state(net);
+    if (status != DML_OK)
+        status = job_fail(job, status, "%s", net_error(net));
+    CNN_TRY(job_agree(job, status));
     CNN_TRY(job_agree(job, test_all(job, net, loader, rows, sums)));
     status = dml_allreduce(DML_IN_PLACE, sums, 3, DML_F64, DML_SUM, job->comm);
     CNN_TRY(job_agree(job, job_note(job, status)));

@@ -3,7 +3,7 @@
  * ReLU and dropout. Both work in place: neither the layers before them nor their own
  * backward pass need the input again.
  */
-#include "net.h"
+#include "layers.h"
 
 struct relu {
     struct layer layer;
@@ -21,7 +21,7 @@ static dml_status relu_backward(struct layer *layer)
     return dnn_op_run(&layer->net->dnn, &((struct relu *)layer)->backward);
 }
 
-static const struct layer_ops relu_ops = {"relu", relu_forward, relu_backward};
+static const struct layer_ops relu_ops = {"relu", relu_forward, relu_backward, NULL};
 
 /* The gradient passes where the output is positive; at 0 it is 0. */
 static dml_status setup_relu(struct relu *relu)
@@ -45,15 +45,11 @@ static dml_status setup_relu(struct relu *relu)
     return dnn_op_out(dnn, &relu->backward, DNNL_ARG_DIFF_SRC, x->grad, NULL);
 }
 
-struct value *net_relu(struct net *net, struct value *x)
+struct value *dnn_make_relu(struct net *net, struct value *x)
 {
     struct relu *relu = net_add_layer(net, sizeof *relu, &relu_ops, x);
     if (!relu)
         return NULL;
-    if (!x->grad) {
-        (void)net_misuse(net, "a net cannot begin with a layer that works in place");
-        return NULL;
-    }
     relu->layer.out[0] = net_alias_value(net, x);
     if (!relu->layer.out[0] || setup_relu(relu) != DML_OK)
         return NULL;
@@ -119,20 +115,13 @@ static dml_status dropout_backward(struct layer *layer)
 }
 
 static const struct layer_ops dropout_ops = {"dropout", dropout_forward,
-                                             dropout_backward};
+                                             dropout_backward, NULL};
 
-struct value *net_dropout(struct net *net, struct value *x, double probability)
+struct value *dnn_make_dropout(struct net *net, struct value *x, double probability)
 {
-    if (probability <= 0)
-        return x;
     struct dropout *dropout = net_add_layer(net, sizeof *dropout, &dropout_ops, x);
     if (!dropout)
         return NULL;
-    if (!x->grad || probability >= 1) {
-        (void)net_misuse(net,
-                         "dropout needs a probability below 1 and a layer before it");
-        return NULL;
-    }
     size_t bytes = dnnl_memory_desc_get_size(&x->md);
     dropout->stream = (uint64_t)net->nlayers << 40; /* above those of the parameters */
     dropout->row_floats = bytes / sizeof(float) / (size_t)x->dims[0];

@@ -3,13 +3,10 @@
  * Two-dimensional convolution (cross-correlation), square kernels, by oneDNN.
  *
  * y[n,k,i,j] = b[k] + sum over c, u, v of w[k,c,u,v]
- * x[n,c,i*stride+u-pad,j*stride+v-pad]. Initial weights: He et al. 2015, equation 10:
- * variance 2 / (inputs of one output). The first layer of a net has no data gradient:
+ * x[n,c,i*stride+u-pad,j*stride+v-pad]. The first layer of a net has no data gradient:
  * its input is the data.
  */
-#include "net.h"
-
-#include <math.h>
+#include "layers.h"
 
 struct conv {
     struct layer layer;
@@ -33,7 +30,7 @@ static dml_status conv_backward(struct layer *layer)
     return dnn_op_run(&layer->net->dnn, &conv->backward_data);
 }
 
-static const struct layer_ops conv_ops = {"conv", conv_forward, conv_backward};
+static const struct layer_ops conv_ops = {"conv", conv_forward, conv_backward, NULL};
 
 /* Descriptors with free layouts, but for the net's input: it stays as the data are. */
 struct conv_mds {
@@ -73,8 +70,7 @@ static dml_status setup_forward(struct conv *conv)
                                           dnn_op_md(op, dnnl_query_weights_md, 0));
     if (!layer->out[0] || !weights)
         return DML_EINVAL;
-    const dnnl_dim_t *dims = conv->weight_dims;
-    weights->stddev = sqrt(2.0 / (double)(dims[1] * dims[2] * dims[3]));
+    weights->stddev = net_init_stddev(weights, false);
     CNN_TRY(dnn_op_in(&net->dnn, op, DNNL_ARG_SRC, layer->in[0]->data,
                       dnn_op_md(op, dnnl_query_src_md, 0)));
     CNN_TRY(dnn_op_in(&net->dnn, op, DNNL_ARG_WEIGHTS, weights->data, NULL));
@@ -135,27 +131,23 @@ static dml_status setup_backward_data(struct conv *conv)
                       dnn_op_md(op, dnnl_query_diff_src_md, 0));
 }
 
-struct value *net_conv(struct net *net, struct value *x, int channels, int kernel,
-                       int stride, int pad, bool bias)
+struct value *dnn_make_conv(struct net *net, struct value *x, int channels,
+                            const struct net_window *window, bool bias)
 {
+    const int *kernel = window->kernel, stride = window->stride, pad = window->pad;
     struct conv *conv = net_add_layer(net, sizeof *conv, &conv_ops, x);
     if (!conv)
         return NULL;
-    if (x->ndims != 4 || x->dims[2] + 2 * pad < kernel ||
-        x->dims[3] + 2 * pad < kernel) {
-        (void)net_misuse(net, "a convolution's kernel is larger than its input");
-        return NULL;
-    }
     conv->bias = bias;
     conv->weight_dims[0] = conv->bias_dims[0] = channels;
     conv->weight_dims[1] = x->dims[1];
     conv->out_dims[0] = x->dims[0];
     conv->out_dims[1] = channels;
     for (int d = 0; d < 2; d++) {
-        conv->weight_dims[2 + d] = kernel;
+        conv->weight_dims[2 + d] = kernel[d];
         conv->strides[d] = stride;
         conv->pads[d] = pad;
-        conv->out_dims[2 + d] = (x->dims[2 + d] + 2 * pad - kernel) / stride + 1;
+        conv->out_dims[2 + d] = (x->dims[2 + d] + 2 * pad - kernel[d]) / stride + 1;
     }
     if (setup_forward(conv) != DML_OK || setup_backward_weights(conv) != DML_OK ||
         (x->grad && setup_backward_data(conv) != DML_OK))

@@ -4,7 +4,7 @@
  * changes shape without parameters.
  * Source: He, Zhang, Ren and Sun 2016, equation 1, and option A of section 3.3.
  */
-#include "net.h"
+#include "layers.h"
 
 #include <string.h>
 
@@ -28,7 +28,7 @@ static dml_status fork_backward(struct layer *layer)
     return dnn_op_run(&layer->net->dnn, &((struct fork *)layer)->backward);
 }
 
-static const struct layer_ops fork_ops = {"fork", do_nothing, fork_backward};
+static const struct layer_ops fork_ops = {"fork", do_nothing, fork_backward, NULL};
 
 /* total = total + term, in place. */
 static dml_status setup_sum(struct dnn *dnn, struct dnn_op *op,
@@ -43,16 +43,11 @@ static dml_status setup_sum(struct dnn *dnn, struct dnn_op *op,
     return dnn_op_out(dnn, op, DNNL_ARG_DST, total, NULL);
 }
 
-struct value *net_fork(struct net *net, struct value *x, struct value **second)
+struct value *dnn_make_fork(struct net *net, struct value *x, struct value **second)
 {
     struct fork *fork = net_add_layer(net, sizeof *fork, &fork_ops, x);
-    *second = NULL;
     if (!fork)
         return NULL;
-    if (!x->grad) {
-        (void)net_misuse(net, "a net cannot begin with a fork");
-        return NULL;
-    }
     struct value *a = net_alias_value(net, x);
     struct value *b = net_add_value(net, x->ndims, x->dims, &x->md);
     if (!a || !b)
@@ -68,7 +63,7 @@ struct value *net_fork(struct net *net, struct value *x, struct value **second)
 
 /* ---- add ------------------------------------------------------------------------ */
 
-/* The sum is written over the first term; both terms get the sum's gradient. */
+/* The sum is written over the first term; the gradient of both is the sum's memory. */
 struct add {
     struct layer layer;
     struct dnn_op forward;
@@ -86,21 +81,13 @@ static dml_status add_backward(struct layer *layer)
     return DML_OK;
 }
 
-static const struct layer_ops add_ops = {"add", add_forward, add_backward};
+static const struct layer_ops add_ops = {"add", add_forward, add_backward, NULL};
 
-struct value *net_add(struct net *net, struct value *x, struct value *y)
+struct value *dnn_make_add(struct net *net, struct value *x, struct value *y)
 {
     struct add *add = net_add_layer(net, sizeof *add, &add_ops, x);
-    if (!add || !y)
+    if (!add)
         return NULL;
-    if (!dnnl_memory_desc_equal(&x->md, &y->md)) {
-        (void)net_misuse(net, "the terms of a sum differ in shape or layout");
-        return NULL;
-    }
-    int group = y->grad_group;
-    for (int i = 0; i < net->nvalues; i++)
-        if (net->values[i].grad_group == group)
-            net->values[i].grad_group = x->grad_group;
     add->layer.in[1] = y;
     add->layer.out[0] = net_alias_value(net, x);
     if (!add->layer.out[0] ||
@@ -133,7 +120,7 @@ static dml_status shortcut_backward(struct layer *layer)
 }
 
 static const struct layer_ops shortcut_ops = {"shortcut", shortcut_forward,
-                                              shortcut_backward};
+                                              shortcut_backward, NULL};
 
 /* A memory object over the same data in another layout; it is placed with the value. */
 static dml_status setup_copies(struct shortcut *shortcut, int stride)
@@ -163,15 +150,12 @@ static dml_status setup_copies(struct shortcut *shortcut, int stride)
                             from->grad);
 }
 
-struct value *net_shortcut(struct net *net, struct value *x, int channels, int stride)
+struct value *dnn_make_shortcut(struct net *net, struct value *x, int channels,
+                                int stride)
 {
     struct shortcut *shortcut = net_add_layer(net, sizeof *shortcut, &shortcut_ops, x);
     if (!shortcut)
         return NULL;
-    if (x->ndims != 4 || !x->grad || channels < x->dims[1]) {
-        (void)net_misuse(net, "a shortcut cannot drop channels or begin a net");
-        return NULL;
-    }
     const dnnl_dims_t dims = {x->dims[0], channels, (x->dims[2] + stride - 1) / stride,
                               (x->dims[3] + stride - 1) / stride};
     dnnl_memory_desc_t md;

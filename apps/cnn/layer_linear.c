@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Fully connected layer, y = W x + b, by oneDNN's inner product. The input may be an
- * image (N C H W): it is read in whatever layout it has, without a copy. Initial
- * weights are those of He et al. 2015, and of standard deviation 0.01 where they give
- * the logits (Goyal et al. 2017, section 5.1), so that training starts from equal
- * probabilities.
+ * image (N C H W): it is read in whatever layout it has, without a copy.
  */
-#include "net.h"
+#include "layers.h"
 
-#include <math.h>
 #include <string.h>
 
 struct linear {
@@ -33,7 +29,8 @@ static dml_status linear_backward(struct layer *layer)
     return dnn_op_run(&layer->net->dnn, &linear->backward_data);
 }
 
-static const struct layer_ops linear_ops = {"linear", linear_forward, linear_backward};
+static const struct layer_ops linear_ops = {"linear", linear_forward, linear_backward,
+                                            NULL};
 
 static dml_status setup_forward(struct linear *linear, const dnnl_dims_t weight_dims)
 {
@@ -54,8 +51,7 @@ static dml_status setup_forward(struct linear *linear, const dnnl_dims_t weight_
         net_add_param(net, layer, "bias", 1, linear->bias.dims, &linear->bias);
     if (!layer->out[0] || !weights || !bias)
         return DML_EINVAL;
-    double inputs = (double)(weights->count / (size_t)weight_dims[0]);
-    weights->stddev = linear->logits ? 0.01 : sqrt(2.0 / inputs);
+    weights->stddev = net_init_stddev(weights, linear->logits);
     bias->flags = DML_PARAM_NO_DECAY | DML_PARAM_NO_ADAPT;
     CNN_TRY(dnn_op_in(&net->dnn, op, DNNL_ARG_SRC, x->data, NULL));
     CNN_TRY(dnn_op_in(&net->dnn, op, DNNL_ARG_WEIGHTS, weights->data, NULL));
@@ -114,22 +110,12 @@ static dml_status setup(struct linear *linear, int outputs)
     return x->grad ? setup_backward_data(linear) : DML_OK;
 }
 
-static struct value *add_linear(struct net *net, struct value *x, int outputs,
-                                bool logits)
+struct value *dnn_make_linear(struct net *net, struct value *x, int outputs,
+                              bool logits)
 {
     struct linear *linear = net_add_layer(net, sizeof *linear, &linear_ops, x);
     if (!linear)
         return NULL;
     linear->logits = logits;
     return setup(linear, outputs) == DML_OK ? linear->layer.out[0] : NULL;
-}
-
-struct value *net_linear(struct net *net, struct value *x, int outputs)
-{
-    return add_linear(net, x, outputs, false);
-}
-
-struct value *net_logits(struct net *net, struct value *x)
-{
-    return add_linear(net, x, (int)net->shape.classes, true);
 }

@@ -8,7 +8,7 @@
  * averaged over the ranks before (see evaluate.c).
  * Source: Ioffe and Szegedy 2015, algorithms 1 and 2.
  */
-#include "net.h"
+#include "layers.h"
 
 #include <string.h>
 
@@ -59,7 +59,7 @@ static dml_status norm_backward(struct layer *layer)
     return dnn_op_run(&layer->net->dnn, &((struct norm *)layer)->backward);
 }
 
-static const struct layer_ops norm_ops = {"norm", norm_forward, norm_backward};
+static const struct layer_ops norm_ops = {"norm", norm_forward, norm_backward, NULL};
 
 static dml_status setup_params(struct norm *norm)
 {
@@ -145,15 +145,11 @@ static dml_status setup_backward(struct norm *norm, dnnl_memory_t workspace)
     return dnn_op_in(dnn, op, DNNL_ARG_WORKSPACE, workspace, NULL);
 }
 
-struct value *net_batch_norm(struct net *net, struct value *x, bool relu)
+struct value *dnn_make_batch_norm(struct net *net, struct value *x, bool relu)
 {
     struct norm *norm = net_add_layer(net, sizeof *norm, &norm_ops, x);
     if (!norm)
         return NULL;
-    if (x->ndims != 4 || !x->grad) {
-        (void)net_misuse(net, "batch normalisation needs images and a layer before it");
-        return NULL;
-    }
     norm->channels = (size_t)x->dims[1];
     norm->flags = dnnl_use_scale | dnnl_use_shift | (relu ? dnnl_fuse_norm_relu : 0u);
     norm->layer.out[0] = net_add_value(net, 4, x->dims, &x->md);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Max and average pooling over square windows without padding, by oneDNN; the global
+ * Max and average pooling over square windows, by oneDNN; the global
  * pool is an average over the whole image.
  */
-#include "net.h"
+#include "layers.h"
 
 struct pool {
     struct layer layer;
@@ -23,11 +23,11 @@ static dml_status pool_backward(struct layer *layer)
     return dnn_op_run(&layer->net->dnn, &((struct pool *)layer)->backward);
 }
 
-static const struct layer_ops pool_ops = {"pool", pool_forward, pool_backward};
+static const struct layer_ops pool_ops = {"pool", pool_forward, pool_backward, NULL};
 
 struct window {
     dnnl_alg_kind_t kind;
-    dnnl_dims_t kernel, strides, pads, out_dims;
+    dnnl_dims_t kernel, strides, pads, far_pads, out_dims;
 };
 
 static dml_status setup_backward(struct pool *pool, const struct window *window,
@@ -39,7 +39,7 @@ static dml_status setup_backward(struct pool *pool, const struct window *window,
     dnnl_pooling_desc_t desc;
     DNN_TRY(dnn, dnnl_pooling_backward_desc_init(&desc, window->kind, &x->md, &y->md,
                                                  window->strides, window->kernel,
-                                                 window->pads, window->pads));
+                                                 window->pads, window->far_pads));
     CNN_TRY(dnn_op_init(dnn, &pool->backward, &desc, &pool->forward));
     CNN_TRY(dnn_op_in(dnn, &pool->backward, DNNL_ARG_DIFF_DST, y->grad, NULL));
     CNN_TRY(dnn_op_out(dnn, &pool->backward, DNNL_ARG_DIFF_SRC, x->grad, NULL));
@@ -57,10 +57,10 @@ static dml_status setup(struct pool *pool, const struct window *window)
     dnnl_memory_desc_t dst;
     dnnl_pooling_desc_t desc;
     CNN_TRY(dnn_any(&net->dnn, 4, window->out_dims, &dst));
-    DNN_TRY(&net->dnn,
-            dnnl_pooling_forward_desc_init(&desc, dnnl_forward_training, window->kind,
-                                           &x->md, &dst, window->strides,
-                                           window->kernel, window->pads, window->pads));
+    DNN_TRY(&net->dnn, dnnl_pooling_forward_desc_init(&desc, dnnl_forward_training,
+                                                      window->kind, &x->md, &dst,
+                                                      window->strides, window->kernel,
+                                                      window->pads, window->far_pads));
     CNN_TRY(dnn_op_init(&net->dnn, op, &desc, NULL));
     layer->out[0] =
         net_add_value(net, 4, window->out_dims, dnn_op_md(op, dnnl_query_dst_md, 0));
@@ -79,40 +79,25 @@ static dml_status setup(struct pool *pool, const struct window *window)
     return x->grad ? setup_backward(pool, window, workspace) : DML_OK;
 }
 
-static struct value *add_pool(struct net *net, struct value *x, dnnl_alg_kind_t kind,
-                              const int kernel[2], int stride)
+struct value *dnn_make_pool(struct net *net, struct value *x, enum net_pool kind,
+                            const struct net_window *given)
 {
     struct pool *pool = net_add_layer(net, sizeof *pool, &pool_ops, x);
     if (!pool)
         return NULL;
-    if (x->ndims != 4 || x->dims[2] < kernel[0] || x->dims[3] < kernel[1]) {
-        (void)net_misuse(net, "a pool's window is larger than its input");
-        return NULL;
-    }
-    struct window window = {.kind = kind, .out_dims = {x->dims[0], x->dims[1]}};
+    struct window window = {.kind = kind == NET_POOL_MAX
+                                        ? dnnl_pooling_max
+                                        : dnnl_pooling_avg_exclude_padding,
+                            .out_dims = {x->dims[0], x->dims[1]}};
     for (int d = 0; d < 2; d++) {
-        window.kernel[d] = kernel[d];
-        window.strides[d] = stride;
-        window.out_dims[2 + d] = (x->dims[2 + d] - kernel[d]) / stride + 1;
+        dnnl_dim_t padded = x->dims[2 + d] + 2 * given->pad;
+        window.kernel[d] = given->kernel[d];
+        window.strides[d] = given->stride;
+        window.pads[d] = given->pad;
+        window.out_dims[2 + d] = (padded - given->kernel[d]) / given->stride + 1;
+        /* What the last window leaves out at the far edge. */
+        window.far_pads[d] = (window.out_dims[2 + d] - 1) * given->stride +
+                             given->kernel[d] - x->dims[2 + d] - given->pad;
     }
     return setup(pool, &window) == DML_OK ? pool->layer.out[0] : NULL;
-}
-
-struct value *net_max_pool(struct net *net, struct value *x, int kernel, int stride)
-{
-    return add_pool(net, x, dnnl_pooling_max, (int[]){kernel, kernel}, stride);
-}
-
-struct value *net_avg_pool(struct net *net, struct value *x, int kernel, int stride)
-{
-    return add_pool(net, x, dnnl_pooling_avg_exclude_padding, (int[]){kernel, kernel},
-                    stride);
-}
-
-struct value *net_global_pool(struct net *net, struct value *x)
-{
-    if (!x)
-        return NULL;
-    return add_pool(net, x, dnnl_pooling_avg_exclude_padding,
-                    (int[]){(int)x->dims[2], (int)x->dims[3]}, 1);
 }

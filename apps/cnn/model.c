@@ -293,6 +293,8 @@ dml_status model_load(struct model *model, struct net *net, char *error,
         status = load_state(model, net, i);
     if (status == DML_OK && model->at != model->size)
         status = DML_EFORMAT;
+    if (status == DML_OK)
+        status = net_push_state(net);
     if (status == DML_EFORMAT)
         return malformed(model, "its tensors are not those of the net it names", error,
                          error_bytes);

@@ -5,21 +5,32 @@
  */
 #include "net.h"
 
+#include "gpu.h"
+#include "layers.h"
 #include "net_place.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define PARAM_ALIGN 16 /* floats: one cache line */
 
-static void destroy_layer(void *layer)
+static void destroy_layer(struct layer *layer)
 {
+    if (layer->ops->close)
+        layer->ops->close(layer);
     free(layer);
 }
 
 dml_status net_create(const struct net_shape *shape, uint64_t seed, double dropout,
                       struct net **net)
+{
+    return net_create_on(NULL, shape, seed, dropout, net);
+}
+
+dml_status net_create_on(struct gpu *gpu, const struct net_shape *shape, uint64_t seed,
+                         double dropout, struct net **net)
 {
     struct net *made = calloc(1, sizeof *made);
     if (!made)
@@ -28,13 +39,16 @@ dml_status net_create(const struct net_shape *shape, uint64_t seed, double dropo
     made->shape = *shape;
     made->seed = seed;
     made->dropout = dropout;
+    made->backend = gpu ? &net_on_gpu : &net_on_processor;
     CNN_TRY(dnn_init(&made->dnn));
+    if (gpu)
+        CNN_TRY(gpu_net_create(gpu, made));
 
     const dnnl_dims_t dims = {(dnnl_dim_t)shape->rows, (dnnl_dim_t)shape->channels,
                               (dnnl_dim_t)shape->height, (dnnl_dim_t)shape->width};
     dnnl_memory_desc_t md;
     CNN_TRY(dnn_plain(&made->dnn, 4, dims, &md));
-    made->input = net_add_value(made, 4, dims, &md);
+    made->input = net_add_value(made, 4, dims, gpu ? NULL : &md);
     if (!made->input)
         return DML_EINVAL;
     made->input->grad_group = -1;
@@ -47,12 +61,15 @@ void net_destroy(struct net *net)
         return;
     for (int i = 0; i < net->nlayers; i++)
         destroy_layer(net->layers[i]);
+    net->backend->close(net);
     dnn_free(&net->dnn);
     free(net);
 }
 
 const char *net_error(const struct net *net)
 {
+    if (net->gpu && gpu_error(net)[0])
+        return gpu_error(net);
     return net->dnn.error;
 }
 
@@ -96,9 +113,15 @@ struct value *net_add_value(struct net *net, int ndims, const dnnl_dims_t dims,
     struct value *value = &net->values[net->nvalues];
     value->ndims = ndims;
     memcpy(value->dims, dims, sizeof value->dims);
-    value->md = *md;
     value->data_group = net->nvalues;
     value->grad_group = net->nvalues;
+    if (!md) {
+        value->bytes = gpu_value_bytes(net, value);
+        net->nvalues++;
+        return value;
+    }
+    value->md = *md;
+    value->bytes = dnnl_memory_desc_get_size(md);
     if (dnn_memory(&net->dnn, md, DNNL_MEMORY_NONE, &value->data) != DML_OK)
         return NULL;
     /* The first value is the input, which gets no gradient. */
@@ -111,7 +134,8 @@ struct value *net_add_value(struct net *net, int ndims, const dnnl_dims_t dims,
 
 struct value *net_alias_value(struct net *net, const struct value *x)
 {
-    struct value *value = net_add_value(net, x->ndims, x->dims, &x->md);
+    struct value *value =
+        net_add_value(net, x->ndims, x->dims, net->gpu ? NULL : &x->md);
     if (value) {
         value->data_group = x->data_group;
         value->grad_group = x->grad_group;
@@ -132,14 +156,15 @@ struct param *net_add_param(struct net *net, struct layer *layer, const char *na
              net->nlayers, name);
     param->ndims = ndims;
     memcpy(param->dims, dims, (size_t)ndims * sizeof dims[0]);
-    param->md = *md;
     param->count = 1;
     for (int d = 0; d < ndims; d++)
         param->count *= (size_t)dims[d];
-    size_t floats = dnnl_memory_desc_get_size(md) / sizeof(float);
+    size_t floats = md ? dnnl_memory_desc_get_size(md) / sizeof(float) : param->count;
     param->stored = (floats + PARAM_ALIGN - 1) / PARAM_ALIGN * PARAM_ALIGN;
-    if (dnn_memory(&net->dnn, md, DNNL_MEMORY_NONE, &param->data) != DML_OK ||
-        dnn_memory(&net->dnn, md, DNNL_MEMORY_NONE, &param->grad) != DML_OK)
+    if (md)
+        param->md = *md;
+    if (md && (dnn_memory(&net->dnn, md, DNNL_MEMORY_NONE, &param->data) != DML_OK ||
+               dnn_memory(&net->dnn, md, DNNL_MEMORY_NONE, &param->grad) != DML_OK))
         return NULL;
     layer->nparams++;
     net->nparams++;
@@ -159,6 +184,12 @@ dml_status net_add_state(struct net *net, const char *name, size_t count, float 
     state->slot = slot;
     net->nstate_floats += count;
     return DML_OK;
+}
+
+double net_init_stddev(const struct param *weight, bool logits)
+{
+    double inputs = (double)(weight->count / (size_t)weight->dims[0]);
+    return logits ? 0.01 : sqrt(2.0 / inputs);
 }
 
 /* ---- end of building ------------------------------------------------------------ */
@@ -190,7 +221,8 @@ dml_status net_finish(struct net *net, struct value *logits)
         return DML_EINVAL;
     dnnl_memory_desc_t plain;
     CNN_TRY(dnn_plain(&net->dnn, 2, logits->dims, &plain));
-    if (logits->ndims != 2 || !dnnl_memory_desc_equal(&plain, &logits->md))
+    if (logits->ndims != 2 ||
+        (!net->gpu && !dnnl_memory_desc_equal(&plain, &logits->md)))
         return net_misuse(net, "the logits must be a plain N x classes matrix");
     net->output = logits;
     CNN_TRY(net_place_memory(net));
@@ -198,6 +230,7 @@ dml_status net_finish(struct net *net, struct value *logits)
     for (int i = 0; i < net->nstates; i++)
         for (size_t k = 0; k < net->states[i].count; k++)
             net->state_data[net->states[i].offset + k] = net->states[i].fill;
+    CNN_TRY(net_push_state(net));
     return init_params(net);
 }
 
@@ -205,8 +238,7 @@ dml_status net_finish(struct net *net, struct value *logits)
 
 dml_status net_forward(struct net *net, enum net_mode mode, const float *images)
 {
-    /* oneDNN's handles are not const, but sources are only read. */
-    DNN_TRY(&net->dnn, dnnl_memory_set_data_handle(net->input->data, (void *)images));
+    CNN_TRY(net->backend->input(net, mode, images));
     for (int i = 0; i < net->nlayers; i++) {
         struct layer *layer = net->layers[i];
         for (int p = 0; net->need && p < layer->nparams; p++)
@@ -227,6 +259,21 @@ dml_status net_backward(struct net *net, net_param_fn *ready, void *user)
     return DML_OK;
 }
 
+const float *net_logits_of(struct net *net)
+{
+    return net->backend->logits(net);
+}
+
+dml_status net_pull_state(struct net *net)
+{
+    return net->backend->pull_state(net);
+}
+
+dml_status net_push_state(struct net *net)
+{
+    return net->backend->push_state(net);
+}
+
 /* ---- parameters ----------------------------------------------------------------- */
 
 size_t net_count_params(const struct net *net)
@@ -239,44 +286,25 @@ size_t net_count_params(const struct net *net)
 
 uint64_t net_layout_hash(const struct net *net)
 {
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (int i = 0; i < net->nparams; i++) {
-        const dnnl_memory_desc_t *md = &net->params[i].md;
-        const dnnl_blocking_desc_t *blocking = &md->format_desc.blocking;
-        for (int d = 0; d < md->ndims; d++) {
-            hash = (hash ^ (uint64_t)md->padded_dims[d]) * 0x100000001b3u;
-            hash = (hash ^ (uint64_t)blocking->strides[d]) * 0x100000001b3u;
-        }
-        for (int b = 0; b < blocking->inner_nblks; b++) {
-            hash = (hash ^ (uint64_t)blocking->inner_blks[b]) * 0x100000001b3u;
-            hash = (hash ^ (uint64_t)blocking->inner_idxs[b]) * 0x100000001b3u;
-        }
-    }
-    return hash;
+    return net->backend->layout_hash(net);
 }
 
 dml_status net_to_plain(struct net *net, int i, const float *stored, float *plain)
 {
-    const struct param *param = &net->params[i];
-    dnnl_memory_desc_t md;
-    CNN_TRY(dnn_plain(&net->dnn, param->ndims, param->dims, &md));
-    return dnn_convert(&net->dnn, &param->md, (void *)stored, &md, plain);
+    return net->backend->to_plain(net, i, stored, plain);
 }
 
 dml_status net_from_plain(struct net *net, int i, const float *plain, float *stored)
 {
-    const struct param *param = &net->params[i];
-    dnnl_memory_desc_t md;
-    CNN_TRY(dnn_plain(&net->dnn, param->ndims, param->dims, &md));
-    return dnn_convert(&net->dnn, &md, (void *)plain, &param->md, stored);
+    return net->backend->from_plain(net, i, plain, stored);
 }
 
 dml_status net_get_param(struct net *net, int i, float *plain)
 {
-    return net_to_plain(net, i, dnn_data(net->params[i].data), plain);
+    return net_to_plain(net, i, net->param_data + net->params[i].offset, plain);
 }
 
 dml_status net_set_param(struct net *net, int i, const float *plain)
 {
-    return net_from_plain(net, i, plain, dnn_data(net->params[i].data));
+    return net_from_plain(net, i, plain, net->param_data + net->params[i].offset);
 }

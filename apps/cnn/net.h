@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A network of layers on one rank: values (activations), parameters, and the passes
- * over them.
+ * over them; on the processor by oneDNN (layer_*.c), or on a GPU (gpu_*.c).
  *
  * A net is built layer by layer, first to last; each call takes the value that the
  * layer reads and returns the one it writes. Every value has exactly one producer and
@@ -27,21 +27,26 @@
 #include <stdbool.h>
 
 #define NET_HEAD       16 /* floats before the gradients, for the caller's sums */
-#define NET_MAX_LAYERS 128
+#define NET_MAX_LAYERS 192
 #define NET_MAX_VALUES 256
-#define NET_MAX_PARAMS 128
+#define NET_MAX_PARAMS 192
 
 struct net;
+struct gpu;
+struct gpu_net;
 
 /* An activation, and the gradient of the loss by it. */
 struct value {
     int ndims; /* 4: N C H W; 2: N C */
     dnnl_dims_t dims;
+    size_t bytes;
+    void *data_at, *grad_at; /* where they lie, once memory is placed */
+    int data_group;          /* values of a group share their memory */
+    int grad_group;          /* -1: none, of the net's input */
+    /* On the processor: */
     dnnl_memory_desc_t md; /* layout of both */
     dnnl_memory_t data;
     dnnl_memory_t grad; /* NULL for the net's input */
-    int data_group;     /* values of a group share their memory */
-    int grad_group;     /* -1: none */
 };
 
 /* A trained tensor. */
@@ -49,7 +54,7 @@ struct param {
     char name[24];
     int ndims;
     dnnl_dims_t dims;
-    dnnl_memory_desc_t md; /* as stored */
+    dnnl_memory_desc_t md; /* as stored on the processor */
     size_t count;          /* elements, product of dims */
     size_t stored;         /* elements in the flat buffers, padding included */
     size_t offset;         /* of the first element in the flat buffers */
@@ -82,6 +87,7 @@ struct layer_ops {
     const char *kind;
     dml_status (*forward)(struct layer *layer, enum net_mode mode);
     dml_status (*backward)(struct layer *layer);
+    void (*close)(struct layer *layer); /* NULL: nothing to do */
 };
 
 struct layer {
@@ -95,7 +101,50 @@ struct net_shape {
     size_t rows, channels, height, width, classes;
 };
 
+/* What a pool takes of its window; padding is no part of an average. */
+enum net_pool { NET_POOL_MAX, NET_POOL_AVERAGE };
+
+struct net_window {
+    int kernel[2], stride, pad;
+};
+
+/* What differs between the processor and a GPU. The makers' arguments have been checked
+ * (net_make.c); they return NULL with net_error() set. */
+struct net_backend {
+    struct value *(*conv)(struct net *net, struct value *x, int channels,
+                          const struct net_window *window, bool bias);
+    struct value *(*linear)(struct net *net, struct value *x, int outputs, bool logits);
+    struct value *(*pool)(struct net *net, struct value *x, enum net_pool kind,
+                          const struct net_window *window);
+    struct value *(*batch_norm)(struct net *net, struct value *x, bool relu);
+    struct value *(*relu)(struct net *net, struct value *x);
+    struct value *(*dropout)(struct net *net, struct value *x, double probability);
+    struct value *(*fork)(struct net *net, struct value *x, struct value **second);
+    struct value *(*add)(struct net *net, struct value *x, struct value *y);
+    struct value *(*shortcut)(struct net *net, struct value *x, int channels,
+                              int stride);
+
+    /* Zeroed memory that lives as long as the net. */
+    void *(*alloc)(struct net *net, size_t bytes);
+    /* Memory has been placed: tell those who need to know. */
+    dml_status (*placed)(struct net *net);
+    /* Before a forward pass; images as in net_forward(). */
+    dml_status (*input)(struct net *net, enum net_mode mode, const float *images);
+    const float *(*logits)(struct net *net);
+    uint64_t (*layout_hash)(const struct net *net);
+    dml_status (*to_plain)(struct net *net, int i, const float *stored, float *plain);
+    dml_status (*from_plain)(struct net *net, int i, const float *plain, float *stored);
+    /* Between state_data and where the layers have it. */
+    dml_status (*pull_state)(struct net *net);
+    dml_status (*push_state)(struct net *net);
+    void (*close)(struct net *net);
+};
+
+extern const struct net_backend net_on_processor, net_on_gpu;
+
 struct net {
+    const struct net_backend *backend;
+    struct gpu_net *gpu; /* NULL on the processor */
     struct dnn dnn;
     struct net_shape shape;
     uint64_t seed;
@@ -113,8 +162,8 @@ struct net {
     struct value *input;  /* plain N C H W; its memory is the caller's, see net_pass */
     struct value *output; /* plain N classes: the logits */
 
-    float *param_data, *param_grad; /* [nparam_floats] flat buffers */
-    float *state_data;              /* [nstate_floats] */
+    float *param_data, *param_grad; /* [nparam_floats] flat buffers, of the device */
+    float *state_data; /* [nstate_floats] of the host, see net_pull_state */
     size_t nparam_floats, nstate_floats;
     size_t activation_bytes; /* data and gradients of all values */
 
@@ -130,6 +179,9 @@ struct net {
 
 dml_status net_create(const struct net_shape *shape, uint64_t seed, double dropout,
                       struct net **net);
+/* The same on a GPU, which is borrowed; on the processor where that is NULL. */
+dml_status net_create_on(struct gpu *gpu, const struct net_shape *shape, uint64_t seed,
+                         double dropout, struct net **net);
 void net_destroy(struct net *net);
 
 struct value *net_conv(struct net *net, struct value *x, int channels, int kernel,
@@ -138,6 +190,8 @@ struct value *net_linear(struct net *net, struct value *x, int outputs);
 struct value *net_logits(struct net *net, struct value *x); /* the last layer */
 struct value *net_max_pool(struct net *net, struct value *x, int kernel, int stride);
 struct value *net_avg_pool(struct net *net, struct value *x, int kernel, int stride);
+struct value *net_padded_pool(struct net *net, struct value *x, enum net_pool kind,
+                              int kernel, int stride, int pad);
 struct value *net_global_pool(struct net *net, struct value *x);
 struct value *net_batch_norm(struct net *net, struct value *x, bool relu);
 struct value *net_relu(struct net *net, struct value *x);
@@ -157,11 +211,19 @@ const char *net_error(const struct net *net);
 
 /* ---- passes --------------------------------------------------------------------- */
 
-/* images: [N][C][H][W], borrowed until after net_backward(). */
+/* images: [N][C][H][W], borrowed until after net_backward(). On a GPU NULL means those
+ * that a feed has brought there (gpu_feed.h). */
 dml_status net_forward(struct net *net, enum net_mode mode, const float *images);
 
 /* Starts from the gradient in net->output->grad (see loss.h). ready may be NULL. */
 dml_status net_backward(struct net *net, net_param_fn *ready, void *user);
+
+/* [N][classes] of the last forward pass, on the host; NULL on failure. */
+const float *net_logits_of(struct net *net);
+
+/* The states that are kept, from and to where the layers have them. */
+dml_status net_pull_state(struct net *net);
+dml_status net_push_state(struct net *net);
 
 /* ---- parameters ----------------------------------------------------------------- */
 
@@ -186,14 +248,16 @@ dml_status net_set_param(struct net *net, int i, const float *plain);
 void *net_add_layer(struct net *net, size_t bytes, const struct layer_ops *ops,
                     struct value *in);
 
-/* A new value with its own memory; groups may be changed before net_finish(). */
+/* A new value with its own memory; groups may be changed before net_finish(). Without
+ * md it is on a GPU, N H W C. */
 struct value *net_add_value(struct net *net, int ndims, const dnnl_dims_t dims,
                             const dnnl_memory_desc_t *md);
 
 /* An output that shares data and gradient with an input: work in place. */
 struct value *net_alias_value(struct net *net, const struct value *x);
 
-/* A parameter of the layer added last; md is its stored layout. NULL on failure. */
+/* A parameter of the layer added last; md is its stored layout, NULL on a GPU. NULL on
+ * failure. */
 struct param *net_add_param(struct net *net, struct layer *layer, const char *name,
                             int ndims, const dnnl_dims_t dims,
                             const dnnl_memory_desc_t *md);

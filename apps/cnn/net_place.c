@@ -19,24 +19,19 @@ struct life {
     int slot;
 };
 
-static size_t value_bytes(const struct value *value)
-{
-    return dnnl_memory_desc_get_size(&value->md);
-}
-
 static dml_status place_data(struct net *net)
 {
     void *data[NET_MAX_VALUES] = {NULL};
     for (int i = 1; i < net->nvalues; i++) {
-        const struct value *value = &net->values[i];
+        struct value *value = &net->values[i];
         int group = value->data_group;
         if (!data[group]) {
-            data[group] = dnn_alloc(&net->dnn, value_bytes(value));
+            data[group] = net->backend->alloc(net, value->bytes);
             if (!data[group])
                 return DML_ENOMEM;
-            net->activation_bytes += value_bytes(value);
+            net->activation_bytes += value->bytes;
         }
-        DNN_TRY(&net->dnn, dnnl_memory_set_data_handle(value->data, data[group]));
+        value->data_at = data[group];
     }
     return DML_OK;
 }
@@ -49,8 +44,8 @@ static void touch(struct life *lives, const struct value *value, int layer)
     if (life->born < 0)
         life->born = layer;
     life->dies = layer;
-    if (value_bytes(value) > life->bytes)
-        life->bytes = value_bytes(value);
+    if (value->bytes > life->bytes)
+        life->bytes = value->bytes;
 }
 
 /* The lowest slot that is free when the group is born; -1 when all are taken. */
@@ -92,17 +87,17 @@ static dml_status place_grads(struct net *net)
                 slot_bytes[slot] = lives[i].bytes;
         }
     for (int i = 1; i < net->nvalues; i++) {
-        const struct value *value = &net->values[i];
+        struct value *value = &net->values[i];
         if (value->grad_group < 0)
             continue;
         int slot = lives[value->grad_group].slot;
         if (!slots[slot]) {
-            slots[slot] = dnn_alloc(&net->dnn, slot_bytes[slot]);
+            slots[slot] = net->backend->alloc(net, slot_bytes[slot]);
             if (!slots[slot])
                 return DML_ENOMEM;
             net->activation_bytes += slot_bytes[slot];
         }
-        DNN_TRY(&net->dnn, dnnl_memory_set_data_handle(value->grad, slots[slot]));
+        value->grad_at = slots[slot];
     }
     return DML_OK;
 }
@@ -114,17 +109,10 @@ static dml_status place_params(struct net *net)
         net->params[i].offset = net->nparam_floats;
         net->nparam_floats += net->params[i].stored;
     }
-    net->param_data = dnn_alloc(&net->dnn, net->nparam_floats * sizeof(float));
-    net->param_grad = dnn_alloc(&net->dnn, net->nparam_floats * sizeof(float));
+    net->param_data = net->backend->alloc(net, net->nparam_floats * sizeof(float));
+    net->param_grad = net->backend->alloc(net, net->nparam_floats * sizeof(float));
     if (!net->param_data || !net->param_grad)
         return DML_ENOMEM;
-    for (int i = 0; i < net->nparams; i++) {
-        struct param *param = &net->params[i];
-        DNN_TRY(&net->dnn, dnnl_memory_set_data_handle(param->data, net->param_data +
-                                                                        param->offset));
-        DNN_TRY(&net->dnn, dnnl_memory_set_data_handle(param->grad, net->param_grad +
-                                                                        param->offset));
-    }
     return DML_OK;
 }
 
@@ -136,7 +124,5 @@ dml_status net_place_memory(struct net *net)
     net->state_data = dnn_alloc(&net->dnn, net->nstate_floats * sizeof(float));
     if (!net->state_data)
         return DML_ENOMEM;
-    for (int i = 0; i < net->nstates; i++)
-        *net->states[i].slot = net->state_data + net->states[i].offset;
-    return DML_OK;
+    return net->backend->placed(net);
 }

@@ -65,10 +65,50 @@ static struct value *build_resnet20(struct net *net)
     return net_logits(net, x);
 }
 
+/* A block begins as its shortcut (Goyal et al. 2017, section 5.1): gamma, the parameter
+ * before the last one, is 0. */
+static struct value *norm_from_zero(struct net *net, struct value *x)
+{
+    struct value *y = net_batch_norm(net, x, false);
+    if (y)
+        net->params[net->nparams - 2].fill = 0;
+    return y;
+}
+
+/* 1x1, 3x3 and 1x1 convolutions; where shapes change, the shortcut is a 1x1 convolution
+ * (option B of He et al. 2016). The 3x3 has the stride, as in Goyal et al. 2017. */
+static struct value *bottleneck(struct net *net, struct value *x, int channels,
+                                int stride, bool changes)
+{
+    struct value *side = NULL;
+    x = net_fork(net, x, &side);
+    x = net_batch_norm(net, net_conv(net, x, channels, 1, 1, 0, false), true);
+    x = conv_norm_relu(net, x, channels, stride);
+    x = norm_from_zero(net, net_conv(net, x, 4 * channels, 1, 1, 0, false));
+    if (changes)
+        side = net_batch_norm(
+            net, net_conv(net, side, 4 * channels, 1, stride, 0, false), false);
+    return net_relu(net, net_add(net, x, side));
+}
+
+/* He et al. 2016, table 1, 50 layers. */
+static struct value *build_resnet50(struct net *net)
+{
+    static const int blocks[] = {3, 4, 6, 3};
+    struct value *x = net_conv(net, net->input, 64, 7, 2, 3, false);
+    x = net_padded_pool(net, net_batch_norm(net, x, true), NET_POOL_MAX, 3, 2, 1);
+    for (int stage = 0; stage < 4; stage++)
+        for (int block = 0; block < blocks[stage]; block++)
+            x = bottleneck(net, x, 64 << stage, stage > 0 && block == 0 ? 2 : 1,
+                           block == 0);
+    return net_logits(net, net_global_pool(net, x));
+}
+
 static const struct net_kind kinds[] = {
     {"small", "2 convolutions, 2 fully connected layers", 0, build_small},
     {"vgg", "6 convolutions with batch norm, 2 fully connected layers", 0.3, build_vgg},
     {"resnet20", "20 layers with shortcuts, for 32 x 32 images", 0, build_resnet20},
+    {"resnet50", "50 layers with shortcuts, for 224 x 224 images", 0, build_resnet50},
 };
 #define NKINDS (sizeof kinds / sizeof kinds[0])
 
@@ -88,6 +128,13 @@ const struct net_kind *nets_find(const char *name)
 dml_status nets_make(const struct net_kind *kind, const struct net_shape *shape,
                      uint64_t seed, double dropout, struct net **net)
 {
-    CNN_TRY(net_create(shape, seed, dropout, net));
+    return nets_make_on(NULL, kind, shape, seed, dropout, net);
+}
+
+dml_status nets_make_on(struct gpu *gpu, const struct net_kind *kind,
+                        const struct net_shape *shape, uint64_t seed, double dropout,
+                        struct net **net)
+{
+    CNN_TRY(net_create_on(gpu, shape, seed, dropout, net));
     return net_finish(*net, kind->build(*net));
 }

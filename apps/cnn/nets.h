@@ -21,5 +21,9 @@ const struct net_kind *nets_at(size_t i);
  * and must be destroyed too. */
 dml_status nets_make(const struct net_kind *kind, const struct net_shape *shape,
                      uint64_t seed, double dropout, struct net **net);
+/* The same on a GPU; NULL: on the processor. */
+dml_status nets_make_on(struct gpu *gpu, const struct net_kind *kind,
+                        const struct net_shape *shape, uint64_t seed, double dropout,
+                        struct net **net);
 
 #endif

@@ -14,12 +14,23 @@
 #define OPTIMIZERS                   (&("" DML_OPTIM_MAP(BAR_NAME))[1])
 #define SCHEDULES                    (&("" DML_LR_MAP(BAR_NAME))[1])
 
+#define DEVICE_OPTIONS                                                               \
+    {NULL,       "device", CLI_CHOICE,                                               \
+     AT(device), "cpu",    "cpu|gpu",                                                \
+     0,          0,        "where the net is; gpu: one for each rank, the nearest"}, \
+    {                                                                                \
+        NULL, "kernels", CLI_CHOICE, AT(kernels), "auto", "auto|cudnn|plain", 0, 0,  \
+            "who computes convolutions on a GPU; plain: by definition, slow, to "    \
+            "check by; auto: cudnn, plain on the fake device"                        \
+    }
+
 static const struct cli_option train_options[] = {
     {"data and net", "data", CLI_STRING, AT(data), NULL, "DIR", 0, 0,
      "folder of idx, CIFAR-10 or record files; without it $DML_DATA, ../shared/data "
      "and "
-     "/usr/share/datasets are searched for Fashion-MNIST"},
-    {NULL, "net", CLI_CHOICE, AT(net), "small", "small|vgg|resnet20", 0, 0,
+     "/usr/share/datasets are searched for Fashion-MNIST; "
+     "synthetic:IMAGESxCxHxWxCLASSES makes images up"},
+    {NULL, "net", CLI_CHOICE, AT(net), "small", "small|vgg|resnet20|resnet50", 0, 0,
      "what is trained"},
     {NULL, "dropout", CLI_REAL, AT(dropout), "auto", "P", 0, 0.95,
      "probability in the net's dropout layers; auto: the net's own"},
@@ -87,12 +98,13 @@ static const struct cli_option train_options[] = {
      "send gradients in fewer bytes where that is measured to be faster: "
      "NAME[:NUMBER][,KEY=VALUE]...[,force], such as onebit, topk:0.01 or "
      "powersgd:2; codecs below, numbers and keys in doc/compression.md"},
-    {NULL, "precision", CLI_CHOICE, AT(precision), "f32", "f32|bf16", 0, 0,
+    {NULL, "precision", CLI_CHOICE, AT(precision), "f32", "f32|tf32|bf16", 0, 0,
      "bf16: parameters and averaged gradients are bf16 (half to three quarters of the "
      "bytes sent), the optimizer keeps f32 masters; convolutions and matrix products "
      "round their inputs "
      "to bf16 where the processor has instructions for it, other layers compute in "
-     "f32"},
+     "f32. On a GPU bf16 is for activations and gradients, the parameters are f32; "
+     "tf32: f32 numbers, products may round them to tf32"},
     {NULL, "shard-optimizer", CLI_FLAG, AT(shard_optimizer), NULL, NULL, 0, 0,
      "spread the optimizer's state over the ranks: each holds 1/ranks of it"},
 
@@ -116,6 +128,7 @@ static const struct cli_option train_options[] = {
      "read options from a file, as they would be typed, # begins a comment; those "
      "after "
      "it win (recipes: apps/cnn/recipes)"},
+    DEVICE_OPTIONS,
     {NULL, "threads", CLI_INT, AT(threads), "auto", "N", 1, 4096,
      "threads of each rank; auto: its share of the processors it may use"},
     {NULL, "report", CLI_OUTPUT, AT(report), NULL, "FILE", 0, 0,
@@ -135,6 +148,7 @@ static const struct cli_option test_options[] = {
 
     {"running", "batch", CLI_INT, AT(batch), "128", "N", 1, 1e7,
      "images of one pass over all ranks; divisible by the ranks"},
+    DEVICE_OPTIONS,
     {NULL, "threads", CLI_INT, AT(threads), "auto", "N", 1, 4096,
      "threads of each rank; auto: its share of the processors it may use"},
     {NULL, "report", CLI_OUTPUT, AT(report), NULL, "FILE", 0, 0,

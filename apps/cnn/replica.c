@@ -13,6 +13,8 @@
  */
 #include "replica.h"
 
+#include "gpu.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -79,6 +81,7 @@ dml_status replica_check(struct job *job, const struct cnn_options *options)
     bool bf16 = strcmp(options->precision, "bf16") == 0;
     char text[DML_CODEC_TEXT_MAX];
     dml_optim_rule rule = cnn_rule(options);
+    CNN_TRY(replica_gpu_check(job, options));
     CNN_TRY(job_note(job, dml_codec_check(job->ctx, options->compress)));
     if (replica_has_codec(options) && !make_codec_text(options, text))
         return job_fail(job, DML_EINVAL,
@@ -149,7 +152,7 @@ static dml_optim_opts optim_options(const struct replica *replica)
 static dml_status make_memory(struct replica *replica)
 {
     struct net *net = replica->net;
-    bool bf16 = strcmp(replica->options->precision, "bf16") == 0;
+    bool bf16 = !net->gpu && strcmp(replica->options->precision, "bf16") == 0;
     bool enough = true;
     if (bf16) {
         replica->params16 = calloc(net->nparam_floats, sizeof *replica->params16);
@@ -184,6 +187,10 @@ static dml_status make_optimizer(struct replica *replica)
                                 .count = param->stored,
                                 .flags = param->flags,
                                 .name = param->name};
+        if (net->gpu) {
+            params[i].grad = gpu_gradient(net, param);
+            params[i].grad_dtype = net->gpu->gpu->half ? DML_BF16 : DML_F32;
+        }
         if (!replica->params16)
             continue;
         params[i].param = replica->params16 + param->offset;
@@ -194,9 +201,13 @@ static dml_status make_optimizer(struct replica *replica)
         return job_note(replica->job, dml_sharded_create(
                                           rule, params, (size_t)net->nparams, &opts,
                                           NULL, replica->job->comm, &replica->sharded));
+    CNN_TRY(job_note(replica->job,
+                     dml_optim_create(replica->job->ctx, rule, params,
+                                      (size_t)net->nparams, &opts, &replica->optim)));
+    if (!net->gpu)
+        return DML_OK;
     return job_note(replica->job,
-                    dml_optim_create(replica->job->ctx, rule, params,
-                                     (size_t)net->nparams, &opts, &replica->optim));
+                    dml_optim_set_stream(replica->optim, net->gpu->gpu->stream));
 }
 
 /* The loss is registered as the last tensor: it is ready first. */
@@ -211,6 +222,10 @@ static dml_status make_reducer(struct replica *replica)
         const struct param *param = &net->params[i];
         grads[i] = (dml_tensor){net->param_grad + param->offset, param->stored, DML_F32,
                                 param->name};
+        if (net->gpu)
+            grads[i] =
+                (dml_tensor){gpu_gradient(net, param), param->stored,
+                             net->gpu->gpu->half ? DML_BF16 : DML_F32, param->name};
         if (replica->grads16)
             grads[i] = (dml_tensor){replica->grads16 + param->offset, param->stored,
                                     DML_BF16, param->name};
@@ -250,7 +265,9 @@ dml_status replica_create(struct job *job, const struct cnn_options *options,
     *replica = (struct replica){.job = job, .options = options, .net = net};
     dml_tensor all = {net->param_data, net->nparam_floats, DML_F32, "parameters"};
     CNN_TRY(job_agree(job, make_memory(replica)));
-    CNN_TRY(job_agree(job, job_note(job, dml_sync_bcast(&all, 1, 0, job->comm))));
+    CNN_TRY(job_agree(job,
+                      job_note(job, net->gpu ? replica_gpu_bcast(replica)
+                                             : dml_sync_bcast(&all, 1, 0, job->comm))));
     if (replica->params16)
         round_params(replica);
     CNN_TRY(job_agree(job, make_optimizer(replica)));
@@ -341,6 +358,8 @@ dml_status replica_update(struct replica *replica, double rate, double momentum)
         status = timed(replica, start, dml_sharded_step(replica->sharded, rate));
     else
         status = note(replica, dml_optim_step(replica->optim, rate));
+    if (replica->net->gpu)
+        gpu_params_changed(replica->net);
     for (int i = 0; replica->params16 && i < replica->net->nparams; i++)
         replica->stale[i] = true;
     return status;
@@ -366,6 +385,8 @@ static dml_status need(void *user, int index)
 
 dml_status replica_settle(struct replica *replica)
 {
+    if (replica->net->gpu)
+        return note(replica, replica_gpu_settle(replica));
     for (int i = 0; i < replica->net->nparams; i++)
         CNN_TRY(need(replica, i));
     return DML_OK;

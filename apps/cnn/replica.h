@@ -49,6 +49,11 @@ dml_status replica_update(struct replica *replica, double rate, double momentum)
 /* All parameters are there, before they are tested or written. Collective. */
 dml_status replica_settle(struct replica *replica);
 
+/* The same for a net on a GPU; see replica_gpu.c. Check: what goes with --device. */
+dml_status replica_gpu_check(struct job *job, const struct cnn_options *options);
+dml_status replica_gpu_bcast(struct replica *replica);
+dml_status replica_gpu_settle(struct replica *replica);
+
 /* What was chosen, for the report; a new object. */
 json_t *replica_report(const struct replica *replica);
 

@@ -42,6 +42,7 @@ static dml_status check(struct trainer *trainer, const dml_snapshot *snapshot)
     struct job *job = trainer->job;
     uint64_t words[NWORDS];
     dml_snapshot_info info;
+    dml_section_info master;
     dml_snapshot_get_info(snapshot, &info);
     CNN_TRY(get_words(job, snapshot, words));
     if (words[WORD_IMAGES] != trainer->images || words[WORD_PIXELS] != trainer->pixels)
@@ -55,6 +56,12 @@ static dml_status check(struct trainer *trainer, const dml_snapshot *snapshot)
                         "%d, with this --layout: start as many ranks",
                         (unsigned long long)words[WORD_EPOCH_STEPS], info.ranks,
                         (unsigned long long)trainer->epoch_steps, job->nranks);
+    if (strcmp(trainer->options->precision, "bf16") == 0 &&
+        (dml_snapshot_find(snapshot, "slot:master", 0, &master) == DML_OK) ==
+            (strcmp(trainer->options->device, "gpu") == 0))
+        return job_fail(job, DML_EMISMATCH,
+                        "--resume: with --precision bf16 a snapshot is for the device "
+                        "it was made on: give the other --device");
     if (other_ranks(trainer, snapshot) && replica_has_codec(trainer->options))
         return job_fail(job, DML_EMISMATCH,
                         "--resume: with --compress %.60s each rank holds back its own "
@@ -122,6 +129,8 @@ dml_status state_load_net(struct trainer *trainer, const dml_snapshot *snapshot)
                            net->param_data + net->params[i].offset);
     if (status == DML_OK)
         status = load_net_state(trainer, snapshot);
+    if (status == DML_OK && net_push_state(net) != DML_OK)
+        status = job_fail(trainer->job, DML_ECOMM, "%s", net_error(net));
     free(plain);
     return job_agree(trainer->job, status);
 }
@@ -174,15 +183,18 @@ static dml_status load_reducer(struct trainer *trainer, const dml_snapshot *snap
     dml_section_info section = {0};
     if (!reducer || other_ranks(trainer, snapshot))
         return DML_OK;
-    dml_status status =
-        job_note(job, dml_snapshot_find(snapshot, "reducer", job->rank, &section));
+    const char *name = state_reducer(trainer);
+    dml_status status = dml_snapshot_find(snapshot, name, job->rank, &section);
+    if (status == DML_EINVAL && !replica_has_codec(trainer->options))
+        return DML_OK; /* made with another --device: only the order of buckets */
+    (void)job_note(job, status);
     size_t bytes = (size_t)section.count;
     void *state = status == DML_OK ? malloc(bytes) : NULL;
     if (status == DML_OK && !state)
         status = job_fail(job, DML_ENOMEM, "out of memory for a snapshot");
     if (status == DML_OK)
         status = job_note(
-            job, dml_snapshot_get_own(snapshot, "reducer", job->rank, state, bytes));
+            job, dml_snapshot_get_own(snapshot, name, job->rank, state, bytes));
     status = job_agree(job, status);
     if (status == DML_OK)
         status = job_note(job, dml_reducer_set_state(reducer, state, bytes));

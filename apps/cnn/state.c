@@ -111,6 +111,11 @@ static dml_status save_tensors(struct trainer *trainer, dml_ckpt *ckpt, float *s
     return DML_OK;
 }
 
+const char *state_reducer(const struct trainer *trainer)
+{
+    return trainer->net->gpu ? "reducer-gpu" : "reducer";
+}
+
 static dml_status save_reducer(struct trainer *trainer, dml_ckpt *ckpt)
 {
     struct job *job = trainer->job;
@@ -123,7 +128,8 @@ static dml_status save_reducer(struct trainer *trainer, dml_ckpt *ckpt)
         return job_fail(job, DML_ENOMEM, "out of memory for a snapshot");
     dml_status status = job_note(job, dml_reducer_get_state(reducer, state, bytes));
     if (status == DML_OK)
-        status = job_note(job, dml_ckpt_add_own(ckpt, "reducer", state, bytes));
+        status =
+            job_note(job, dml_ckpt_add_own(ckpt, state_reducer(trainer), state, bytes));
     free(state);
     return status;
 }

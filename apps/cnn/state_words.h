@@ -50,6 +50,9 @@ dml_optim *state_optimizer(const struct trainer *trainer);
 /* The rank whose turn it is to put a tensor; sharded ones are gathered there. */
 int state_keeper(const struct trainer *trainer, int param);
 
+/* Name of the section of what a reducer keeps: devices have other layouts. */
+const char *state_reducer(const struct trainer *trainer);
+
 /* Elements of the tensors before this one in a vector of all. */
 uint64_t state_first(const struct net *net, int param);
 

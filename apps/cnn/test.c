@@ -13,6 +13,7 @@ struct testing {
     const struct cnn_run *run;
     struct model model;
     struct dataset set;
+    struct gpu gpu;
     struct net *net;
     dml_loader *loader;
     struct outfile report;
@@ -59,7 +60,10 @@ static dml_status run_test(struct testing *testing)
     struct model_info *info = &testing->model.info;
     CNN_TRY(job_agree(job, open_inputs(testing)));
     info->shape.rows = rows;
-    CNN_TRY(trainer_make_net(job, info->net, &info->shape, 0, CLI_AUTO, &testing->net));
+    struct gpu *gpu = NULL;
+    CNN_TRY(trainer_open_device(job, testing->run->options, &testing->gpu, &gpu));
+    CNN_TRY(trainer_make_net(job, gpu, info->net, &info->shape, 0, CLI_AUTO,
+                             &testing->net));
     dml_status status =
         model_load(&testing->model, testing->net, job->error, sizeof job->error);
     if (status == DML_OK)
@@ -120,6 +124,7 @@ dml_status cnn_test(const struct cnn_run *run)
     outfile_cancel(&testing.report);
     dml_loader_destroy(testing.loader);
     net_destroy(testing.net);
+    gpu_close(&testing.gpu);
     dataset_close(&testing.set);
     model_close(&testing.model);
     return status;

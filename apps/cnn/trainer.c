@@ -87,6 +87,8 @@ static dml_status run_pass(struct trainer *trainer, int64_t pass)
 {
     struct net *net = trainer->net;
     dml_batch batch;
+    if (net->gpu)
+        return trainer_gpu_pass(trainer, pass);
     double start = trainer_now_s();
     dml_status status = dml_loader_next(trainer->loader, &batch);
     trainer->data_s += trainer_now_s() - start;
@@ -108,12 +110,11 @@ static dml_status run_pass(struct trainer *trainer, int64_t pass)
     return status;
 }
 
-/* Images of the step that begins, over all ranks and passes. */
-static uint64_t count_samples(const struct trainer *trainer)
+uint64_t trainer_count_samples(const struct trainer *trainer, uint64_t step)
 {
     uint64_t passes = (uint64_t)trainer->options->accumulate, sum = 0;
     for (uint64_t pass = 0; pass < passes; pass++)
-        sum += dml_loader_global_count(trainer->loader, trainer->step * passes + pass);
+        sum += dml_loader_global_count(trainer->loader, step * passes + pass);
     return sum;
 }
 
@@ -130,42 +131,64 @@ static void keep_gradients(struct trainer *trainer, int64_t pass)
         dml_vec_axpy(trainer->job->ctx, count, 1, grad, sum);
 }
 
+static dml_status check_loss(const struct trainer *trainer)
+{
+    if (isfinite(trainer->loss))
+        return DML_OK;
+    return job_fail(trainer->job, DML_ENUMERIC,
+                    "the loss is %s at step %llu (epoch %.2f): training diverged; "
+                    "try a smaller --lr or a longer --warmup-epochs",
+                    isnan(trainer->loss) ? "not a number" : "infinite",
+                    (unsigned long long)trainer->step,
+                    (double)trainer->step / (double)trainer->epoch_steps);
+}
+
+static dml_status update(struct trainer *trainer)
+{
+    return replica_update(&trainer->replica, trainer->rate,
+                          dml_lr_momentum_at(&trainer->schedule, trainer->step));
+}
+
+static dml_status finish(struct trainer *trainer)
+{
+    trainer->loss = (double)trainer->net->param_grad[0];
+    trainer->accuracy = (double)trainer->net->param_grad[1];
+    CNN_TRY(check_loss(trainer));
+    return update(trainer);
+}
+
+/* The loss is known last. */
+static dml_status finish_on_gpu(struct trainer *trainer)
+{
+    CNN_TRY(update(trainer));
+    CNN_TRY(trainer_gpu_finish(trainer));
+    return check_loss(trainer);
+}
+
 dml_status trainer_step(struct trainer *trainer)
 {
-    struct job *job = trainer->job;
     int64_t passes = trainer->options->accumulate;
     double start = trainer_now_s();
-    trainer->step_samples = count_samples(trainer);
+    trainer->step_samples = trainer_count_samples(trainer, trainer->step);
     trainer->rows_before = 0;
     CNN_TRY(replica_begin(&trainer->replica, trainer->step + 1 == trainer->nsteps));
     for (int64_t pass = 0; pass < passes; pass++) {
         trainer->last_pass = pass == passes - 1;
         CNN_TRY(run_pass(trainer, pass));
-        if (!trainer->last_pass)
+        if (!trainer->last_pass && !trainer->net->gpu)
             keep_gradients(trainer, pass);
     }
     CNN_TRY(replica_average(&trainer->replica));
-    trainer->loss = (double)trainer->net->param_grad[0];
-    trainer->accuracy = (double)trainer->net->param_grad[1];
     trainer->rate = dml_lr_at(&trainer->schedule, trainer->step);
-    if (!isfinite(trainer->loss))
-        return job_fail(job, DML_ENUMERIC,
-                        "the loss is %s at step %llu (epoch %.2f): training diverged; "
-                        "try a smaller --lr or a longer --warmup-epochs",
-                        isnan(trainer->loss) ? "not a number" : "infinite",
-                        (unsigned long long)trainer->step,
-                        (double)trainer->step / (double)trainer->epoch_steps);
-    CNN_TRY(replica_update(&trainer->replica, trainer->rate,
-                           dml_lr_momentum_at(&trainer->schedule, trainer->step)));
+    CNN_TRY(trainer->net->gpu ? finish_on_gpu(trainer) : finish(trainer));
     trainer->step++;
     trainer->samples += trainer->step_samples;
     trainer->step_s += trainer_now_s() - start;
     return DML_OK;
 }
-
 /* ---- setting up ----------------------------------------------------------------- */
 
-static dml_status build_net(struct job *job, const char *kind,
+static dml_status build_net(struct job *job, struct gpu *gpu, const char *kind,
                             const struct net_shape *shape, uint64_t seed,
                             double dropout, struct net **net)
 {
@@ -174,8 +197,8 @@ static dml_status build_net(struct job *job, const char *kind,
     if (!found)
         status = job_fail(job, DML_EINVAL, "there is no net named %s", kind);
     else
-        status =
-            nets_make(found, shape, seed, dropout < 0 ? found->dropout : dropout, net);
+        status = nets_make_on(gpu, found, shape, seed,
+                              dropout < 0 ? found->dropout : dropout, net);
     if (status != DML_OK && found)
         status = job_fail(
             job, status, "cannot make the net %s for %zu x %zu images: %s", kind,
@@ -190,11 +213,11 @@ static dml_status check_layouts(struct job *job, const struct net *net)
                           "set ONEDNN_MAX_CPU_ISA to what all processors have");
 }
 
-dml_status trainer_make_net(struct job *job, const char *kind,
+dml_status trainer_make_net(struct job *job, struct gpu *gpu, const char *kind,
                             const struct net_shape *shape, uint64_t seed,
                             double dropout, struct net **net)
 {
-    CNN_TRY(build_net(job, kind, shape, seed, dropout, net));
+    CNN_TRY(build_net(job, gpu, kind, shape, seed, dropout, net));
     return check_layouts(job, *net);
 }
 
@@ -211,7 +234,8 @@ static dml_status get_range(struct job *job, uint64_t value, uint64_t range[2])
 
 /* A net of as many rows as this rank's batches. Where the processor's best layouts
  * depend on that number, all ranks take the largest. Collective, agreed. */
-static dml_status make_net(struct trainer *trainer, const struct dataset *set)
+static dml_status make_net(struct trainer *trainer, struct gpu *gpu,
+                           const struct dataset *set)
 {
     struct job *job = trainer->job;
     const struct cnn_options *options = trainer->options;
@@ -223,15 +247,15 @@ static dml_status make_net(struct trainer *trainer, const struct dataset *set)
     CNN_TRY(get_range(job, own > least ? own : least, rows));
     trainer->least_rows = (size_t)rows[0];
     shape.rows = trainer->rows = own > least ? own : least;
-    CNN_TRY(
-        build_net(job, options->net, &shape, seed, options->dropout, &trainer->net));
+    CNN_TRY(build_net(job, gpu, options->net, &shape, seed, options->dropout,
+                      &trainer->net));
     if (rows[0] != rows[1]) {
         CNN_TRY(get_range(job, net_layout_hash(trainer->net) >> 1, hashes));
         if (hashes[0] != hashes[1]) {
             net_destroy(trainer->net);
             trainer->net = NULL;
             shape.rows = trainer->rows = (size_t)rows[1];
-            CNN_TRY(build_net(job, options->net, &shape, seed, options->dropout,
+            CNN_TRY(build_net(job, gpu, options->net, &shape, seed, options->dropout,
                               &trainer->net));
         }
     }
@@ -311,6 +335,8 @@ static dml_status make_memory(struct trainer *trainer)
 {
     const struct net *net = trainer->net;
     size_t row_floats = net->shape.channels * net->shape.height * net->shape.width;
+    if (net->gpu)
+        return trainer_gpu_open(trainer);
     bool fill = trainer->rows > dml_loader_rows(trainer->loader);
     bool add = trainer->options->accumulate > 1;
     if (fill)
@@ -341,9 +367,11 @@ dml_status trainer_create(struct job *job, const struct cnn_options *options,
         CNN_TRY(state_check(trainer, snapshot));
 
     /* oneDNN may then round what it multiplies, where the processor is faster so. */
-    if (strcmp(options->precision, "bf16") == 0)
+    struct gpu *gpu = NULL;
+    CNN_TRY(trainer_open_device(job, options, &trainer->device.gpu, &gpu));
+    if (!gpu && strcmp(options->precision, "bf16") == 0)
         (void)dnnl_set_default_fpmath_mode(dnnl_fpmath_mode_bf16);
-    CNN_TRY(make_net(trainer, set));
+    CNN_TRY(make_net(trainer, gpu, set));
     CNN_TRY(job_agree(job, make_memory(trainer)));
     if (snapshot)
         CNN_TRY(state_load_net(trainer, snapshot));
@@ -354,8 +382,10 @@ dml_status trainer_create(struct job *job, const struct cnn_options *options,
 void trainer_destroy(struct trainer *trainer)
 {
     replica_destroy(&trainer->replica);
+    trainer_gpu_close(trainer);
     dml_loader_destroy(trainer->loader);
     net_destroy(trainer->net);
+    gpu_close(&trainer->device.gpu);
     layout_destroy(&trainer->layout);
     free(trainer->filled);
     free(trainer->sum);

@@ -6,12 +6,26 @@
 
 #include "../common/job.h"
 #include "dataset.h"
+#include "gpu_feed.h"
 #include "layout.h"
 #include "nets.h"
 #include "options.h"
 #include "replica.h"
 
 #define TRAINER_MAX_MILESTONES 16
+
+/* What a trainer on a GPU has beside; see trainer_gpu.c. */
+struct device_work {
+    struct gpu gpu;
+    struct feed feed;
+    dml_gpu_event known; /* the averaged head has come to the host: */
+    float *head;         /* [NET_HEAD] pinned */
+    float *sum;          /* device memory: gradients of earlier passes of a step */
+    int64_t pass;        /* in progress */
+    /* The next pass to be sent, and images of its step before it. */
+    uint64_t sent_step, sent_rows;
+    int64_t sent_pass;
+};
 
 struct trainer {
     struct job *job;
@@ -20,6 +34,7 @@ struct trainer {
     dml_loader *loader;
     struct layout layout;
     struct replica replica;
+    struct device_work device;
     dml_lr schedule;
     uint64_t milestones[TRAINER_MAX_MILESTONES];
     float *sum; /* [net->nparam_floats] gradients of earlier passes of a step */
@@ -56,6 +71,16 @@ void trainer_destroy(struct trainer *trainer);
  * ranks at once and with the parameters untouched, when the loss is not finite. */
 dml_status trainer_step(struct trainer *trainer);
 
+/* Images of a step over all ranks and passes. */
+uint64_t trainer_count_samples(const struct trainer *trainer, uint64_t step);
+
+/* Where the net is on a GPU (else open and close do nothing): a pass; and the end of a
+ * step, all of whose work is queued, when its loss is known. */
+dml_status trainer_gpu_open(struct trainer *trainer);
+void trainer_gpu_close(struct trainer *trainer);
+dml_status trainer_gpu_pass(struct trainer *trainer, int64_t pass);
+dml_status trainer_gpu_finish(struct trainer *trainer);
+
 /* Test by all ranks, each on its share; the running averages of batch normalisation are
  * first averaged over the ranks. rows: of one pass on this rank. Collective. */
 dml_status evaluate(struct job *job, struct net *net, dml_loader *loader, size_t rows,
@@ -65,11 +90,16 @@ dml_status evaluate(struct job *job, struct net *net, dml_loader *loader, size_t
 dml_status evaluate_loader(struct job *job, const dml_images *images, size_t batch,
                            const float *mean, const float *stddev, dml_loader **loader);
 
-/* Make a net for this rank's rows; the same layouts on all ranks or an error.
- * Collective, agreed. */
-dml_status trainer_make_net(struct job *job, const char *kind,
+/* Make a net for this rank's rows, on a GPU unless that is NULL; the same layouts on
+ * all ranks or an error. Collective, agreed. */
+dml_status trainer_make_net(struct job *job, struct gpu *gpu, const char *kind,
                             const struct net_shape *shape, uint64_t seed,
                             double dropout, struct net **net);
+
+/* The device of --device: *use is gpu when it is opened, and NULL for the processor.
+ * Collective, agreed. */
+dml_status trainer_open_device(struct job *job, const struct cnn_options *options,
+                               struct gpu *gpu, struct gpu **use);
 
 double trainer_now_s(void);
 

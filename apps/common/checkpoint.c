@@ -19,6 +19,8 @@
  * shown, how long it runs, and how ranks share work whose result does not depend on it.
  */
 static const char *const free_options[] = {"data",
+                                           "device",
+                                           "kernels",
                                            "train",
                                            "dev",
                                            "test",

@@ -91,6 +91,19 @@ DML_API dml_status dml_images_open_cifar10(dml_ctx *ctx, const char *const *path
 DML_API dml_status dml_images_open_records(dml_ctx *ctx, const char *const *paths,
                                            size_t npaths, dml_images **images);
 
+/**
+ * Make images up, to measure speed and to test by: each is the pattern of its class and
+ * as much noise, all a function of the arguments, so equal on all ranks.
+ * Not collective.
+ * @param[in] shape  count, channels, height, width; nclasses may be above 256, but
+ *                   labels are not: image i has label i mod min(nclasses, 256).
+ * @param part  other noise on the same patterns: 0 to train, 1 to test.
+ * @return DML_OK | DML_EINVAL (a 0; a side, channels or classes above 65536) |
+ *         DML_ENOMEM.  Threads: any.  @since 0.4
+ */
+DML_API dml_status dml_images_make(dml_ctx *ctx, const dml_images_info *shape,
+                                   uint64_t seed, uint32_t part, dml_images **images);
+
 /** Free; no loader may use it. NULL is a no-op. @since 0.1 */
 DML_API void dml_images_destroy(dml_images *images);
 

@@ -177,6 +177,36 @@ DML_API dml_status dml_gpu_event_sync(dml_ctx *ctx, dml_gpu_event event);
 DML_API dml_status dml_gpu_event_elapsed(dml_ctx *ctx, dml_gpu_event from,
                                          dml_gpu_event to, double *seconds);
 
+/* ---- kernels -----------------------------------------------------------------------
+ */
+
+/**
+ * A kernel of the caller's: on CUDA 'extern "C" __global__ void NAME(struct ARGS args)'
+ * of a fat binary, cubin or PTX text; on the fake device a function of C, which a
+ * stream's thread calls with a copy of the same structure, and which reads device
+ * memory through dml_gpu_view(). Static: a device remembers it by its address.
+ */
+typedef struct dml__gpu_kernel {
+    const char *name;  /**< of the function */
+    const void *image; /**< the fat binary; NULL: it runs on the fake device only */
+    unsigned threads;  /**< of a block */
+    void (*host)(const void *args,
+                 unsigned blocks); /**< the same for the fake device */
+} dml_gpu_kernel;
+
+/** Run a kernel in a stream, for n items of which a thread takes about one: as many
+ * blocks as that needs, up to a few of each multiprocessor, so it strides over the
+ * rest. Not collective. @param[in] args  [bytes] its structure, at most 4 KiB, copied.
+ * @return see the top of this file; DML_EUNSUPPORTED also without code for this device.
+ * Threads: any.  @since 0.4 */
+DML_API dml_status dml_gpu_launch(dml_ctx *ctx, const dml_gpu_kernel *kernel, size_t n,
+                                  const void *args, size_t bytes,
+                                  dml_gpu_stream stream);
+
+/** Where a kernel's host function finds device memory, on the fake device; any other
+ * address comes back as it is. Not collective. Threads: any.  @since 0.4 */
+DML_API void *dml_gpu_view(const void *memory);
+
 #ifdef __cplusplus
 }
 #endif

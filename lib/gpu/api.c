@@ -212,3 +212,18 @@ dml_status dml_gpu_event_elapsed(dml_ctx *ctx, dml_gpu_event from, dml_gpu_event
     BEGIN(ctx, from != NULL && to != NULL && seconds != NULL);
     END(gpu->ops->event_elapsed(gpu, from, to, seconds));
 }
+
+/* ---- kernels -----------------------------------------------------------------------
+ */
+
+dml_status dml_gpu_launch(dml_ctx *ctx, const dml_gpu_kernel *kernel, size_t n,
+                          const void *args, size_t bytes, dml_gpu_stream stream)
+{
+    BEGIN(ctx, kernel != NULL && args != NULL && bytes <= DML__GPU_ARGS);
+    END(dml__gpu_launch(gpu, kernel, n, 1, args, bytes, stream));
+}
+
+void *dml_gpu_view(const void *memory)
+{
+    return dml__gpu_view(memory);
+}

@@ -72,7 +72,8 @@ struct dml__cuda_calls {
 };
 
 #define DML__GPU_COUNT(name) +1
-enum { DML__GPU_NIMAGES = 0 DML__GPU_IMAGES(DML__GPU_COUNT), DML__CUDA_NKERNELS = 64 };
+enum { DML__GPU_NIMAGES = 0 DML__GPU_IMAGES(DML__GPU_COUNT), DML__CUDA_NKERNELS = 128 };
+enum { DML__CUDA_NOWN = 16 }; /* images of callers */
 
 struct dml__cuda {
     struct dml__cuda_calls cu;
@@ -80,6 +81,9 @@ struct dml__cuda {
     CUcontext context;    /* the primary one, which the CUDA runtime uses too */
     pthread_mutex_t lock; /* of the kernels */
     CUmodule modules[DML__GPU_NIMAGES];
+    int nown;
+    const void *own_code[DML__CUDA_NOWN];
+    CUmodule own_modules[DML__CUDA_NOWN];
     int nkernels;
     const struct dml__gpu_kernel *kernels[DML__CUDA_NKERNELS];
     CUfunction functions[DML__CUDA_NKERNELS];

@@ -128,6 +128,36 @@ static const struct {
 #undef IMAGE
 };
 
+static dml_status loaded(const struct dml__gpu *gpu, const char *name, CUresult code)
+{
+    if (code == CUDA_ERROR_NO_BINARY_FOR_GPU)
+        return dml__fail(gpu->ctx, DML_EUNSUPPORTED, "dml_gpu",
+                         "GPU %d: %s was built for capabilities " DML__GPU_ARCHS
+                         " and later; build it with -Dgpu_archs for this one",
+                         gpu->index, name);
+    return dml__cuda_check(gpu, "cuModuleLoadData", code);
+}
+
+/* A caller's image, by its address. */
+static dml_status load_own(const struct dml__gpu *gpu,
+                           const struct dml__gpu_kernel *kernel, CUmodule *module)
+{
+    struct dml__cuda *cuda = gpu->driver;
+    int i = 0;
+    while (i < cuda->nown && cuda->own_code[i] != kernel->image)
+        i++;
+    if (i == DML__CUDA_NOWN)
+        return dml__fail(gpu->ctx, DML_EUNSUPPORTED, "dml_gpu", "too many images");
+    if (i == cuda->nown) {
+        CUresult code = cuda->cu.ModuleLoadData(&cuda->own_modules[i], kernel->image);
+        DML_TRY(loaded(gpu, kernel->name, code));
+        cuda->own_code[i] = kernel->image;
+        cuda->nown++;
+    }
+    *module = cuda->own_modules[i];
+    return DML_OK;
+}
+
 static dml_status load_image(const struct dml__gpu *gpu, const char *name,
                              CUmodule *module)
 {
@@ -139,14 +169,18 @@ static dml_status load_image(const struct dml__gpu *gpu, const char *name,
         if (cuda->modules[i] == NULL)
             code = cuda->cu.ModuleLoadData(&cuda->modules[i], images[i].code);
         *module = cuda->modules[i];
-        if (code == CUDA_ERROR_NO_BINARY_FOR_GPU)
-            return dml__fail(gpu->ctx, DML_EUNSUPPORTED, "dml_gpu",
-                             "GPU %d: libdml was built for capabilities " DML__GPU_ARCHS
-                             " and later; build it with -Dgpu_archs for this one",
-                             gpu->index);
-        return dml__cuda_check(gpu, "cuModuleLoadData", code);
+        return loaded(gpu, "libdml", code);
     }
     return dml__fail(gpu->ctx, DML_EUNSUPPORTED, "dml_gpu", "no device code %s", name);
+}
+
+/* Is it a caller's image, and not the name of one of this library? */
+static bool is_own(const void *image)
+{
+    for (int i = 0; i < DML__GPU_NIMAGES; i++)
+        if (strcmp(image, images[i].name) == 0)
+            return false;
+    return true;
 }
 
 static dml_status load_kernel(const struct dml__gpu *gpu,
@@ -157,7 +191,11 @@ static dml_status load_kernel(const struct dml__gpu *gpu,
     CUmodule module = NULL;
     if (cuda->nkernels == DML__CUDA_NKERNELS)
         return dml__fail(gpu->ctx, DML_EUNSUPPORTED, "dml_gpu", "too many kernels");
-    DML_TRY(load_image(gpu, kernel->image, &module));
+    if (kernel->image == NULL)
+        return dml__fail(gpu->ctx, DML_EUNSUPPORTED, "dml_gpu",
+                         "the kernel %s was built without CUDA", kernel->name);
+    DML_TRY(is_own(kernel->image) ? load_own(gpu, kernel, &module)
+                                  : load_image(gpu, kernel->image, &module));
     CUresult code = cuda->cu.ModuleGetFunction(function, module, kernel->name);
     DML_TRY(dml__cuda_check(gpu, kernel->name, code));
     cuda->kernels[cuda->nkernels] = kernel;
@@ -187,4 +225,6 @@ void dml__cuda_unload(struct dml__cuda *cuda)
     for (int i = 0; i < DML__GPU_NIMAGES; i++)
         if (cuda->modules[i] != NULL)
             cuda->cu.ModuleUnload(cuda->modules[i]);
+    for (int i = 0; i < cuda->nown; i++)
+        cuda->cu.ModuleUnload(cuda->own_modules[i]);
 }

@@ -29,6 +29,8 @@ static struct dml__fake *fake(void)
 
 void *dml__gpu_view(const void *p)
 {
+    if (fake() == NULL)
+        return (void *)p;
     uintptr_t at = (uintptr_t)p, arena = (uintptr_t)fake()->arena;
     bool device = at >= arena && at < arena + DML__FAKE_ARENA;
     return (void *)(device ? at + DML__FAKE_ARENA : at);

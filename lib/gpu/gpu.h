@@ -42,8 +42,8 @@ struct dml__gpu_place {
     uint64_t id; /* of the allocation: no other of the process ever has it */
 };
 
-/* CUDA's number. */
-enum { DML__GPU_RELAXED = 2 };
+/* CUDA's numbers; the second one is bytes of a kernel's arguments. */
+enum { DML__GPU_RELAXED = 2, DML__GPU_ARGS = 4096 };
 
 /* What names an allocation of device memory to another process of the node. */
 struct dml__gpu_ipc {
@@ -51,16 +51,9 @@ struct dml__gpu_ipc {
 };
 
 /*
- * A kernel: its arguments are one structure, passed by value, at most 4 KiB. On CUDA it
- * is 'extern "C" __global__ void NAME(struct ARGS args)' of lib/gpu/IMAGE.cu. The fake
- * device calls "host" with the same structure from a stream's thread; device memory is
- * read and written through dml__gpu_view there.
+ * struct dml__gpu_kernel is public (dml/gpu.h). Those of this library have a name for
+ * an image: that of lib/gpu/IMAGE.cu.
  */
-struct dml__gpu_kernel {
-    const char *name, *image;
-    unsigned threads; /* of a block */
-    void (*host)(const void *args, unsigned blocks);
-};
 
 struct dml__gpu_ops {
     const char *name; /* "cuda", "fake" */

@@ -5,6 +5,7 @@
 #include "cnn_reference.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 size_t tensor_count(const struct tensor *t)
@@ -79,45 +80,58 @@ struct tensor ref_linear(const struct tensor *x, const double *weights,
     return y;
 }
 
-struct tensor ref_max_pool(const struct tensor *x, int kernel, int stride)
+static bool inside(const struct tensor *x, int i, int j)
 {
-    struct tensor y = new_tensor(x->n, x->c, (x->h - kernel) / stride + 1,
-                                 (x->w - kernel) / stride + 1);
+    return i >= 0 && i < x->h && j >= 0 && j < x->w;
+}
+
+struct tensor ref_max_pool(const struct tensor *x, int kernel, int stride, int pad)
+{
+    struct tensor y = new_tensor(x->n, x->c, (x->h + 2 * pad - kernel) / stride + 1,
+                                 (x->w + 2 * pad - kernel) / stride + 1);
     EACH(y)
     {
         double best = -INFINITY;
         for (int u = 0; u < kernel; u++)
-            for (int v = 0; v < kernel; v++)
-                best = fmax(best, *tensor_at(x, n, c, i * stride + u, j * stride + v));
+            for (int v = 0; v < kernel; v++) {
+                int h = i * stride + u - pad, w = j * stride + v - pad;
+                if (inside(x, h, w))
+                    best = fmax(best, *tensor_at(x, n, c, h, w));
+            }
         *tensor_at(&y, n, c, i, j) = best;
     }
     return y;
 }
 
 static struct tensor average(const struct tensor *x, int kernel_h, int kernel_w,
-                             int stride)
+                             int stride, int pad)
 {
-    struct tensor y = new_tensor(x->n, x->c, (x->h - kernel_h) / stride + 1,
-                                 (x->w - kernel_w) / stride + 1);
+    struct tensor y = new_tensor(x->n, x->c, (x->h + 2 * pad - kernel_h) / stride + 1,
+                                 (x->w + 2 * pad - kernel_w) / stride + 1);
     EACH(y)
     {
-        double sum = 0;
+        double sum = 0, count = 0;
         for (int u = 0; u < kernel_h; u++)
-            for (int v = 0; v < kernel_w; v++)
-                sum += *tensor_at(x, n, c, i * stride + u, j * stride + v);
-        *tensor_at(&y, n, c, i, j) = sum / (kernel_h * kernel_w);
+            for (int v = 0; v < kernel_w; v++) {
+                int h = i * stride + u - pad, w = j * stride + v - pad;
+                if (!inside(x, h, w))
+                    continue;
+                sum += *tensor_at(x, n, c, h, w);
+                count++;
+            }
+        *tensor_at(&y, n, c, i, j) = sum / count;
     }
     return y;
 }
 
-struct tensor ref_avg_pool(const struct tensor *x, int kernel, int stride)
+struct tensor ref_avg_pool(const struct tensor *x, int kernel, int stride, int pad)
 {
-    return average(x, kernel, kernel, stride);
+    return average(x, kernel, kernel, stride, pad);
 }
 
 struct tensor ref_global_pool(const struct tensor *x)
 {
-    return average(x, x->h, x->w, 1);
+    return average(x, x->h, x->w, 1, 0);
 }
 
 struct tensor ref_batch_norm(const struct tensor *x, const double *gamma,

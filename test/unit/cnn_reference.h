@@ -25,8 +25,9 @@ struct tensor ref_conv(const struct tensor *x, const double *weights,
                        int pad);
 struct tensor ref_linear(const struct tensor *x, const double *weights,
                          const double *bias, int outputs);
-struct tensor ref_max_pool(const struct tensor *x, int kernel, int stride);
-struct tensor ref_avg_pool(const struct tensor *x, int kernel, int stride);
+struct tensor ref_max_pool(const struct tensor *x, int kernel, int stride, int pad);
+/* Padding is no part of the average. */
+struct tensor ref_avg_pool(const struct tensor *x, int kernel, int stride, int pad);
 struct tensor ref_global_pool(const struct tensor *x);
 struct tensor ref_batch_norm(const struct tensor *x, const double *gamma,
                              const double *beta, double epsilon);

@@ -8,8 +8,12 @@
  * sum(r * logits) with random r. With h = 1e-6 the difference quotient in double is
  * exact to 1e-8 or so of the largest gradient; single precision computes sums of up to
  * a few thousand terms, so 2e-5 of the largest gradient is allowed.
+ *
+ * Argument: none for the processor; plain or cudnn for the GPU that $DML_GPU names, by
+ * whose convolutions.
  */
 #include "cnn_reference.h"
+#include "gpu.h"
 #include "nets.h"
 #include "unit.h"
 
@@ -21,6 +25,18 @@
 #define STEP       1e-6
 #define OUTPUTS    3
 #define MAX_CHECKS 40 /* elements looked at in one parameter */
+
+/* A real device is for those who ask for it: else the test is skipped by name. */
+static void gpu_skip_without_device(void)
+{
+    const char *kind = getenv("DML_GPU"), *asked = getenv("DML_TEST_CUDA");
+    if (kind && strcmp(kind, "cuda") == 0 && !(asked && strcmp(asked, "1") == 0)) {
+        puts("skipped: a real device is used with DML_TEST_CUDA=1 only");
+        exit(77);
+    }
+}
+
+static struct gpu gpu; /* its ctx is NULL on the processor */
 
 enum kind {
     CONV,
@@ -53,6 +69,9 @@ static const struct layer_case cases[] = {
     {"max pool 2", MAX_POOL, 2, 1, 6, 6, 16, 0, 2, 2, 0},
     {"max pool 2, odd", MAX_POOL, 3, 2, 7, 5, 5, 0, 2, 2, 0},
     {"max pool 3 stride 2", MAX_POOL, 2, 1, 7, 7, 16, 0, 3, 2, 0},
+    {"max pool 3 stride 2, padded", MAX_POOL, 2, 1, 8, 7, 16, 0, 3, 2, 1},
+    {"max pool 3, padded, odd", MAX_POOL, 2, 1, 4, 5, 5, 0, 3, 1, 1},
+    {"average pool 3 stride 2, padded", AVG_POOL, 2, 1, 6, 7, 16, 0, 3, 2, 1},
     {"average pool 2", AVG_POOL, 2, 1, 6, 4, 16, 0, 2, 2, 0},
     {"average pool 3, overlapping", AVG_POOL, 1, 1, 5, 6, 3, 0, 3, 1, 0},
     {"global pool", GLOBAL_POOL, 2, 1, 5, 7, 16, 0, 0, 0, 0},
@@ -81,10 +100,10 @@ static struct value *build(struct net *net, const struct layer_case *t)
         x = net_conv(net, x, t->channels, t->kernel, t->stride, t->pad, true);
         break;
     case MAX_POOL:
-        x = net_max_pool(net, x, t->kernel, t->stride);
+        x = net_padded_pool(net, x, NET_POOL_MAX, t->kernel, t->stride, t->pad);
         break;
     case AVG_POOL:
-        x = net_avg_pool(net, x, t->kernel, t->stride);
+        x = net_padded_pool(net, x, NET_POOL_AVERAGE, t->kernel, t->stride, t->pad);
         break;
     case GLOBAL_POOL:
         x = net_global_pool(net, x);
@@ -127,10 +146,10 @@ static double reference(const struct layer_case *t, const struct tensor *input,
         q += 2;
         break;
     case MAX_POOL:
-        replace(&x, ref_max_pool(&x, t->kernel, t->stride));
+        replace(&x, ref_max_pool(&x, t->kernel, t->stride, t->pad));
         break;
     case AVG_POOL:
-        replace(&x, ref_avg_pool(&x, t->kernel, t->stride));
+        replace(&x, ref_avg_pool(&x, t->kernel, t->stride, t->pad));
         break;
     case GLOBAL_POOL:
         replace(&x, ref_global_pool(&x));
@@ -195,12 +214,24 @@ static void fill_params(struct bench *bench)
     }
 }
 
+/* By the logits. */
+static void set_gradient(struct net *net, const float *grad, size_t bytes)
+{
+    if (!net->gpu) {
+        memcpy(net->output->grad_at, grad, bytes);
+        return;
+    }
+    assert_int_equal(
+        dml_gpu_copy(gpu.ctx, net->output->grad_at, grad, bytes, gpu.stream), DML_OK);
+    assert_int_equal(dml_gpu_stream_sync(gpu.ctx, gpu.stream), DML_OK);
+}
+
 static void run_passes(struct bench *bench)
 {
     struct net *net = bench->net;
     size_t count = tensor_count(&bench->input), nlogits = net->shape.rows * OUTPUTS;
     float *images = must(malloc(count * sizeof *images));
-    float *grad = dnn_data(net->output->grad);
+    float *grad = must(malloc(nlogits * sizeof *grad));
     for (size_t i = 0; i < count; i++) {
         images[i] = (float)dml_rng_normal(7, 1, i);
         bench->input.v[i] = (double)images[i];
@@ -210,13 +241,15 @@ static void run_passes(struct bench *bench)
         bench->r[i] = (double)grad[i];
     }
     assert_int_equal(net_forward(net, NET_TRAIN, images), DML_OK);
+    set_gradient(net, grad, nlogits * sizeof *grad);
     assert_int_equal(net_backward(net, NULL, NULL), DML_OK);
+    free(grad);
     free(images);
 }
 
 static void check_output(struct bench *bench, const struct layer_case *t)
 {
-    const float *logits = dnn_data(bench->net->output->data);
+    const float *logits = must((void *)net_logits_of(bench->net));
     double sum = 0, scale = 0;
     for (size_t i = 0; i < bench->net->shape.rows * OUTPUTS; i++) {
         sum += bench->r[i] * (double)logits[i];
@@ -230,12 +263,9 @@ static void check_output(struct bench *bench, const struct layer_case *t)
 static void check_param(struct bench *bench, const struct layer_case *t, int i)
 {
     const struct param *param = &bench->net->params[i];
-    dnnl_memory_desc_t md;
     float *grad = must(malloc(param->count * sizeof *grad));
-    assert_int_equal(dnn_plain(&bench->net->dnn, param->ndims, param->dims, &md),
-                     DML_OK);
     assert_int_equal(
-        dnn_convert(&bench->net->dnn, &param->md, dnn_data(param->grad), &md, grad),
+        net_to_plain(bench->net, i, bench->net->param_grad + param->offset, grad),
         DML_OK);
     double largest = 0;
     for (size_t k = 0; k < param->count; k++)
@@ -263,7 +293,8 @@ static void run_case(const struct layer_case *t)
     struct bench bench = {.input = {t->rows, t->inputs, t->height, t->width, NULL}};
     struct net_shape shape = {(size_t)t->rows, (size_t)t->inputs, (size_t)t->height,
                               (size_t)t->width, OUTPUTS};
-    assert_int_equal(net_create(&shape, 1, 0, &bench.net), DML_OK);
+    assert_int_equal(net_create_on(gpu.ctx ? &gpu : NULL, &shape, 1, 0, &bench.net),
+                     DML_OK);
     dml_status status = net_finish(bench.net, build(bench.net, t));
     if (status != DML_OK)
         fail_msg("%s: %s", t->name, net_error(bench.net));
@@ -288,10 +319,36 @@ static void gradients_are_difference_quotients(void **state)
         run_case(&cases[i]);
 }
 
-int main(void)
+static int close_gpu(void **state)
+{
+    (void)state;
+    if (!gpu.ctx)
+        return 0;
+    gpu.math->close(&gpu);
+    dml_gpu_stream_destroy(gpu.ctx, gpu.stream);
+    dml_ctx_destroy(gpu.ctx);
+    return 0;
+}
+
+static bool open_gpu(const char *math)
+{
+    gpu.math = strcmp(math, "cudnn") == 0 ? &gpu_math_cudnn : &gpu_math_plain;
+    bool open = dml_ctx_create(NULL, &gpu.ctx) == DML_OK &&
+                dml_gpu_stream_create(gpu.ctx, &gpu.stream) == DML_OK &&
+                dml_gpu_device(gpu.ctx, &gpu.index) == DML_OK &&
+                gpu.math->open(&gpu) == DML_OK;
+    if (!open)
+        fprintf(stderr, "no GPU for %s: %s\n", math, gpu.error);
+    return open;
+}
+
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_are_difference_quotients),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    gpu_skip_without_device();
+    if (argc > 1 && !open_gpu(argv[1]))
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, close_gpu);
 }

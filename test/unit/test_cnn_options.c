@@ -121,9 +121,12 @@ static void mistakes_are_named_in_one_line(void **state)
         {{"--lr", "-1"},
          "--lr needs a number from 0 to 1000000, not \"-1\"; see dml-cnn train --help"},
         {{"--net", "big"},
-         "--net is one of small|vgg|resnet20, not \"big\"; see dml-cnn train --help"},
+         "--net is one of small|vgg|resnet20|resnet50, "
+         "not \"big\"; see dml-cnn train "
+         "--help"},
         {{"--net", "small|vgg"},
-         "--net is one of small|vgg|resnet20, not \"small|vgg\"; see dml-cnn train "
+         "--net is one of small|vgg|resnet20|resnet50, not \"small|vgg\"; see dml-cnn "
+         "train "
          "--help"},
         {{"--report", ""},
          "--report needs a FILE, not an empty string; see dml-cnn train --help"},

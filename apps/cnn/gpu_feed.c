@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Batches on their way to a GPU: two slots of pinned memory and two on the device, so
+ * that while a pass runs the next batch is gathered by the host and copied by a stream
+ * of its own. A slot is filled anew when the pass before the last is done with it.
+ */
+#include "gpu_feed.h"
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + 255) / 256 * 256;
+}
+
+static dml_status open_slot(struct feed *feed, struct feed_slot *slot)
+{
+    dml_ctx *ctx = feed->gpu->ctx;
+    void *memory = NULL;
+    CNN_TRY(gpu_note(feed->gpu, dml_gpu_alloc_pinned(ctx, feed->bytes, &memory)));
+    slot->host = memory;
+    memset(slot->host, 0, feed->bytes);
+    CNN_TRY(gpu_note(feed->gpu, dml_gpu_alloc(ctx, feed->bytes, &memory)));
+    slot->device = memory;
+    CNN_TRY(gpu_note(feed->gpu, dml_gpu_event_create(ctx, false, &slot->copied)));
+    return gpu_note(feed->gpu, dml_gpu_event_create(ctx, false, &slot->used));
+}
+
+dml_status feed_open(struct gpu *gpu, const struct net *net, struct feed *feed)
+{
+    const struct net_shape *shape = &net->shape;
+    *feed = (struct feed){.gpu = gpu, .rows = shape->rows};
+    feed->row_floats = shape->channels * shape->height * shape->width;
+    feed->label_at = aligned(shape->rows * feed->row_floats * sizeof(float));
+    feed->pass_at = feed->label_at + aligned(shape->rows * sizeof(int32_t));
+    feed->bytes = feed->pass_at + aligned(sizeof(struct cnn_pass));
+    CNN_TRY(gpu_note(gpu, dml_gpu_stream_create(gpu->ctx, &feed->stream)));
+    for (int i = 0; i < FEED_SLOTS; i++)
+        CNN_TRY(open_slot(feed, &feed->slots[i]));
+    return DML_OK;
+}
+
+void feed_close(struct feed *feed)
+{
+    if (!feed->gpu)
+        return;
+    dml_ctx *ctx = feed->gpu->ctx;
+    if (feed->stream)
+        (void)dml_gpu_stream_sync(ctx, feed->stream);
+    (void)dml_gpu_stream_sync(ctx, feed->gpu->stream);
+    for (int i = 0; i < FEED_SLOTS; i++) {
+        struct feed_slot *slot = &feed->slots[i];
+        (void)dml_gpu_event_destroy(ctx, slot->copied);
+        (void)dml_gpu_event_destroy(ctx, slot->used);
+        (void)dml_gpu_free(ctx, slot->device);
+        (void)dml_gpu_free_pinned(ctx, slot->host);
+    }
+    (void)dml_gpu_stream_destroy(ctx, feed->stream);
+    *feed = (struct feed){0};
+}
+
+bool feed_has(const struct feed *feed)
+{
+    return feed->next > feed->now;
+}
+
+static void gather(const struct feed *feed, const struct feed_slot *slot,
+                   const dml_batch *batch, const struct cnn_pass *pass)
+{
+    float *images = (float *)(void *)slot->host;
+    size_t bytes = feed->row_floats * sizeof *images;
+    for (size_t row = 0; row < feed->rows; row++)
+        memcpy(images + row * feed->row_floats,
+               batch->images + row % batch->rows * feed->row_floats, bytes);
+    if (batch->count > 0)
+        memcpy(slot->host + feed->label_at, batch->labels,
+               batch->count * sizeof *batch->labels);
+    memcpy(slot->host + feed->pass_at, pass, sizeof *pass);
+}
+
+dml_status feed_put(struct feed *feed, const dml_batch *batch,
+                    const struct cnn_pass *pass)
+{
+    struct gpu *gpu = feed->gpu;
+    struct feed_slot *slot = &feed->slots[feed->next % FEED_SLOTS];
+    CNN_TRY(gpu_note(gpu, dml_gpu_event_sync(gpu->ctx, slot->copied)));
+    gather(feed, slot, batch, pass);
+    CNN_TRY(gpu_note(gpu, dml_gpu_stream_wait(gpu->ctx, feed->stream, slot->used)));
+    CNN_TRY(gpu_note(gpu, dml_gpu_copy(gpu->ctx, slot->device, slot->host, feed->bytes,
+                                       feed->stream)));
+    CNN_TRY(gpu_note(gpu, dml_gpu_event_record(gpu->ctx, slot->copied, feed->stream)));
+    feed->next++;
+    return DML_OK;
+}
+
+dml_status feed_take(struct feed *feed, struct net *net, const int32_t **labels)
+{
+    struct gpu *gpu = feed->gpu;
+    const struct feed_slot *slot = &feed->slots[feed->now % FEED_SLOTS];
+    net->gpu->fed = (const float *)(const void *)slot->device;
+    net->gpu->pass =
+        (const struct cnn_pass *)(const void *)(slot->device + feed->pass_at);
+    *labels = (const int32_t *)(const void *)(slot->device + feed->label_at);
+    return gpu_note(gpu, dml_gpu_stream_wait(gpu->ctx, gpu->stream, slot->copied));
+}
+
+dml_status feed_done(struct feed *feed)
+{
+    struct gpu *gpu = feed->gpu;
+    const struct feed_slot *slot = &feed->slots[feed->now % FEED_SLOTS];
+    feed->now++;
+    return gpu_note(gpu, dml_gpu_event_record(gpu->ctx, slot->used, gpu->stream));
+}

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Layers on a GPU with weights: convolution, linear, batch normalisation.
+ */
+#include "gpu.h"
+#include "layers.h"
+
+static size_t block_parts(size_t rows, int channels)
+{
+    return (rows + CNN_BLOCK - 1) / CNN_BLOCK * (size_t)channels;
+}
+
+/* Room for the sums over a matrix [rows][channels]. */
+static void need_parts(struct net *net, size_t rows, int channels)
+{
+    struct gpu_net *g = net->gpu;
+    size_t parts = 2 * block_parts(rows, channels), sums = 2 * (size_t)channels;
+    g->nparts = parts > g->nparts ? parts : g->nparts;
+    g->nsums = sums > g->nsums ? sums : g->nsums;
+}
+
+/* ---- convolution and linear ----------------------------------------------------- */
+
+struct conv {
+    struct layer layer;
+    struct cnn_window window;
+    bool bias;
+    void *plan;
+};
+
+static dml_status run_conv(struct conv *conv, enum gpu_conv what, const void *x,
+                           const void *weight, const void *y)
+{
+    struct gpu *gpu = conv->layer.net->gpu->gpu;
+    const struct cnn_conv_args args = {
+        .x = x, .weight = weight, .y = y, .window = conv->window, .half = gpu->half};
+    return gpu->math->run(gpu, conv->plan, what, &args);
+}
+
+static size_t output_rows(const struct cnn_window *s)
+{
+    return (size_t)s->rows * (size_t)s->p * (size_t)s->q;
+}
+
+static dml_status conv_forward(struct layer *layer, enum net_mode mode)
+{
+    struct conv *conv = (struct conv *)layer;
+    struct net *net = layer->net;
+    const struct param *params = &net->params[layer->first_param];
+    void *y = layer->out[0]->data_at;
+    (void)mode;
+    CNN_TRY(
+        run_conv(conv, GPU_CONV, layer->in[0]->data_at, gpu_weight(net, params), y));
+    if (!conv->bias)
+        return DML_OK;
+    return GPU_RUN(net->gpu->gpu, bias, map,
+                   .n = output_rows(&conv->window) * (size_t)conv->window.k, .y = y,
+                   .channel = net->param_data + params[1].offset,
+                   .channels = conv->window.k, .half = net->gpu->gpu->half);
+}
+
+static dml_status bias_backward(const struct conv *conv)
+{
+    struct net *net = conv->layer.net;
+    struct gpu *gpu = net->gpu->gpu;
+    const struct param *bias = &net->params[conv->layer.first_param + 1];
+    struct cnn_norm_args args = {.y = conv->layer.out[0]->grad_at,
+                                 .dbeta = gpu_gradient(net, bias),
+                                 .parts = net->gpu->parts,
+                                 .rows = output_rows(&conv->window),
+                                 .channels = conv->window.k,
+                                 .half = gpu->half};
+    args.n = block_parts(args.rows, args.channels);
+    CNN_TRY(gpu_run(gpu, CNN_KERNEL_bias_parts, &args));
+    args.n = (size_t)args.channels;
+    return gpu_run(gpu, CNN_KERNEL_bias_sums, &args);
+}
+
+static dml_status conv_backward(struct layer *layer)
+{
+    struct conv *conv = (struct conv *)layer;
+    struct net *net = layer->net;
+    const struct param *weight = &net->params[layer->first_param];
+    const struct value *x = layer->in[0];
+    const void *dy = layer->out[0]->grad_at;
+    CNN_TRY(run_conv(conv, GPU_CONV_WEIGHT, x->data_at, gpu_gradient(net, weight), dy));
+    if (conv->bias)
+        CNN_TRY(bias_backward(conv));
+    if (!x->grad_at)
+        return DML_OK;
+    return run_conv(conv, GPU_CONV_DATA, x->grad_at, gpu_weight(net, weight), dy);
+}
+
+static void conv_close(struct layer *layer)
+{
+    struct conv *conv = (struct conv *)layer;
+    struct gpu *gpu = layer->net->gpu->gpu;
+    if (conv->plan)
+        gpu->math->free_plan(gpu, conv->plan);
+}
+
+static const struct layer_ops conv_ops = {"conv", conv_forward, conv_backward,
+                                          conv_close};
+static const struct layer_ops linear_ops = {"linear", conv_forward, conv_backward,
+                                            conv_close};
+
+static struct value *add_params(struct conv *conv, int ndims, const dnnl_dims_t dims,
+                                bool logits)
+{
+    struct net *net = conv->layer.net;
+    struct gpu *gpu = net->gpu->gpu;
+    const dnnl_dims_t bias_dims = {dims[0]};
+    const struct cnn_conv_args shape = {.window = conv->window, .half = gpu->half};
+    struct param *weight =
+        net_add_param(net, &conv->layer, "weight", ndims, dims, NULL);
+    if (!conv->layer.out[0] || !weight)
+        return NULL;
+    weight->stddev = net_init_stddev(weight, logits);
+    if (conv->bias) {
+        struct param *bias =
+            net_add_param(net, &conv->layer, "bias", 1, bias_dims, NULL);
+        if (!bias)
+            return NULL;
+        bias->flags = DML_PARAM_NO_DECAY | DML_PARAM_NO_ADAPT;
+        need_parts(net, output_rows(&conv->window), conv->window.k);
+    }
+    if (gpu->math->plan(gpu, &shape, &conv->plan) != DML_OK)
+        return NULL;
+    return conv->layer.out[0];
+}
+
+struct value *gpu_make_conv(struct net *net, struct value *x, int channels,
+                            const struct net_window *window, bool bias)
+{
+    struct conv *conv = net_add_layer(net, sizeof *conv, &conv_ops, x);
+    if (!conv)
+        return NULL;
+    const int *kernel = window->kernel;
+    struct cnn_window *s = &conv->window;
+    *s = (struct cnn_window){.rows = (int)x->dims[0],
+                             .c = (int)x->dims[1],
+                             .h = (int)x->dims[2],
+                             .w = (int)x->dims[3],
+                             .k = channels,
+                             .height = kernel[0],
+                             .width = kernel[1],
+                             .pad = window->pad,
+                             .stride = window->stride};
+    s->p = (s->h + 2 * s->pad - s->height) / s->stride + 1;
+    s->q = (s->w + 2 * s->pad - s->width) / s->stride + 1;
+    conv->bias = bias;
+    const dnnl_dims_t out = {s->rows, s->k, s->p, s->q};
+    const dnnl_dims_t dims = {s->k, s->c, s->height, s->width};
+    conv->layer.out[0] = net_add_value(net, 4, out, NULL);
+    return add_params(conv, 4, dims, false);
+}
+
+struct value *gpu_make_linear(struct net *net, struct value *x, int outputs,
+                              bool logits)
+{
+    struct conv *conv = net_add_layer(net, sizeof *conv, &linear_ops, x);
+    if (!conv)
+        return NULL;
+    dnnl_dims_t dims, out = {x->dims[0], outputs};
+    memcpy(dims, x->dims, sizeof dims);
+    dims[0] = outputs;
+    int inputs = 1;
+    for (int d = 1; d < x->ndims; d++)
+        inputs *= (int)dims[d];
+    conv->window = (struct cnn_window){.rows = (int)x->dims[0],
+                                       .h = 1,
+                                       .w = 1,
+                                       .c = inputs,
+                                       .p = 1,
+                                       .q = 1,
+                                       .k = outputs,
+                                       .height = 1,
+                                       .width = 1,
+                                       .stride = 1};
+    conv->bias = true;
+    conv->layer.out[0] = net_add_value(net, 2, out, NULL);
+    return add_params(conv, x->ndims, dims, logits);
+}
+
+/* ---- batch normalisation -------------------------------------------------------- */
+
+struct norm {
+    struct layer layer;
+    bool relu;
+    float *running_mean, *running_variance;
+    float *mean, *inverse; /* of the batch */
+};
+
+static struct cnn_norm_args norm_args(const struct norm *norm)
+{
+    const struct layer *layer = &norm->layer;
+    const struct net *net = layer->net;
+    const struct value *x = layer->in[0];
+    const struct param *params = &net->params[layer->first_param];
+    return (struct cnn_norm_args){
+        .x = x->data_at,
+        .y = layer->out[0]->data_at,
+        .dx = x->grad_at,
+        .gamma = net->param_data + params[0].offset,
+        .beta = net->param_data + params[1].offset,
+        .dgamma = gpu_gradient(net, &params[0]),
+        .dbeta = gpu_gradient(net, &params[1]),
+        .mean = norm->mean,
+        .inverse = norm->inverse,
+        .running_mean = norm->running_mean,
+        .running_variance = norm->running_variance,
+        .parts = net->gpu->parts,
+        .sums = net->gpu->sums,
+        .rows = (size_t)(x->dims[0] * x->dims[2] * x->dims[3]),
+        .channels = (int)x->dims[1],
+        .relu = norm->relu,
+        .half = net->gpu->gpu->half,
+    };
+}
+
+/* One after the other; how many items each has: per block and channel, per channel, per
+ * number. */
+enum items { BLOCKS, CHANNELS, ALL };
+
+static dml_status run_chain(struct gpu *gpu, struct cnn_norm_args *args,
+                            const enum cnn_kernel *kernels, const enum items *items,
+                            int count)
+{
+    const size_t sizes[] = {block_parts(args->rows, args->channels),
+                            (size_t)args->channels,
+                            args->rows * (size_t)args->channels};
+    for (int i = 0; i < count; i++) {
+        args->n = sizes[items[i]];
+        CNN_TRY(gpu_run(gpu, kernels[i], args));
+    }
+    return DML_OK;
+}
+
+static dml_status norm_forward(struct layer *layer, enum net_mode mode)
+{
+    static const enum cnn_kernel kernels[] = {CNN_KERNEL_mean_parts, CNN_KERNEL_mean,
+                                              CNN_KERNEL_var_parts, CNN_KERNEL_var,
+                                              CNN_KERNEL_norm};
+    static const enum items items[] = {BLOCKS, CHANNELS, BLOCKS, CHANNELS, ALL};
+    static const enum cnn_kernel test[] = {CNN_KERNEL_norm_test};
+    static const enum items all[] = {ALL};
+    struct cnn_norm_args args = norm_args((struct norm *)layer);
+    struct gpu *gpu = layer->net->gpu->gpu;
+    return mode == NET_TEST ? run_chain(gpu, &args, test, all, 1)
+                            : run_chain(gpu, &args, kernels, items, 5);
+}
+
+static dml_status norm_backward(struct layer *layer)
+{
+    static const enum cnn_kernel kernels[] = {
+        CNN_KERNEL_norm_parts, CNN_KERNEL_norm_sums, CNN_KERNEL_norm_back};
+    static const enum items items[] = {BLOCKS, CHANNELS, ALL};
+    struct cnn_norm_args args = norm_args((struct norm *)layer);
+    args.y = layer->out[0]->grad_at;
+    return run_chain(layer->net->gpu->gpu, &args, kernels, items, 3);
+}
+
+static const struct layer_ops norm_ops = {"norm", norm_forward, norm_backward, NULL};
+
+static dml_status add_norm_params(struct norm *norm, const dnnl_dims_t dims)
+{
+    struct net *net = norm->layer.net;
+    size_t channels = (size_t)dims[0];
+    struct param *gamma = net_add_param(net, &norm->layer, "gamma", 1, dims, NULL);
+    struct param *beta = net_add_param(net, &norm->layer, "beta", 1, dims, NULL);
+    if (!gamma || !beta)
+        return DML_EINVAL;
+    gamma->fill = 1;
+    gamma->flags = beta->flags = DML_PARAM_NO_DECAY | DML_PARAM_NO_ADAPT;
+    CNN_TRY(net_add_state(net, "mean", channels, 0, &norm->running_mean));
+    CNN_TRY(net_add_state(net, "var", channels, 1, &norm->running_variance));
+    norm->mean = net->backend->alloc(net, channels * sizeof(float));
+    norm->inverse = net->backend->alloc(net, channels * sizeof(float));
+    return norm->mean && norm->inverse ? DML_OK : DML_ENOMEM;
+}
+
+struct value *gpu_make_batch_norm(struct net *net, struct value *x, bool relu)
+{
+    struct norm *norm = net_add_layer(net, sizeof *norm, &norm_ops, x);
+    if (!norm)
+        return NULL;
+    const dnnl_dims_t dims = {x->dims[1]};
+    norm->relu = relu;
+    norm->layer.out[0] = net_add_value(net, 4, x->dims, NULL);
+    need_parts(net, (size_t)(x->dims[0] * x->dims[2] * x->dims[3]), (int)x->dims[1]);
+    if (!norm->layer.out[0] || add_norm_params(norm, dims) != DML_OK)
+        return NULL;
+    return norm->layer.out[0];
+}

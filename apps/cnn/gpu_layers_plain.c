@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Layers on a GPU without weights: each a kernel or two. Which of them work in place is
+ * as on the processor (layer_act.c, layer_join.c).
+ */
+#include "gpu.h"
+#include "layers.h"
+
+static struct gpu *gpu_of(const struct layer *layer)
+{
+    return layer->net->gpu->gpu;
+}
+
+static size_t count_of(const struct value *value)
+{
+    size_t count = 1;
+    for (int d = 0; d < value->ndims; d++)
+        count *= (size_t)value->dims[d];
+    return count;
+}
+
+static dml_status do_nothing(struct layer *layer, enum net_mode mode)
+{
+    (void)layer;
+    (void)mode;
+    return DML_OK;
+}
+
+static dml_status do_nothing_back(struct layer *layer)
+{
+    (void)layer;
+    return DML_OK;
+}
+
+/* ---- ReLU ----------------------------------------------------------------------- */
+
+static dml_status relu_forward(struct layer *layer, enum net_mode mode)
+{
+    const struct value *y = layer->out[0];
+    (void)mode;
+    return GPU_RUN(gpu_of(layer), relu, map, .n = count_of(y), .y = y->data_at,
+                   .half = gpu_of(layer)->half);
+}
+
+static dml_status relu_backward(struct layer *layer)
+{
+    const struct value *y = layer->out[0];
+    return GPU_RUN(gpu_of(layer), relu_back, map, .n = count_of(y), .x = y->data_at,
+                   .y = y->grad_at, .half = gpu_of(layer)->half);
+}
+
+static const struct layer_ops relu_ops = {"relu", relu_forward, relu_backward, NULL};
+
+struct value *gpu_make_relu(struct net *net, struct value *x)
+{
+    struct layer *layer = net_add_layer(net, sizeof *layer, &relu_ops, x);
+    if (!layer)
+        return NULL;
+    layer->out[0] = net_alias_value(net, x);
+    return layer->out[0];
+}
+
+/* ---- dropout -------------------------------------------------------------------- */
+
+/* See layer_act.c. A number's place in its row is that of N H W C, so that masks of
+ * images differ from the processor's, and those of vectors do not. */
+struct dropout {
+    struct layer layer;
+    uint64_t stream;
+    uint32_t threshold;
+    float scale;
+};
+
+static dml_status drop(struct layer *layer, void *x)
+{
+    const struct dropout *dropout = (struct dropout *)layer;
+    const struct net *net = layer->net;
+    size_t rows = (size_t)layer->in[0]->dims[0], row = count_of(layer->in[0]) / rows;
+    return GPU_RUN(gpu_of(layer), dropout, dropout, .n = rows * ((row + 3) / 4), .x = x,
+                   .pass = net->gpu->pass, .seed = net->seed, .stream = dropout->stream,
+                   .row = row, .threshold = dropout->threshold, .scale = dropout->scale,
+                   .half = gpu_of(layer)->half);
+}
+
+static dml_status dropout_forward(struct layer *layer, enum net_mode mode)
+{
+    return mode == NET_TEST ? DML_OK : drop(layer, layer->out[0]->data_at);
+}
+
+static dml_status dropout_backward(struct layer *layer)
+{
+    return drop(layer, layer->in[0]->grad_at);
+}
+
+static const struct layer_ops dropout_ops = {"dropout", dropout_forward,
+                                             dropout_backward, NULL};
+
+struct value *gpu_make_dropout(struct net *net, struct value *x, double probability)
+{
+    struct dropout *dropout = net_add_layer(net, sizeof *dropout, &dropout_ops, x);
+    if (!dropout)
+        return NULL;
+    dropout->stream = (uint64_t)net->nlayers << 40;
+    dropout->threshold = (uint32_t)(probability * 65536 + 0.5);
+    dropout->scale = (float)(65536.0 / (65536.0 - dropout->threshold));
+    dropout->layer.out[0] = net_alias_value(net, x);
+    return dropout->layer.out[0];
+}
+
+/* ---- fork and add --------------------------------------------------------------- */
+
+static dml_status add_to(struct layer *layer, const struct value *shape, void *total,
+                         const void *term)
+{
+    return GPU_RUN(gpu_of(layer), add, map, .n = count_of(shape), .x = term, .y = total,
+                   .half = gpu_of(layer)->half);
+}
+
+static dml_status fork_backward(struct layer *layer)
+{
+    const struct value *a = layer->out[0], *b = layer->out[1];
+    return add_to(layer, a, a->grad_at, b->grad_at);
+}
+
+static const struct layer_ops fork_ops = {"fork", do_nothing, fork_backward, NULL};
+
+struct value *gpu_make_fork(struct net *net, struct value *x, struct value **second)
+{
+    struct layer *layer = net_add_layer(net, sizeof *layer, &fork_ops, x);
+    if (!layer)
+        return NULL;
+    struct value *a = net_alias_value(net, x);
+    struct value *b = net_add_value(net, x->ndims, x->dims, NULL);
+    if (!a || !b)
+        return NULL;
+    b->data_group = x->data_group;
+    layer->out[0] = a;
+    layer->out[1] = b;
+    *second = b;
+    return a;
+}
+
+static dml_status add_forward(struct layer *layer, enum net_mode mode)
+{
+    const struct value *x = layer->in[0], *y = layer->in[1];
+    (void)mode;
+    return add_to(layer, x, x->data_at, y->data_at);
+}
+
+static const struct layer_ops add_ops = {"add", add_forward, do_nothing_back, NULL};
+
+struct value *gpu_make_add(struct net *net, struct value *x, struct value *y)
+{
+    struct layer *layer = net_add_layer(net, sizeof *layer, &add_ops, x);
+    if (!layer)
+        return NULL;
+    layer->in[1] = y;
+    layer->out[0] = net_alias_value(net, x);
+    return layer->out[0];
+}
+
+/* ---- shortcut ------------------------------------------------------------------- */
+
+struct shortcut {
+    struct layer layer;
+    int stride;
+};
+
+static struct cnn_shortcut_args shortcut_args(const struct layer *layer)
+{
+    const struct value *x = layer->in[0], *y = layer->out[0];
+    return (struct cnn_shortcut_args){
+        .x = x->data_at,
+        .y = y->data_at,
+        .c = (int)x->dims[1],
+        .h = (int)x->dims[2],
+        .w = (int)x->dims[3],
+        .k = (int)y->dims[1],
+        .p = (int)y->dims[2],
+        .q = (int)y->dims[3],
+        .stride = ((const struct shortcut *)layer)->stride,
+        .half = gpu_of(layer)->half,
+    };
+}
+
+static dml_status shortcut_forward(struct layer *layer, enum net_mode mode)
+{
+    struct cnn_shortcut_args args = shortcut_args(layer);
+    (void)mode;
+    args.n = count_of(layer->out[0]);
+    return gpu_run(gpu_of(layer), CNN_KERNEL_shortcut, &args);
+}
+
+static dml_status shortcut_backward(struct layer *layer)
+{
+    struct cnn_shortcut_args args = shortcut_args(layer);
+    args.n = count_of(layer->in[0]);
+    args.x = layer->in[0]->grad_at;
+    args.y = layer->out[0]->grad_at;
+    return gpu_run(gpu_of(layer), CNN_KERNEL_shortcut_back, &args);
+}
+
+static const struct layer_ops shortcut_ops = {"shortcut", shortcut_forward,
+                                              shortcut_backward, NULL};
+
+struct value *gpu_make_shortcut(struct net *net, struct value *x, int channels,
+                                int stride)
+{
+    struct shortcut *shortcut = net_add_layer(net, sizeof *shortcut, &shortcut_ops, x);
+    if (!shortcut)
+        return NULL;
+    const dnnl_dims_t dims = {x->dims[0], channels, (x->dims[2] + stride - 1) / stride,
+                              (x->dims[3] + stride - 1) / stride};
+    shortcut->stride = stride;
+    shortcut->layer.out[0] = net_add_value(net, 4, dims, NULL);
+    return shortcut->layer.out[0];
+}
+
+/* ---- pools ---------------------------------------------------------------------- */
+
+struct pool {
+    struct layer layer;
+    struct cnn_window window;
+    uint8_t *from;
+};
+
+static dml_status pool_forward(struct layer *layer, enum net_mode mode)
+{
+    const struct pool *pool = (struct pool *)layer;
+    (void)mode;
+    return GPU_RUN(gpu_of(layer), pool, pool, .n = count_of(layer->out[0]),
+                   .x = layer->in[0]->data_at, .y = layer->out[0]->data_at,
+                   .from = pool->from, .window = pool->window,
+                   .half = gpu_of(layer)->half);
+}
+
+static dml_status pool_backward(struct layer *layer)
+{
+    const struct pool *pool = (struct pool *)layer;
+    if (!layer->in[0]->grad_at)
+        return DML_OK;
+    return GPU_RUN(gpu_of(layer), pool_back, pool, .n = count_of(layer->in[0]),
+                   .x = layer->in[0]->grad_at, .y = layer->out[0]->grad_at,
+                   .from = pool->from, .window = pool->window,
+                   .half = gpu_of(layer)->half);
+}
+
+static const struct layer_ops pool_ops = {"pool", pool_forward, pool_backward, NULL};
+
+struct value *gpu_make_pool(struct net *net, struct value *x, enum net_pool kind,
+                            const struct net_window *given)
+{
+    struct pool *pool = net_add_layer(net, sizeof *pool, &pool_ops, x);
+    if (!pool)
+        return NULL;
+    const int *kernel = given->kernel;
+    struct cnn_window *s = &pool->window;
+    *s = (struct cnn_window){.rows = (int)x->dims[0],
+                             .c = (int)x->dims[1],
+                             .k = (int)x->dims[1],
+                             .h = (int)x->dims[2],
+                             .w = (int)x->dims[3],
+                             .height = kernel[0],
+                             .width = kernel[1],
+                             .pad = given->pad,
+                             .stride = given->stride};
+    s->p = (s->h + 2 * s->pad - s->height) / s->stride + 1;
+    s->q = (s->w + 2 * s->pad - s->width) / s->stride + 1;
+    const dnnl_dims_t dims = {s->rows, s->k, s->p, s->q};
+    struct value *y = pool->layer.out[0] = net_add_value(net, 4, dims, NULL);
+    if (!y || kind == NET_POOL_AVERAGE)
+        return y;
+    if (kernel[0] * kernel[1] > UINT8_MAX) {
+        (void)net_misuse(net, "a maximum over more than 255 pixels");
+        return NULL;
+    }
+    pool->from = net->backend->alloc(net, count_of(y));
+    return pool->from ? y : NULL;
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What each kernel does for one item (kernels.h): compiled by nvcc for a device, and by
+ * the C compiler for the fake one, where device addresses are turned into those that
+ * can be read.
+ */
+#ifndef CNN_KERNELS_ITEMS_H
+#define CNN_KERNELS_ITEMS_H
+
+#include "kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+#ifdef __CUDACC__
+#define ITEM          static __device__ __forceinline__
+#define VIEW(type, p) ((type)(p))
+#else
+#include <dml/gpu.h>
+#define ITEM          static inline
+#define VIEW(type, p) ((type)dml_gpu_view(p))
+#endif
+
+#define CNN_EPSILON  1e-5f
+#define CNN_MOMENTUM 0.1f /* share of the newest batch in the running averages */
+
+/* ---- numbers -------------------------------------------------------------------- */
+
+/* bf16 is the upper half of an f32, rounded to nearest even. */
+ITEM float cnn_get(const void *p, size_t i, int half)
+{
+    if (!half)
+        return ((const float *)p)[i];
+    uint32_t bits = (uint32_t)((const uint16_t *)p)[i] << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+ITEM uint16_t cnn_round(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if (value != value)
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+ITEM void cnn_put(void *p, size_t i, float value, int half)
+{
+    if (half)
+        ((uint16_t *)p)[i] = cnn_round(value);
+    else
+        ((float *)p)[i] = value;
+}
+
+/* dml_rng_u64(), for a device: Philox4x32-10 (Salmon et al., SC 2011). */
+ITEM uint64_t cnn_random(uint64_t seed, uint64_t stream, uint64_t counter)
+{
+    uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
+    uint32_t x[4] = {(uint32_t)counter, (uint32_t)(counter >> 32), (uint32_t)stream,
+                     (uint32_t)(stream >> 32)};
+    for (int round = 0; round < 10; round++) {
+        uint64_t a = (uint64_t)x[0] * 0xD2511F53u, b = (uint64_t)x[2] * 0xCD9E8D57u;
+        x[0] = (uint32_t)(b >> 32) ^ x[1] ^ key[0];
+        x[2] = (uint32_t)(a >> 32) ^ x[3] ^ key[1];
+        x[1] = (uint32_t)b;
+        x[3] = (uint32_t)a;
+        key[0] += 0x9E3779B9u;
+        key[1] += 0xBB67AE85u;
+    }
+    return (uint64_t)x[1] << 32 | x[0];
+}
+
+/* ---- number by number ----------------------------------------------------------- */
+
+/* Item: a number of the output. */
+ITEM void cnn_item_input(const struct cnn_map_args *a, size_t i)
+{
+    const float *x = VIEW(const float *, a->x);
+    size_t channels = (size_t)a->channels, pixels = (size_t)a->pixels;
+    size_t c = i % channels, pixel = i / channels % pixels, n = i / channels / pixels;
+    cnn_put(VIEW(void *, a->y), i, x[(n * channels + c) * pixels + pixel], a->half);
+}
+
+ITEM void cnn_item_cast(const struct cnn_map_args *a, size_t i)
+{
+    VIEW(uint16_t *, a->y)[i] = cnn_round(VIEW(const float *, a->x)[i]);
+}
+
+ITEM void cnn_item_widen(const struct cnn_map_args *a, size_t i)
+{
+    VIEW(float *, a->y)[i] = cnn_get(VIEW(const void *, a->x), i, a->half);
+}
+
+ITEM void cnn_item_bias(const struct cnn_map_args *a, size_t i)
+{
+    void *y = VIEW(void *, a->y);
+    float b = VIEW(const float *, a->channel)[i % (size_t)a->channels];
+    cnn_put(y, i, cnn_get(y, i, a->half) + b, a->half);
+}
+
+ITEM void cnn_item_add(const struct cnn_map_args *a, size_t i)
+{
+    void *y = VIEW(void *, a->y);
+    float x = cnn_get(VIEW(const void *, a->x), i, a->half);
+    cnn_put(y, i, cnn_get(y, i, a->half) + x, a->half);
+}
+
+/* What is not a number stays so: the loss shall tell. */
+ITEM void cnn_item_relu(const struct cnn_map_args *a, size_t i)
+{
+    void *y = VIEW(void *, a->y);
+    if (cnn_get(y, i, a->half) < 0)
+        cnn_put(y, i, 0, a->half);
+}
+
+ITEM void cnn_item_relu_back(const struct cnn_map_args *a, size_t i)
+{
+    if (!(cnn_get(VIEW(const void *, a->x), i, a->half) > 0))
+        cnn_put(VIEW(void *, a->y), i, 0, a->half);
+}
+
+ITEM void cnn_item_keep(const struct cnn_keep_args *a, size_t i)
+{
+    void *grad = VIEW(void *, a->grad);
+    float *sum = VIEW(float *, a->sum), g = cnn_get(grad, i, a->half);
+    if (a->last)
+        cnn_put(grad, i, g + sum[i], a->half);
+    else
+        sum[i] = a->first ? g : sum[i] + g;
+}
+
+/* Four numbers share 64 random bits, as on the processor. */
+ITEM void cnn_item_dropout(const struct cnn_dropout_args *a, size_t i)
+{
+    const struct cnn_pass *pass = VIEW(const struct cnn_pass *, a->pass);
+    void *x = VIEW(void *, a->x);
+    size_t groups = (a->row + 3) / 4, row = i / groups, group = i % groups;
+    uint64_t bits = cnn_random(a->seed, a->stream + pass->step,
+                               (pass->first_row + row) * groups + group);
+    for (size_t k = 4 * group; k < 4 * group + 4 && k < a->row; k++, bits >>= 16) {
+        size_t at = row * a->row + k;
+        float factor = (bits & 0xffff) < a->threshold ? 0 : a->scale;
+        cnn_put(x, at, cnn_get(x, at, a->half) * factor, a->half);
+    }
+}
+
+/* ---- shortcut: every stride-th pixel, further channels are zero ------------------ */
+
+ITEM void cnn_item_shortcut(const struct cnn_shortcut_args *a, size_t i)
+{
+    size_t k = i % (size_t)a->k, q = i / (size_t)a->k % (size_t)a->q;
+    size_t np = i / (size_t)a->k / (size_t)a->q, stride = (size_t)a->stride;
+    size_t n = np / (size_t)a->p, p = np % (size_t)a->p;
+    size_t from =
+        ((n * (size_t)a->h + p * stride) * (size_t)a->w + q * stride) * (size_t)a->c +
+        k;
+    float value =
+        k < (size_t)a->c ? cnn_get(VIEW(const void *, a->x), from, a->half) : 0;
+    cnn_put(VIEW(void *, a->y), i, value, a->half);
+}
+
+ITEM void cnn_item_shortcut_back(const struct cnn_shortcut_args *a, size_t i)
+{
+    size_t c = i % (size_t)a->c, w = i / (size_t)a->c % (size_t)a->w;
+    size_t nh = i / (size_t)a->c / (size_t)a->w, stride = (size_t)a->stride;
+    size_t n = nh / (size_t)a->h, h = nh % (size_t)a->h;
+    size_t from =
+        ((n * (size_t)a->p + h / stride) * (size_t)a->q + w / stride) * (size_t)a->k +
+        c;
+    int taken = h % stride == 0 && w % stride == 0;
+    cnn_put(VIEW(void *, a->x), i,
+            taken ? cnn_get(VIEW(const void *, a->y), from, a->half) : 0, a->half);
+}
+
+/* ---- loss: softmax cross-entropy in double precision, as loss.c ------------------ */
+
+ITEM void cnn_item_loss(const struct cnn_loss_args *a, size_t i)
+{
+    const struct cnn_pass *pass = VIEW(const struct cnn_pass *, a->pass);
+    const void *x = VIEW(const void *, a->logits);
+    void *grad = VIEW(void *, a->grad);
+    double *row = VIEW(double *, a->rows) + 2 * i, sum = 0;
+    size_t classes = (size_t)a->classes, first = i * classes, best = 0;
+    int counts = i < (size_t)pass->count;
+    size_t label = counts ? (size_t)VIEW(const int32_t *, a->labels)[i] : 0;
+    for (size_t j = 1; j < classes; j++)
+        if (cnn_get(x, first + j, a->half) > cnn_get(x, first + best, a->half))
+            best = j;
+    double top = (double)cnn_get(x, first + best, a->half);
+    for (size_t j = 0; j < classes; j++)
+        sum += exp((double)cnn_get(x, first + j, a->half) - top);
+    double total = log(sum);
+    for (size_t j = 0; j < classes; j++) {
+        double p = exp((double)cnn_get(x, first + j, a->half) - top - total);
+        double g = counts ? pass->scale * (p - (j == label ? 1 : 0)) : 0;
+        cnn_put(grad, first + j, (float)g, a->half);
+    }
+    row[0] = counts ? total - ((double)cnn_get(x, first + label, a->half) - top) : 0;
+    row[1] = counts && best == label ? 1 : 0;
+}
+
+ITEM void cnn_item_loss_sum(const struct cnn_loss_args *a, size_t i)
+{
+    const struct cnn_pass *pass = VIEW(const struct cnn_pass *, a->pass);
+    const double *rows = VIEW(const double *, a->rows);
+    float *head = VIEW(float *, a->head);
+    double loss = 0, hits = 0;
+    for (size_t row = 0; row < (size_t)a->nrows; row++) {
+        loss += rows[2 * row];
+        hits += rows[2 * row + 1];
+    }
+    head[i] += (float)(loss * pass->scale);
+    head[i + 1] += (float)(hits * pass->scale);
+}
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a replica on a GPU does otherwise: its gradients go to the reducer where they
+ * are, in device memory. Parameters stay f32; with bf16 gradients are bf16.
+ */
+#include "gpu.h"
+#include "replica.h"
+
+dml_status replica_gpu_check(struct job *job, const struct cnn_options *options)
+{
+    const bool gpu = strcmp(options->device, "gpu") == 0;
+    if (!gpu && strcmp(options->precision, "tf32") == 0)
+        return job_fail(job, DML_EINVAL,
+                        "--precision tf32 is a GPU's: give --device gpu, or f32 or "
+                        "bf16");
+    if (!gpu && strcmp(options->kernels, "auto") != 0)
+        return job_fail(job, DML_EINVAL,
+                        "--kernels %s is for --device gpu: leave it out, or give both",
+                        options->kernels);
+    if (gpu && replica_has_codec(options))
+        return job_fail(job, DML_EUNSUPPORTED,
+                        "--compress %.60s does not work with --device gpu: leave one "
+                        "of the two out",
+                        options->compress);
+    if (gpu && options->shard_optimizer)
+        return job_fail(job, DML_EUNSUPPORTED,
+                        "--shard-optimizer does not work with --device gpu: leave one "
+                        "of the two out");
+    if (gpu && checkpoint_shrinks(&options->checkpoint))
+        return job_fail(job, DML_EUNSUPPORTED,
+                        "--on-failure shrink does not work with --device gpu: leave "
+                        "one of the two out");
+    return DML_OK;
+}
+
+dml_status replica_gpu_bcast(struct replica *replica)
+{
+    struct net *net = replica->net;
+    dml_status status =
+        dml_bcast(net->param_data, net->nparam_floats, DML_F32, 0, replica->job->comm);
+    gpu_params_changed(net);
+    return status;
+}
+
+dml_status replica_gpu_settle(struct replica *replica)
+{
+    struct net *net = replica->net;
+    CNN_TRY(dml_optim_wait(replica->optim));
+    dml_status status = net_pull_state(net);
+    if (status != DML_OK)
+        return job_fail(replica->job, status, "%s", net_error(net));
+    return DML_OK;
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Passes and steps on a GPU. The host queues a step's work and waits for one thing
+ * only, the averaged loss; while the device works it gathers and sends the next batch
+ * (gpu_feed.c). The update is queued before the loss is known: an optimizer on a device
+ * guards itself against gradients that are not finite.
+ */
+#include "gpu_feed.h"
+#include "trainer.h"
+
+dml_status trainer_open_device(struct job *job, const struct cnn_options *options,
+                               struct gpu *gpu, struct gpu **use)
+{
+    *use = NULL;
+    if (strcmp(options->device, "gpu") != 0)
+        return DML_OK;
+    *use = gpu;
+    return gpu_open(job, options->precision ? options->precision : "f32",
+                    options->kernels, gpu);
+}
+
+dml_status trainer_gpu_open(struct trainer *trainer)
+{
+    struct device_work *work = &trainer->device;
+    struct gpu *gpu = &work->gpu;
+    struct net *net = trainer->net;
+    if (!net->gpu)
+        return DML_OK;
+    void *head = NULL;
+    dml_status status = feed_open(gpu, net, &work->feed);
+    if (status == DML_OK)
+        status = gpu_note(
+            gpu, dml_gpu_alloc_pinned(gpu->ctx, NET_HEAD * sizeof(float), &head));
+    work->head = head;
+    if (status == DML_OK)
+        status = gpu_note(gpu, dml_gpu_event_create(gpu->ctx, false, &work->known));
+    if (status == DML_OK && trainer->options->accumulate > 1) {
+        work->sum = net->backend->alloc(net, net->nparam_floats * sizeof(float));
+        status = work->sum ? DML_OK : DML_ENOMEM;
+    }
+    if (status != DML_OK)
+        return job_fail(trainer->job, status, "%s", gpu->error);
+    return DML_OK;
+}
+
+void trainer_gpu_close(struct trainer *trainer)
+{
+    struct device_work *work = &trainer->device;
+    feed_close(&work->feed);
+    if (work->head)
+        (void)dml_gpu_free_pinned(work->gpu.ctx, work->head);
+    if (work->known)
+        (void)dml_gpu_event_destroy(work->gpu.ctx, work->known);
+}
+
+/* Send the next pass's batch, unless the training ends before it. */
+static dml_status send_next(struct trainer *trainer)
+{
+    struct device_work *work = &trainer->device;
+    dml_batch batch;
+    if (work->sent_step >= trainer->nsteps)
+        return DML_OK;
+    double start = trainer_now_s();
+    dml_status status = dml_loader_next(trainer->loader, &batch);
+    trainer->data_s += trainer_now_s() - start;
+    CNN_TRY(job_note(trainer->job, status));
+    const struct cnn_pass pass = {
+        .step = work->sent_step,
+        .first_row = work->sent_rows + batch.first_row,
+        .scale = trainer->job->nranks /
+                 (double)trainer_count_samples(trainer, work->sent_step),
+        .count = (int32_t)batch.count};
+    status = feed_put(&work->feed, &batch, &pass);
+    if (status != DML_OK)
+        return job_fail(trainer->job, status, "%s", work->gpu.error);
+    work->sent_rows += batch.global_count;
+    if (++work->sent_pass == trainer->options->accumulate) {
+        work->sent_pass = 0;
+        work->sent_rows = 0;
+        work->sent_step++;
+    }
+    return DML_OK;
+}
+
+/* With more than one pass gradients are added up, each when it is there. */
+static dml_status gradient_ready(void *user, int index)
+{
+    struct trainer *trainer = user;
+    struct device_work *work = &trainer->device;
+    struct net *net = trainer->net;
+    if (work->sum && index < net->nparams) {
+        const struct param *param = &net->params[index];
+        CNN_TRY(GPU_RUN(&work->gpu, keep, keep, .n = param->stored,
+                        .grad = gpu_gradient(net, param),
+                        .sum = work->sum + param->offset, .first = work->pass == 0,
+                        .last = trainer->last_pass, .half = work->gpu.half));
+    }
+    return trainer->last_pass ? replica_ready(&trainer->replica, index) : DML_OK;
+}
+
+static dml_status queue_pass(struct trainer *trainer)
+{
+    struct device_work *work = &trainer->device;
+    struct gpu *gpu = &work->gpu;
+    struct net *net = trainer->net;
+    const int32_t *labels = NULL;
+    CNN_TRY(feed_take(&work->feed, net, &labels));
+    CNN_TRY(net_forward(net, NET_TRAIN, NULL));
+    if (work->pass == 0)
+        CNN_TRY(gpu_note(gpu, dml_gpu_fill(gpu->ctx, net->param_grad, 0,
+                                           NET_HEAD * sizeof(float), gpu->stream)));
+    CNN_TRY(gpu_loss(net, labels));
+    CNN_TRY(gradient_ready(trainer, net->nparams)); /* the loss */
+    CNN_TRY(net_backward(net, gradient_ready, trainer));
+    return feed_done(&work->feed);
+}
+
+dml_status trainer_gpu_pass(struct trainer *trainer, int64_t pass)
+{
+    struct device_work *work = &trainer->device;
+    if (!feed_has(&work->feed)) { /* the first pass of all */
+        work->sent_step = trainer->step;
+        CNN_TRY(send_next(trainer));
+    }
+    work->pass = pass;
+    dml_status status = queue_pass(trainer);
+    if (status != DML_OK && !trainer->job->error[0])
+        return job_fail(trainer->job, status, "%s", net_error(trainer->net));
+    CNN_TRY(status);
+    return trainer->last_pass ? DML_OK : send_next(trainer);
+}
+
+static dml_status fetch_head(struct trainer *trainer)
+{
+    struct device_work *work = &trainer->device;
+    struct gpu *gpu = &work->gpu;
+    CNN_TRY(gpu_note(gpu, dml_gpu_copy(gpu->ctx, work->head, trainer->net->param_grad,
+                                       NET_HEAD * sizeof(float), gpu->stream)));
+    return gpu_note(gpu, dml_gpu_event_record(gpu->ctx, work->known, gpu->stream));
+}
+
+dml_status trainer_gpu_finish(struct trainer *trainer)
+{
+    struct device_work *work = &trainer->device;
+    struct gpu *gpu = &work->gpu;
+    dml_status status = fetch_head(trainer);
+    if (status == DML_OK)
+        CNN_TRY(send_next(trainer));
+    if (status == DML_OK)
+        status = gpu_note(gpu, dml_gpu_event_sync(gpu->ctx, work->known));
+    if (status != DML_OK)
+        return job_fail(trainer->job, status, "%s", gpu->error);
+    trainer->loss = (double)work->head[0];
+    trainer->accuracy = (double)work->head[1];
+    return DML_OK;
+}

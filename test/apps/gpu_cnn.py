@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""dml-cnn --device gpu does on the fake device what it does on the processor.
+
+Usage: gpu_cnn.py LAUNCHER PROGRAM NRANKS [PART OF A CASE'S NAME]
+"""
+
+import json
+import os
+import shutil
+import sys
+
+from jobs import Job, fails, get, main, make_idx, mpirun, require
+
+GPU = ["--device", "gpu"]
+MADE_UP = "synthetic:24x3x32x32x8"
+
+
+def read_json(folder, name):
+    with open(os.path.join(folder, name), encoding="utf-8") as file:
+        return json.load(file)
+
+
+class Cases:
+    def __init__(self, top, nranks):
+        os.environ["DML_GPU"] = "fake:2"
+        self.nranks = nranks
+        self.idx = os.path.join(top, "idx")
+        make_idx(self.idx)
+
+    def words(self, *options, data=None, batch=12):
+        return ["train", "--data", data or self.idx, "--batch", batch, "--epochs", 3,
+                "--lr", 0.02, "--threads", 1, "--seed", 7, "--quiet", *options]
+
+    def train(self, folder, *options, nranks=None, **more):
+        """The report of a run."""
+        mpirun(folder, nranks or self.nranks,
+               *self.words("--report", "report.json", *options, **more))
+        return read_json(folder, "report.json")
+
+    def same(self, folder, tolerance, *options, **more):
+        """Loss of the last step and of a test on both devices, and what was compared."""
+        cpu, gpu = (self.train(folder, *options, *device, **more)
+                    for device in ([], GPU))
+        for key in "train_loss", "test_loss":
+            require(abs(gpu[key] / cpu[key] - 1) < tolerance,
+                    f"{key} is {gpu[key]} on the GPU and {cpu[key]} on the processor")
+        require(gpu["parameters"] == cpu["parameters"], "another number of parameters")
+
+    def first_steps(self, folder):
+        for steps in 1, 3, 10:
+            self.same(folder, 1e-4, "--max-steps", steps)
+
+    def vgg(self, folder):
+        """Masks of images differ, so without dropout."""
+        self.same(folder, 1e-4, "--net", "vgg", "--dropout", 0, "--max-steps", 2)
+
+    def resnet20(self, folder):
+        self.same(folder, 1e-4, "--net", "resnet20", "--max-steps", 4)
+
+    def resnet50(self, folder):
+        self.same(folder, 1e-4, "--net", "resnet50", "--max-steps", 1, data=MADE_UP,
+                  batch=6)
+
+    def variants(self, folder):
+        for options in (["--dropout", 0.3], ["--accumulate", 2],
+                        ["--optimizer", "lamb", "--accumulate", 2, "--lr", 0.005],
+                        ["--layout", "size-skew:1"], ["--augment", "--clip-norm", 1]):
+            self.same(folder, 1e-4, "--max-steps", 6, *options)
+
+    def half_precision(self, folder):
+        self.same(folder, 0.05, "--max-steps", 6, "--precision", "bf16")
+
+    def models(self, folder):
+        """What one device has trained the other tests, to the same result."""
+        for train, test in ([], GPU), (GPU, []):
+            report = self.train(folder, "--net", "resnet20", "--max-steps", 3,
+                                "--model", "net.model", *train)
+            mpirun(folder, self.nranks, "test", "--data", self.idx, "--model",
+                   "net.model", "--batch", 12, "--quiet", "--report", "test.json", *test)
+            tested = read_json(folder, "test.json")
+            require(abs(tested["test_loss"] / report["test_loss"] - 1) < 1e-5,
+                    f"{tested['test_loss']} and {report['test_loss']}")
+
+    def goes_on(self, folder):
+        """To the same bits on a GPU; on the other device to the same loss."""
+        for options in ([], ["--optimizer", "adam", "--precision", "bf16"]):
+            words = ["--net", "resnet20", "--max-steps", 6, *options]
+            whole = self.train(folder, *words, "--model", "whole.model", *GPU)
+            first = ["--checkpoint", "kept", "--checkpoint-every", 2]
+            self.train(folder, "--net", "resnet20", "--max-steps", 5, *options, *first,
+                       *GPU)
+            self.train(folder, *words, *first, "--resume", "auto", "--model",
+                       "on.model", *GPU)
+            require(get(os.path.join(folder, "whole.model")) ==
+                    get(os.path.join(folder, "on.model")), "the models differ")
+            shutil.rmtree(os.path.join(folder, "kept"))
+            if options:
+                continue
+            for here, there in ([], GPU), (GPU, []):
+                self.train(folder, "--net", "resnet20", "--max-steps", 5, *first, *here)
+                report = self.train(folder, *words, *first, "--resume", "auto", *there)
+                shutil.rmtree(os.path.join(folder, "kept"))
+                require(abs(report["train_loss"] / whole["train_loss"] - 1) < 1e-4,
+                        f"{report['train_loss']} and {whole['train_loss']}")
+
+    def refuses(self, folder):
+        def refused(*words):
+            *options, text = words
+            fails(folder, [Job.launcher, "-n", self.nranks, Job.program,
+                           *self.words(*options)], [text])
+
+        refused(*GPU, "--kernels", "cudnn", "no cuDNN")
+        refused(*GPU, "--compress", "topk:0.1", "--compress")
+        refused(*GPU, "--shard-optimizer", "--shard-optimizer")
+        refused("--precision", "tf32", "tf32")
+        refused("--kernels", "plain", "--device gpu")
+        refused("--data", "synthetic:10x3x8", "synthetic:1024x3x224x224x1000")
+
+    def diverges(self, folder):
+        fails(folder, [Job.launcher, "-n", self.nranks, Job.program,
+                       *self.words(*GPU, "--lr", "1e6", "--warmup-epochs", 0)],
+              ["diverged"])
+
+
+def make_cases(top, nranks):
+    cases = Cases(top, nranks)
+    found = [("losses of the first steps", cases.first_steps),
+             ("vgg", cases.vgg),
+             ("resnet20", cases.resnet20),
+             ("dropout, passes, lamb, layout, clipping", cases.variants),
+             ("bf16", cases.half_precision),
+             ("models both ways", cases.models),
+             ("snapshots", cases.goes_on),
+             ("what is refused", cases.refuses),
+             ("divergence", cases.diverges)]
+    if nranks == 2:  # It takes long, and has no other layers.
+        found.append(("resnet50", cases.resnet50))
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(make_cases))
