@@ -13,14 +13,19 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { DML__NCCL_EVENTS = 64 };
-
 /* An operation that is in the stream, for messages. */
 struct dml__nccl_mark {
     uint64_t number; /* of those by NCCL, from 1, the same on all ranks */
     dml_coll coll;
     size_t bytes;
     double since_s;
+};
+
+/* Used again by later calls; of a call that never ends, the communicator's to free. */
+struct dml__nccl_event {
+    void *event;
+    bool taken;
+    struct dml__nccl_event *next;
 };
 
 struct dml__nccl_comm {
@@ -41,8 +46,7 @@ struct dml__nccl_comm {
     struct dml__nccl_mark mark[2], last;
     atomic_int failed; /* a dml_status, of which "text" says what */
     char text[400];
-    void *events[DML__NCCL_EVENTS]; /* of calls with a request; free ones */
-    int nevents;
+    struct dml__nccl_event *events; /* all of calls with a request */
 };
 
 /* Finds the library; false, and why, where there is none that will do. */

@@ -248,15 +248,39 @@ dml_status dml__nccl_run(struct dml__gpu_comm *g, const struct dml__call *call)
 /* ---- calls with a request ----------------------------------------------------------
  */
 
+static dml_status take_event(struct dml__nccl_comm *n, void **event)
+{
+    struct dml__nccl_event *e = n->events;
+    while (e != NULL && e->taken)
+        e = e->next;
+    if (e == NULL) {
+        DML_TRY(n->gpu->ops->event_create(n->gpu, false, event));
+        e = dml__alloc(dml_comm_ctx(n->owner), sizeof *e);
+        if (e == NULL) {
+            n->gpu->ops->event_destroy(n->gpu, *event);
+            return dml__fail(dml_comm_ctx(n->owner), DML_ENOMEM, __func__,
+                             "no memory for a call by NCCL");
+        }
+        *e = (struct dml__nccl_event){.event = *event, .next = n->events};
+        n->events = e;
+    }
+    e->taken = true;
+    *event = e->event;
+    return DML_OK;
+}
+
+static void give_event(struct dml__nccl_comm *n, const void *event)
+{
+    for (struct dml__nccl_event *e = n->events; e != NULL; e = e->next)
+        if (e->event == event)
+            e->taken = false;
+}
+
 dml_status dml__nccl_begin(struct dml__gpu_task *task)
 {
     struct dml__gpu_comm *g = task->g;
-    struct dml__nccl_comm *n = g->nccl;
+    DML_TRY(take_event(g->nccl, &task->event));
     DML_TRY(queue_locked(g, &task->call, task->stream));
-    if (n->nevents > 0)
-        task->event = n->events[--n->nevents];
-    else
-        DML_TRY(g->gpu->ops->event_create(g->gpu, false, &task->event));
     task->stage = NULL;
     return g->gpu->ops->event_record(g->gpu, task->event, task->stream);
 }
@@ -264,14 +288,10 @@ dml_status dml__nccl_begin(struct dml__gpu_task *task)
 dml_status dml__nccl_wait(struct dml__gpu_task *task)
 {
     struct dml__gpu_comm *g = task->g;
-    struct dml__nccl_comm *n = g->nccl;
-    dml_status status = ended(g, task->begun->event, task->call.where), freed = DML_OK;
+    dml_status status = ended(g, task->begun->event, task->call.where);
     if (status == DML_PENDING)
         return status;
     task->stage = NULL;
-    if (n->nevents < DML__NCCL_EVENTS)
-        n->events[n->nevents++] = task->begun->event;
-    else
-        freed = g->gpu->ops->event_destroy(g->gpu, task->begun->event);
-    return status < 0 ? status : freed;
+    give_event(g->nccl, task->begun->event);
+    return status;
 }

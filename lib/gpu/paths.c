@@ -162,7 +162,8 @@ static bool at_once(enum dml__path path, const struct dml__call *call, bool requ
 {
     struct dml__gpu_comm *g = dml__comm_gpu(call->comm);
     bool alone = path == DML__BY_IPC && dml_comm_size(call->comm) == 1;
-    if ((path != DML__BY_NCCL && !alone) || (requested && !(g->lent && dml__gpu_queues(g))))
+    if ((path != DML__BY_NCCL && !alone) ||
+        (requested && !(g->lent && dml__gpu_queues(g))))
         return false;
     *status = dml__gpu_enter(g->gpu);
     if (*status < 0)
