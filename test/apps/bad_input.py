@@ -185,7 +185,7 @@ OPTIONS = [
      ["--optimizer is one of sgd|adam|adamw|lars|lamb", "\"rmsprop\""]),
     ("no such schedule", ["--schedule", "sqrt"],
      ["--schedule is one of constant|step|cosine|poly|onecycle", "\"sqrt\""]),
-    ("no such precision", ["--precision", "f16"], ["--precision is one of f32|bf16"]),
+    ("no such precision", ["--precision", "f16"], ["--precision is one of f32|tf32|bf16"]),
     ("a scaling that is none", ["--scale-lr", "cubic"], ["none|linear|sqrt"]),
     ("* no such codec", ["--compress", "zip"], ["zip"]),
     ("a codec's ratio out of range", ["--compress", "topk:2"], ["topk"]),
