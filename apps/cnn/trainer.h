@@ -20,7 +20,7 @@ enum { GRAPH_KINDS = 4 * FEED_SLOTS };
 
 struct pass_graphs {
     dml_gpu_graph made[GRAPH_KINDS];
-    bool wanted, replayed;
+    bool wanted, tried, replayed;
     uint64_t first_step; /* from which on passes are captured */
     char why[512];       /* not */
 };

@@ -55,6 +55,20 @@ void trainer_graph_tell(const struct trainer *trainer, char *text, size_t room)
 
 /* ---- capturing ------------------------------------------------------------------- */
 
+/* A collective that cannot be captured is refused; that would be the reducer's end. */
+static dml_status try_average(struct trainer *trainer)
+{
+    struct gpu *gpu = &trainer->device.gpu;
+    dml_gpu_graph made = NULL;
+    CNN_TRY(job_note(trainer->job, dml_gpu_capture_begin(gpu->ctx, gpu->stream)));
+    dml_status status = job_note(
+        trainer->job, dml_allreduce(DML_IN_PLACE, trainer->net->param_grad, NET_HEAD,
+                                    DML_F32, DML_AVG, trainer->job->comm));
+    dml_status ended = dml_gpu_capture_end(gpu->ctx, gpu->stream, &made);
+    (void)dml_gpu_graph_free(gpu->ctx, made);
+    return status != DML_OK ? status : job_note(trainer->job, ended);
+}
+
 /* A graph of the pass, of which nothing has been done. What was begun of it on the host
  * is ended when it fails. */
 static dml_status record(struct trainer *trainer, dml_gpu_graph *graph)
@@ -123,7 +137,10 @@ dml_status trainer_graph_pass(struct trainer *trainer)
     if (!graphs->wanted || trainer->step < graphs->first_step)
         return trainer_gpu_queue(trainer);
     if (!*graph) {
-        dml_status status = record(trainer, graph);
+        dml_status status = graphs->tried ? DML_OK : try_average(trainer);
+        graphs->tried = true;
+        if (status == DML_OK)
+            status = record(trainer, graph);
         if (status != DML_OK)
             CNN_TRY(do_without(trainer, status));
     }
