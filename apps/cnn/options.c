@@ -177,7 +177,6 @@ const struct cli_command cnn_train_command = {
         "  mpirun -n 2 dml-cnn train\n"
         "  mpirun -n 2 dml-cnn train --epochs 20 --augment --curve curve.jsonl\n"
         "  mpirun -n 4 dml-cnn train --data cifar-10-batches-bin --net resnet20 "
-        "--epochs 30 "
         "--augment\n"
         "  mpirun -n 4 dml-cnn train --options apps/cnn/recipes/lamb-8192.txt\n"
         "  mpirun -n 4 dml-cnn train --layout size-skew:1.2 --balance ksrp\n",

@@ -234,8 +234,8 @@ void cli_help(const struct cli_command *command, FILE *out)
         print_option(out, &command->options[i]);
     }
     fprintf(out, "  --help                      this text\n");
-    fprintf(out, "\nDefaults stand in [brackets]. Names of options may be cut short "
-                 "while they stay unique.\n\n");
+    fprintf(out, "\nDefaults stand in [brackets]; names may be cut short while they "
+                 "are unique.\n\n");
     if (command->more) {
         command->more(out);
         fprintf(out, "\n");

@@ -305,8 +305,9 @@ dml_status monitor_open(struct job *job, const struct cli_command *command,
 void monitor_leave(struct job *job)
 {
     struct monitor *monitor = atomic_load(&job->monitor);
+    /* A node's file is named by a rank, and ranks have other numbers then. */
     if (monitor)
-        monitor_file_close(monitor, false);
+        monitor_file_close(monitor, !monitor->file.whole);
 }
 
 void monitor_over(struct job *job, dml_status status)
