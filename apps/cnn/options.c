@@ -129,6 +129,9 @@ static const struct cli_option train_options[] = {
      "after "
      "it win (recipes: apps/cnn/recipes)"},
     DEVICE_OPTIONS,
+    {NULL, "graph", CLI_CHOICE, AT(graph), "auto", "auto|on|off", 0, 0,
+     "on a GPU, launch a step as one CUDA graph, captured after 3 steps; auto: where "
+     "that can be done (one rank, no --low-momentum)"},
     {NULL, "threads", CLI_INT, AT(threads), "auto", "N", 1, 4096,
      "threads of each rank; auto: its share of the processors it may use"},
     {NULL, "report", CLI_OUTPUT, AT(report), NULL, "FILE", 0, 0,

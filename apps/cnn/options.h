@@ -13,7 +13,7 @@ struct cnn_options {
     const char *data, *net, *optimizer, *scale_lr, *schedule, *milestones;
     const char *compress, *precision, *options;       /* options: see option_file.c */
     const char *layout, *balance, *capacity, *uneven; /* see layout.c */
-    const char *device, *kernels;                     /* see gpu.h */
+    const char *device, *kernels, *graph;             /* see gpu.h, trainer_graph.c */
     const char *report, *curve, *model;
     int64_t epochs, batch, base_batch, accumulate, max_steps, seed, threads;
     double lr, end_lr, momentum, low_momentum, weight_decay, beta1, beta2, eps, trust,

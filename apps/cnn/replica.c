@@ -27,7 +27,7 @@ static double now_s(void)
 }
 
 /* libdml's line; on a number that is not finite, what a user of dml-cnn can do. */
-static dml_status note(struct replica *replica, dml_status status)
+dml_status replica_note(struct replica *replica, dml_status status)
 {
     if (status != DML_ENUMERIC)
         return job_note(replica->job, status);
@@ -43,7 +43,7 @@ static dml_status note(struct replica *replica, dml_status status)
 static dml_status timed(struct replica *replica, double start, dml_status status)
 {
     replica->comm_s += now_s() - start;
-    return note(replica, status);
+    return replica_note(replica, status);
 }
 
 /* ---- options -------------------------------------------------------------------- */
@@ -357,7 +357,7 @@ dml_status replica_update(struct replica *replica, double rate, double momentum)
     if (replica->sharded)
         status = timed(replica, start, dml_sharded_step(replica->sharded, rate));
     else
-        status = note(replica, dml_optim_step(replica->optim, rate));
+        status = replica_note(replica, dml_optim_step(replica->optim, rate));
     if (replica->net->gpu)
         gpu_params_changed(replica->net);
     for (int i = 0; replica->params16 && i < replica->net->nparams; i++)
@@ -386,7 +386,7 @@ static dml_status need(void *user, int index)
 dml_status replica_settle(struct replica *replica)
 {
     if (replica->net->gpu)
-        return note(replica, replica_gpu_settle(replica));
+        return replica_note(replica, replica_gpu_settle(replica));
     for (int i = 0; i < replica->net->nparams; i++)
         CNN_TRY(need(replica, i));
     return DML_OK;

@@ -46,6 +46,9 @@ dml_status replica_ready(struct replica *replica, int param);
 dml_status replica_average(struct replica *replica);
 dml_status replica_update(struct replica *replica, double rate, double momentum);
 
+/* Keep libdml's line; on a number that is not finite, what a user can do. */
+dml_status replica_note(struct replica *replica, dml_status status);
+
 /* All parameters are there, before they are tested or written. Collective. */
 dml_status replica_settle(struct replica *replica);
 
@@ -53,6 +56,16 @@ dml_status replica_settle(struct replica *replica);
 dml_status replica_gpu_check(struct job *job, const struct cnn_options *options);
 dml_status replica_gpu_bcast(struct replica *replica);
 dml_status replica_gpu_settle(struct replica *replica);
+
+/* Why steps cannot be graphs, or NULL; see trainer_graph.c. */
+const char *replica_gpu_graph_lack(const struct job *job,
+                                   const struct cnn_options *options);
+
+/* The step, which has been done, met no number that is not finite. */
+dml_status replica_gpu_check_step(struct replica *replica);
+
+/* A step that was begun is not done, and begun anew. */
+void replica_gpu_abandon(struct replica *replica);
 
 /* What was chosen, for the report; a new object. */
 json_t *replica_report(const struct replica *replica);

@@ -17,6 +17,13 @@ dml_status replica_gpu_check(struct job *job, const struct cnn_options *options)
         return job_fail(job, DML_EINVAL,
                         "--kernels %s is for --device gpu: leave it out, or give both",
                         options->kernels);
+    const bool on = strcmp(options->graph, "on") == 0;
+    const char *lack = gpu && on ? replica_gpu_graph_lack(job, options) : NULL;
+    if (!gpu && on)
+        return job_fail(job, DML_EINVAL,
+                        "--graph on is for --device gpu: leave it out, or give both");
+    if (lack)
+        return job_fail(job, DML_EUNSUPPORTED, "--graph on: %s", lack);
     if (gpu && replica_has_codec(options))
         return job_fail(job, DML_EUNSUPPORTED,
                         "--compress %.60s does not work with --device gpu: leave one "
@@ -50,4 +57,14 @@ dml_status replica_gpu_settle(struct replica *replica)
     if (status != DML_OK)
         return job_fail(replica->job, status, "%s", net_error(net));
     return DML_OK;
+}
+
+dml_status replica_gpu_check_step(struct replica *replica)
+{
+    return replica_note(replica, dml_optim_wait(replica->optim));
+}
+
+void replica_gpu_abandon(struct replica *replica)
+{
+    (void)dml_reducer_finish(replica->reducer);
 }

@@ -45,6 +45,11 @@ static dml_status write_report(struct training *training, const struct report *r
     if (training->checkpoint.writer)
         json_object_set_new(extra, "checkpoint",
                             checkpoint_report(&training->checkpoint));
+    if (trainer->net->gpu) {
+        char graph[640];
+        trainer_graph_tell(trainer, graph, sizeof graph);
+        json_object_set_new(extra, "graph", json_string(graph));
+    }
     if (job->goes_on) {
         json_object_set_new(extra, "lost_ranks", json_integer(job->lost));
         json_object_set_new(extra, "interrupted_seconds",

@@ -87,8 +87,6 @@ static dml_status run_pass(struct trainer *trainer, int64_t pass)
 {
     struct net *net = trainer->net;
     dml_batch batch;
-    if (net->gpu)
-        return trainer_gpu_pass(trainer, pass);
     double start = trainer_now_s();
     dml_status status = dml_loader_next(trainer->loader, &batch);
     trainer->data_s += trainer_now_s() - start;
@@ -143,49 +141,50 @@ static dml_status check_loss(const struct trainer *trainer)
                     (double)trainer->step / (double)trainer->epoch_steps);
 }
 
-static dml_status update(struct trainer *trainer)
+dml_status trainer_update(struct trainer *trainer)
 {
     return replica_update(&trainer->replica, trainer->rate,
                           dml_lr_momentum_at(&trainer->schedule, trainer->step));
 }
 
-static dml_status finish(struct trainer *trainer)
-{
-    trainer->loss = (double)trainer->net->param_grad[0];
-    trainer->accuracy = (double)trainer->net->param_grad[1];
-    CNN_TRY(check_loss(trainer));
-    return update(trainer);
-}
-
-/* The loss is known last. */
-static dml_status finish_on_gpu(struct trainer *trainer)
-{
-    CNN_TRY(update(trainer));
-    CNN_TRY(trainer_gpu_finish(trainer));
-    return check_loss(trainer);
-}
-
-dml_status trainer_step(struct trainer *trainer)
+static dml_status step_on_processor(struct trainer *trainer)
 {
     int64_t passes = trainer->options->accumulate;
-    double start = trainer_now_s();
-    trainer->step_samples = trainer_count_samples(trainer, trainer->step);
     trainer->rows_before = 0;
     CNN_TRY(replica_begin(&trainer->replica, trainer->step + 1 == trainer->nsteps));
     for (int64_t pass = 0; pass < passes; pass++) {
         trainer->last_pass = pass == passes - 1;
         CNN_TRY(run_pass(trainer, pass));
-        if (!trainer->last_pass && !trainer->net->gpu)
+        if (!trainer->last_pass)
             keep_gradients(trainer, pass);
     }
     CNN_TRY(replica_average(&trainer->replica));
+    trainer->loss = (double)trainer->net->param_grad[0];
+    trainer->accuracy = (double)trainer->net->param_grad[1];
+    CNN_TRY(check_loss(trainer));
+    return trainer_update(trainer);
+}
+
+/* The loss is known last. */
+static dml_status step_on_gpu(struct trainer *trainer)
+{
+    CNN_TRY(trainer_gpu_step(trainer));
+    CNN_TRY(check_loss(trainer));
+    return trainer_gpu_check(trainer);
+}
+
+dml_status trainer_step(struct trainer *trainer)
+{
+    double start = trainer_now_s();
+    trainer->step_samples = trainer_count_samples(trainer, trainer->step);
     trainer->rate = dml_lr_at(&trainer->schedule, trainer->step);
-    CNN_TRY(trainer->net->gpu ? finish_on_gpu(trainer) : finish(trainer));
+    CNN_TRY(trainer->net->gpu ? step_on_gpu(trainer) : step_on_processor(trainer));
     trainer->step++;
     trainer->samples += trainer->step_samples;
     trainer->step_s += trainer_now_s() - start;
     return DML_OK;
 }
+
 /* ---- setting up ----------------------------------------------------------------- */
 
 static dml_status build_net(struct job *job, struct gpu *gpu, const char *kind,

@@ -14,14 +14,28 @@
 
 #define TRAINER_MAX_MILESTONES 16
 
+/* Passes as graphs: for each slot of the feed the first pass of a step, one between,
+ * the last, and the only one; see trainer_graph.c. */
+enum { GRAPH_KINDS = 4 * FEED_SLOTS };
+
+struct pass_graphs {
+    dml_gpu_graph made[GRAPH_KINDS];
+    bool wanted, tried, replayed;
+    uint64_t first_step; /* from which on passes are captured */
+    char why[512];       /* not */
+};
+
 /* What a trainer on a GPU has beside; see trainer_gpu.c. */
 struct device_work {
     struct gpu gpu;
     struct feed feed;
-    dml_gpu_event known; /* the averaged head has come to the host: */
-    float *head;         /* [NET_HEAD] pinned */
-    float *sum;          /* device memory: gradients of earlier passes of a step */
-    int64_t pass;        /* in progress */
+    struct pass_graphs graphs;
+    dml_gpu_event known;   /* the averaged head has come to the host: */
+    float *head;           /* [NET_HEAD] pinned */
+    double *rate;          /* pinned: a graph reads it there */
+    float *sum;            /* device memory: gradients of earlier passes of a step */
+    int64_t pass;          /* in progress, */
+    const int32_t *labels; /* and of its images */
     /* The next pass to be sent, and images of its step before it. */
     uint64_t sent_step, sent_rows;
     int64_t sent_pass;
@@ -74,12 +88,25 @@ dml_status trainer_step(struct trainer *trainer);
 /* Images of a step over all ranks and passes. */
 uint64_t trainer_count_samples(const struct trainer *trainer, uint64_t step);
 
-/* Where the net is on a GPU (else open and close do nothing): a pass; and the end of a
- * step, all of whose work is queued, when its loss is known. */
+/* Update by the averaged gradients. */
+dml_status trainer_update(struct trainer *trainer);
+
+/* Where the net is on a GPU (else open and close do nothing): a step, until its loss is
+ * known; and whether its gradients were finite. */
 dml_status trainer_gpu_open(struct trainer *trainer);
 void trainer_gpu_close(struct trainer *trainer);
-dml_status trainer_gpu_pass(struct trainer *trainer, int64_t pass);
-dml_status trainer_gpu_finish(struct trainer *trainer);
+dml_status trainer_gpu_step(struct trainer *trainer);
+dml_status trainer_gpu_check(struct trainer *trainer);
+
+/* The work of a pass that is the same in every step, and with the last one the rest of
+ * the step: queued one by one, or as a graph (--graph). */
+dml_status trainer_gpu_queue(struct trainer *trainer);
+dml_status trainer_graph_pass(struct trainer *trainer);
+void trainer_graph_open(struct trainer *trainer);
+void trainer_graph_close(struct trainer *trainer);
+
+/* For the report: "captured", or "plain: " and why. */
+void trainer_graph_tell(const struct trainer *trainer, char *text, size_t room);
 
 /* Test by all ranks, each on its share; the running averages of batch normalisation are
  * first averaged over the ranks. rows: of one pass on this rank. Collective. */

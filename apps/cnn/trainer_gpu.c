@@ -26,12 +26,15 @@ dml_status trainer_gpu_open(struct trainer *trainer)
     struct net *net = trainer->net;
     if (!net->gpu)
         return DML_OK;
-    void *head = NULL;
+    void *head = NULL, *rate = NULL;
     dml_status status = feed_open(gpu, net, &work->feed);
     if (status == DML_OK)
         status = gpu_note(
             gpu, dml_gpu_alloc_pinned(gpu->ctx, NET_HEAD * sizeof(float), &head));
     work->head = head;
+    if (status == DML_OK)
+        status = gpu_note(gpu, dml_gpu_alloc_pinned(gpu->ctx, sizeof(double), &rate));
+    work->rate = rate;
     if (status == DML_OK)
         status = gpu_note(gpu, dml_gpu_event_create(gpu->ctx, false, &work->known));
     if (status == DML_OK && trainer->options->accumulate > 1) {
@@ -40,6 +43,7 @@ dml_status trainer_gpu_open(struct trainer *trainer)
     }
     if (status != DML_OK)
         return job_fail(trainer->job, status, "%s", gpu->error);
+    trainer_graph_open(trainer);
     return DML_OK;
 }
 
@@ -47,8 +51,11 @@ void trainer_gpu_close(struct trainer *trainer)
 {
     struct device_work *work = &trainer->device;
     feed_close(&work->feed);
+    trainer_graph_close(trainer);
     if (work->head)
         (void)dml_gpu_free_pinned(work->gpu.ctx, work->head);
+    if (work->rate)
+        (void)dml_gpu_free_pinned(work->gpu.ctx, work->rate);
     if (work->known)
         (void)dml_gpu_event_destroy(work->gpu.ctx, work->known);
 }
@@ -98,59 +105,82 @@ static dml_status gradient_ready(void *user, int index)
     return trainer->last_pass ? replica_ready(&trainer->replica, index) : DML_OK;
 }
 
+/* Forward and backward. */
 static dml_status queue_pass(struct trainer *trainer)
 {
     struct device_work *work = &trainer->device;
     struct gpu *gpu = &work->gpu;
     struct net *net = trainer->net;
-    const int32_t *labels = NULL;
-    CNN_TRY(feed_take(&work->feed, net, &labels));
     CNN_TRY(net_forward(net, NET_TRAIN, NULL));
     if (work->pass == 0)
         CNN_TRY(gpu_note(gpu, dml_gpu_fill(gpu->ctx, net->param_grad, 0,
                                            NET_HEAD * sizeof(float), gpu->stream)));
-    CNN_TRY(gpu_loss(net, labels));
+    CNN_TRY(gpu_loss(net, work->labels));
     CNN_TRY(gradient_ready(trainer, net->nparams)); /* the loss */
-    CNN_TRY(net_backward(net, gradient_ready, trainer));
-    return feed_done(&work->feed);
+    return net_backward(net, gradient_ready, trainer);
 }
 
-dml_status trainer_gpu_pass(struct trainer *trainer, int64_t pass)
+static dml_status note_net(struct trainer *trainer, dml_status status)
+{
+    if (status != DML_OK && !trainer->job->error[0])
+        return job_fail(trainer->job, status, "%s", net_error(trainer->net));
+    return status;
+}
+
+dml_status trainer_gpu_queue(struct trainer *trainer)
+{
+    struct device_work *work = &trainer->device;
+    struct gpu *gpu = &work->gpu;
+    if (trainer->last_pass)
+        CNN_TRY(replica_begin(&trainer->replica, trainer->step + 1 == trainer->nsteps));
+    CNN_TRY(note_net(trainer, queue_pass(trainer)));
+    if (!trainer->last_pass)
+        return DML_OK;
+    CNN_TRY(replica_average(&trainer->replica));
+    CNN_TRY(trainer_update(trainer));
+    return note_net(
+        trainer,
+        gpu_note(gpu, dml_gpu_copy(gpu->ctx, work->head, trainer->net->param_grad,
+                                   NET_HEAD * sizeof(float), gpu->stream)));
+}
+
+static dml_status run_pass(struct trainer *trainer)
 {
     struct device_work *work = &trainer->device;
     if (!feed_has(&work->feed)) { /* the first pass of all */
         work->sent_step = trainer->step;
         CNN_TRY(send_next(trainer));
     }
-    work->pass = pass;
-    dml_status status = queue_pass(trainer);
-    if (status != DML_OK && !trainer->job->error[0])
-        return job_fail(trainer->job, status, "%s", net_error(trainer->net));
-    CNN_TRY(status);
-    return trainer->last_pass ? DML_OK : send_next(trainer);
+    CNN_TRY(note_net(trainer, feed_take(&work->feed, trainer->net, &work->labels)));
+    CNN_TRY(trainer_graph_pass(trainer));
+    return note_net(trainer, feed_done(&work->feed));
 }
 
-static dml_status fetch_head(struct trainer *trainer)
+dml_status trainer_gpu_step(struct trainer *trainer)
 {
     struct device_work *work = &trainer->device;
     struct gpu *gpu = &work->gpu;
-    CNN_TRY(gpu_note(gpu, dml_gpu_copy(gpu->ctx, work->head, trainer->net->param_grad,
-                                       NET_HEAD * sizeof(float), gpu->stream)));
-    return gpu_note(gpu, dml_gpu_event_record(gpu->ctx, work->known, gpu->stream));
-}
-
-dml_status trainer_gpu_finish(struct trainer *trainer)
-{
-    struct device_work *work = &trainer->device;
-    struct gpu *gpu = &work->gpu;
-    dml_status status = fetch_head(trainer);
-    if (status == DML_OK)
+    const int64_t passes = trainer->options->accumulate;
+    *work->rate = trainer->rate; /* the device has done the step before */
+    for (work->pass = 0; work->pass < passes; work->pass++) {
+        trainer->last_pass = work->pass == passes - 1;
+        CNN_TRY(run_pass(trainer));
+        if (trainer->last_pass)
+            CNN_TRY(note_net(trainer,
+                             gpu_note(gpu, dml_gpu_event_record(gpu->ctx, work->known,
+                                                                gpu->stream))));
         CNN_TRY(send_next(trainer));
-    if (status == DML_OK)
-        status = gpu_note(gpu, dml_gpu_event_sync(gpu->ctx, work->known));
-    if (status != DML_OK)
-        return job_fail(trainer->job, status, "%s", gpu->error);
+    }
+    CNN_TRY(
+        note_net(trainer, gpu_note(gpu, dml_gpu_event_sync(gpu->ctx, work->known))));
     trainer->loss = (double)work->head[0];
     trainer->accuracy = (double)work->head[1];
     return DML_OK;
+}
+
+/* Where steps are queued one by one the next one says so. */
+dml_status trainer_gpu_check(struct trainer *trainer)
+{
+    return trainer->device.graphs.replayed ? replica_gpu_check_step(&trainer->replica)
+                                           : DML_OK;
 }

@@ -21,6 +21,7 @@
 static const char *const free_options[] = {"data",
                                            "device",
                                            "kernels",
+                                           "graph",
                                            "train",
                                            "dev",
                                            "test",

@@ -33,6 +33,9 @@ typedef struct dml_gpu_stream_s *dml_gpu_stream;
 /** A mark in a stream, that others can wait for. */
 typedef struct dml_gpu_event_s *dml_gpu_event;
 
+/** Work that was captured, to be done again and again. */
+typedef struct dml_gpu_graph_s *dml_gpu_graph;
+
 /** Where memory lies. */
 typedef enum dml_gpu_memory {
     DML_GPU_HOST = 0,    /**< plain memory, unknown to the driver */
@@ -176,6 +179,41 @@ DML_API dml_status dml_gpu_event_sync(dml_ctx *ctx, dml_gpu_event event);
 /** Seconds between two timed events that have passed. Not collective. @since 0.4 */
 DML_API dml_status dml_gpu_event_elapsed(dml_ctx *ctx, dml_gpu_event from,
                                          dml_gpu_event to, double *seconds);
+
+/* ---- graphs ------------------------------------------------------------------------
+ */
+
+/**
+ * What is queued in a stream from now on is not done but kept, to become a graph; also
+ * what streams get that wait for an event of this one, and it must wait for them in
+ * turn before the end. Not collective. Until the end, by the same thread:
+ * - copies, fills, launches and steps of optimizers on the device are kept, with the
+ *   arguments that they have now (dml_optim_read_rate());
+ * - collectives on device memory are where they wait for nobody: with one rank, and by
+ *   nccl on a stream that is "queued", after the same call was made once before. By
+ *   host_staged, and by ipc with more ranks, they are refused (DML_EUNSUPPORTED);
+ * - no thread may allocate or free memory, wait for or ask a stream or an event, or
+ *   launch a kernel for the first time: such a call fails, and so does the end.
+ * @return see the top of this file; DML_EINVAL for the default stream, and for one that
+ * is being captured.  @since 0.4 */
+DML_API dml_status dml_gpu_capture_begin(dml_ctx *ctx, dml_gpu_stream stream);
+
+/** End the capture, also one that failed: the stream is as before. Not collective.
+ * @param[out] graph  written on success; free by dml_gpu_graph_free().
+ * @return see the top of this file; DML_EINVAL where the stream is not being captured.
+ * @since 0.4 */
+DML_API dml_status dml_gpu_capture_end(dml_ctx *ctx, dml_gpu_stream stream,
+                                       dml_gpu_graph *graph);
+
+/** Queue all its work in a stream, as one piece. Addresses are those of the capture:
+ * that memory must live. Collective where it holds collectives, which nobody watches
+ * (DML_TIMEOUT_S). @return see the top of this file.  @since 0.4 */
+DML_API dml_status dml_gpu_graph_launch(dml_ctx *ctx, dml_gpu_graph graph,
+                                        dml_gpu_stream stream);
+
+/** Free it, what is queued is done all the same; NULL is a no-op. Not collective.
+ * @since 0.4 */
+DML_API dml_status dml_gpu_graph_free(dml_ctx *ctx, dml_gpu_graph graph);
 
 /* ---- kernels -----------------------------------------------------------------------
  */

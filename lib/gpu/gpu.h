@@ -123,8 +123,8 @@ struct dml__gpu_ops {
                        const struct dml__gpu_kernel *kernel);
 
     /* What is queued in a stream in between goes into a graph, which then is work
-     * itself, again and again. Programs do this by the runtime; here it is for tests.
-     * Meanwhile no thread may allocate, wait, ask or load (but see capture_mode). */
+     * itself, again and again. Meanwhile no thread may allocate, wait, ask or load (but
+     * see capture_mode). */
     dml_status (*capture_begin)(const struct dml__gpu *gpu, void *stream);
     dml_status (*capture_end)(const struct dml__gpu *gpu, void *stream, void **graph);
     dml_status (*graph_launch)(const struct dml__gpu *gpu, void *graph, void *stream);

@@ -157,13 +157,34 @@ static dml_status queue(struct dml__gpu_comm *g, enum dml__path path,
     return dml__gpu_queues(g) ? DML_OK : g->gpu->ops->stream_sync(g->gpu, g->stream);
 }
 
+/* A path that needs the host cannot be kept in a graph. Nothing has begun: it is
+ * refused, on all ranks that capture. */
+static dml_status may_capture(struct dml__gpu_comm *g, enum dml__path path,
+                              const struct dml__call *call)
+{
+    bool captured = false;
+    DML_TRY(dml__gpu_enter(g->gpu));
+    dml_status status = g->gpu->ops->stream_captured(g->gpu, g->stream, &captured);
+    dml__gpu_leave(g->gpu);
+    if (status < 0 || !captured)
+        return status;
+    return dml__fail(
+        g->gpu->ctx, DML_EUNSUPPORTED, call->where,
+        "%s by %s cannot be captured in a graph: it needs the host meanwhile; "
+        "force nccl, or leave it out",
+        dml_coll_name(call->coll), path == DML__BY_IPC ? "ipc" : "host_staged");
+}
+
 static bool at_once(enum dml__path path, const struct dml__call *call, bool requested,
                     dml_status *status)
 {
     struct dml__gpu_comm *g = dml__comm_gpu(call->comm);
     bool alone = path == DML__BY_IPC && dml_comm_size(call->comm) == 1;
-    if ((path != DML__BY_NCCL && !alone) ||
-        (requested && !(g->lent && dml__gpu_queues(g))))
+    if (path != DML__BY_NCCL && !alone) {
+        *status = may_capture(g, path, call);
+        return *status < 0;
+    }
+    if (requested && !(g->lent && dml__gpu_queues(g)))
         return false;
     *status = dml__gpu_enter(g->gpu);
     if (*status < 0)

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 
-from jobs import Job, fails, get, main, make_idx, mpirun, require
+from jobs import LIMIT_S, Job, fails, get, main, make_idx, mpirun, require
 
 GPU = ["--device", "gpu"]
 MADE_UP = "synthetic:24x3x32x32x8"
@@ -32,10 +32,10 @@ class Cases:
         return ["train", "--data", data or self.idx, "--batch", batch, "--epochs", 3,
                 "--lr", 0.02, "--threads", 1, "--seed", 7, "--quiet", *options]
 
-    def train(self, folder, *options, nranks=None, **more):
+    def train(self, folder, *options, env=None, **more):
         """The report of a run."""
-        mpirun(folder, nranks or self.nranks,
-               *self.words("--report", "report.json", *options, **more))
+        mpirun(folder, self.nranks,
+               *self.words("--report", "report.json", *options, **more), env=env)
         return read_json(folder, "report.json")
 
     def same(self, folder, tolerance, *options, **more):
@@ -82,6 +82,58 @@ class Cases:
             require(abs(tested["test_loss"] / report["test_loss"] - 1) < 1e-5,
                     f"{tested['test_loss']} and {report['test_loss']}")
 
+    def bits(self, folder, graph, *options, **more):
+        """The model, and how the report says that steps were done."""
+        report = self.train(folder, *GPU, "--graph", graph, "--model", "net.model",
+                            *options, **more)
+        return get(os.path.join(folder, "net.model")), report["graph"]
+
+    def graphs(self, folder):
+        """A step as a graph has the bits of its work one by one, over ends of epochs."""
+        every = (["--max-steps", 20], ["--max-steps", 9, "--accumulate", 2],
+                 ["--max-steps", 9, "--accumulate", 3, "--precision", "bf16",
+                  "--clip-norm", 1],
+                 ["--max-steps", 12, "--dropout", 0.3, "--optimizer", "lamb"],
+                 ["--max-steps", 5, "--net", "resnet20", "--precision", "bf16"])
+        for options in every if self.nranks == 1 else every[:1]:
+            plain, how = self.bits(folder, "off", *options)
+            require(how == "plain: --graph off", how)
+            auto, how = self.bits(folder, "auto", *options)
+            require(auto == plain, f"another model with {options}")
+            require(how == "captured" if self.nranks == 1 else "one rank" in how, how)
+        options = ["--max-steps", 6, "--schedule", "onecycle", "--low-momentum", 0.8]
+        plain, _ = self.bits(folder, "off", *options)
+        auto, how = self.bits(folder, "auto", *options)
+        require(auto == plain and "plain: " in how, how)
+        _, how = self.bits(folder, "auto", "--max-steps", 3)
+        require("plain: " in how, f"three steps are {how}")
+
+    def graphs_go_on(self, folder):
+        """Parts of a job, with graphs and without, have the bits of the whole."""
+        words = ["--optimizer", "adam", "--lr", 0.001, "--precision", "bf16"]
+        kept = ["--checkpoint", "kept", "--checkpoint-every", 5]
+        whole, _ = self.bits(folder, "off", *words, "--max-steps", 12)
+        for first, then in ("on", "on"), ("off", "on"), ("on", "off"):
+            self.bits(folder, first, *words, *kept, "--max-steps", 6)
+            model, _ = self.bits(folder, then, *words, *kept, "--resume", "auto",
+                                 "--max-steps", 12)
+            require(model == whole, f"another model with {first}, then {then}")
+            shutil.rmtree(os.path.join(folder, "kept"))
+
+    def graphs_that_fail(self, folder):
+        """What cannot be captured is done without, or with --graph on an error."""
+        plain, _ = self.bits(folder, "off", "--max-steps", 6)
+        for name, value, text in (("DML_TEST_GPU_UNLOADED", "cnn_conv_data", "loading"),
+                                  ("DML_ALLREDUCE", "host_staged", "host_staged")):
+            env = {name: value}
+            model, how = self.bits(folder, "auto", "--max-steps", 6, env=env)
+            require(model == plain and "plain: " in how and text in how, how)
+            job = Job([Job.launcher, "-n", self.nranks, Job.program,
+                       *self.words(*GPU, "--graph", "on", "--max-steps", 6)], folder, env)
+            status, told = job.end(LIMIT_S), job.text(job.err)
+            require(status != 0 and "--graph on: the step cannot be captured" in told
+                    and text in told, job.told(f"exit status {status}"))
+
     def goes_on(self, folder):
         """To the same bits on a GPU; on the other device to the same loss."""
         for options in ([], ["--optimizer", "adam", "--precision", "bf16"]):
@@ -113,14 +165,19 @@ class Cases:
         refused(*GPU, "--kernels", "cudnn", "no cuDNN")
         refused(*GPU, "--compress", "topk:0.1", "--compress")
         refused(*GPU, "--shard-optimizer", "--shard-optimizer")
+        refused("--graph", "on", "--device gpu")
+        refused(*GPU, "--graph", "on", *(
+            ["--schedule", "onecycle", "--low-momentum", 0.8, "--low-momentum"]
+            if self.nranks == 1 else ["one rank"]))
         refused("--precision", "tf32", "tf32")
         refused("--kernels", "plain", "--device gpu")
         refused("--data", "synthetic:10x3x8", "synthetic:1024x3x224x224x1000")
 
     def diverges(self, folder):
-        fails(folder, [Job.launcher, "-n", self.nranks, Job.program,
-                       *self.words(*GPU, "--lr", "1e6", "--warmup-epochs", 0)],
-              ["diverged"])
+        for options in (["--lr", "1e6", "--warmup-epochs", 0],
+                        ["--lr", 30, "--warmup-epochs", 2]):  # in a graph, with one rank
+            fails(folder, [Job.launcher, "-n", self.nranks, Job.program,
+                           *self.words(*GPU, *options)], ["diverged"])
 
 
 def make_cases(top, nranks):
@@ -132,8 +189,12 @@ def make_cases(top, nranks):
              ("bf16", cases.half_precision),
              ("models both ways", cases.models),
              ("snapshots", cases.goes_on),
+             ("graphs of a step", cases.graphs),
              ("what is refused", cases.refuses),
              ("divergence", cases.diverges)]
+    if nranks == 1:
+        found += [("snapshots with graphs", cases.graphs_go_on),
+                  ("graphs that fail", cases.graphs_that_fail)]
     if nranks == 2:  # It takes long, and has no other layers.
         found.append(("resnet50", cases.resnet50))
     return found

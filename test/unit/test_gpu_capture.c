@@ -22,42 +22,36 @@ static dml_gpu_stream new_stream(void)
     return stream;
 }
 
-static void begin(void *stream)
+static void begin(dml_gpu_stream stream)
 {
     bool captured = false;
+    assert_int_equal(dml_gpu_capture_begin(gpu_ctx, stream), DML_OK);
     assert_int_equal(dml__gpu_enter(gpu()), DML_OK);
-    assert_int_equal(gpu()->ops->capture_begin(gpu(), stream), DML_OK);
     assert_int_equal(gpu()->ops->stream_captured(gpu(), stream, &captured), DML_OK);
     assert_true(captured);
     dml__gpu_leave(gpu());
 }
 
-static void *end(void *stream)
+static dml_gpu_graph end(dml_gpu_stream stream)
 {
-    void *graph = NULL;
+    dml_gpu_graph graph = NULL;
     dml_error error = {.text = ""};
-    assert_int_equal(dml__gpu_enter(gpu()), DML_OK);
-    dml_status status = gpu()->ops->capture_end(gpu(), stream, &graph);
-    dml__gpu_leave(gpu());
+    dml_status status = dml_gpu_capture_end(gpu_ctx, stream, &graph);
     dml_ctx_last_error(gpu_ctx, &error);
     if (status != DML_OK)
         fail_msg("the capture failed: %s", error.text);
     return graph;
 }
 
-static void replay(void *graph, void *stream)
+static void replay(dml_gpu_graph graph, dml_gpu_stream stream)
 {
-    assert_int_equal(dml__gpu_enter(gpu()), DML_OK);
-    assert_int_equal(gpu()->ops->graph_launch(gpu(), graph, stream), DML_OK);
-    assert_int_equal(gpu()->ops->stream_sync(gpu(), stream), DML_OK);
-    dml__gpu_leave(gpu());
+    assert_int_equal(dml_gpu_graph_launch(gpu_ctx, graph, stream), DML_OK);
+    assert_int_equal(dml_gpu_stream_sync(gpu_ctx, stream), DML_OK);
 }
 
-static void destroy(void *graph)
+static void destroy(dml_gpu_graph graph)
 {
-    assert_int_equal(dml__gpu_enter(gpu()), DML_OK);
-    assert_int_equal(gpu()->ops->graph_destroy(gpu(), graph), DML_OK);
-    dml__gpu_leave(gpu());
+    assert_int_equal(dml_gpu_graph_free(gpu_ctx, graph), DML_OK);
 }
 
 /* ---- optimizers --------------------------------------------------------------------
@@ -81,7 +75,7 @@ static void steps_of(dml_optim_rule rule, bool clipped)
     assert_int_equal(dml_optim_set_stream(p->on_device, stream), DML_OK);
     begin(stream);
     assert_int_equal(dml_optim_step(p->on_device, 0.1), DML_OK);
-    void *graph = end(stream);
+    dml_gpu_graph graph = end(stream);
     expect_same(p, what); /* captured is not done */
     for (int i = 0; i < REPLAYS; i++) {
         new_grads(p, false);
@@ -127,7 +121,7 @@ static void codes_of(const char *spec)
     void *code = calloc(1, bytes), *device_code = gpu_new(bytes);
     float *device_g = gpu_new(sizeof g), *out = gpu_new(sizeof g);
     dml_gpu_stream stream = new_stream();
-    void *graph = NULL;
+    dml_gpu_graph graph = NULL;
     for (int i = 0; i <= REPLAYS; i++) {
         new_vector(g, device_g);
         assert_int_equal(dml_codec_encode(on_host, g, code), DML_OK);
@@ -205,7 +199,7 @@ static void a_capture_is_spoilt(void **state)
 {
     dml_gpu_stream stream = NULL;
     dml_gpu_event event = NULL;
-    void *graph = NULL;
+    dml_gpu_graph graph = NULL;
     (void)state;
     if (strcmp(gpu()->ops->name, "fake") != 0)
         skip();
@@ -215,9 +209,8 @@ static void a_capture_is_spoilt(void **state)
         begin(stream);
         assert_int_equal(dml_gpu_event_record(gpu_ctx, event, stream), DML_OK);
         assert_true(forbidden((enum forbidden)what, stream, event) < 0);
-        assert_int_equal(dml__gpu_enter(gpu()), DML_OK);
-        assert_true(gpu()->ops->capture_end(gpu(), stream, &graph) < 0);
-        dml__gpu_leave(gpu());
+        assert_true(dml_gpu_capture_end(gpu_ctx, stream, &graph) < 0);
+        assert_null(graph);
     }
     assert_int_equal(dml_gpu_stream_sync(gpu_ctx, stream), DML_OK);
     assert_int_equal(dml_gpu_event_destroy(gpu_ctx, event), DML_OK);
@@ -246,7 +239,7 @@ static void captures_of_two_streams(void **state)
     assert_int_equal(dml_gpu_copy(gpu_ctx, y, x, sizeof seen, second), DML_OK);
     assert_int_equal(dml_gpu_event_record(gpu_ctx, event, second), DML_OK);
     assert_int_equal(dml_gpu_stream_wait(gpu_ctx, first, event), DML_OK);
-    void *graph = end(first);
+    dml_gpu_graph graph = end(first);
     assert_int_equal(dml_gpu_fill(gpu_ctx, y, 1, sizeof seen, NULL), DML_OK);
     assert_int_equal(dml_gpu_stream_sync(gpu_ctx, NULL), DML_OK);
     replay(graph, first);
