@@ -15,6 +15,7 @@ enum {
     CUDNN_NHWC = 1,
     CUDNN_CROSS = 1,       /* cross-correlation */
     CUDNN_DEFAULT = 0,     /* math type: tf32 may be used */
+    CUDNN_CONVERSION = 2,  /* f32 by way of f16 */
     CUDNN_FMA = 3,         /* math type: f32 all the way */
     CUDNN_REPEATABLE = 1,  /* determinism: the same bits every time */
     CUDNN_NEEDED = 90000,  /* 9.0.0 */

@@ -109,7 +109,7 @@ static dml_status ask(struct gpu *gpu, const struct plan *plan, int pass,
 static bool fits(const struct gpu *gpu, const struct cudnn_way *way)
 {
     return way->status == 0 && way->determinism == CUDNN_REPEATABLE &&
-           way->memory <= SPACE_MOST &&
+           way->memory <= SPACE_MOST && way->math != CUDNN_CONVERSION &&
            (gpu->half || gpu->tf32 || way->math == CUDNN_FMA);
 }
 
@@ -160,7 +160,8 @@ static dml_status make_plan(struct gpu *gpu, const struct cnn_conv_args *shape,
         return DML_ENOMEM;
     }
     *made = plan;
-    plan->linear = s->h == 1 && s->w == 1 && s->height == 1 && s->width == 1;
+    plan->linear = s->h == 1 && s->w == 1 && s->height == 1 && s->width == 1 &&
+                   s->p == 1 && s->q == 1;
     if (plan->linear)
         return DML_OK;
     CNN_TRY(describe(gpu, plan, s));

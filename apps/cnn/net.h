@@ -9,7 +9,8 @@
  * That is all the graph there is, and it makes the backward pass a walk over the layers
  * from last to first.
  *
- * Parameters lie in one flat f32 buffer, gradients in another with the same offsets,
+ * Parameters lie in one flat f32 buffer, gradients in another with the same offsets (on
+ * a GPU with bf16 they are of 2 bytes: gpu_gradient()),
  * the last layer's first: that is the order in which gradients become ready, so that an
  * all-reduce of neighbours needs no packing. A tensor is stored in the layout that the
  * forward primitive likes best, rounded up to 16 elements; padding is zero in both

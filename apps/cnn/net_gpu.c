@@ -62,7 +62,7 @@ static void *allocate(struct net *net, size_t bytes)
         size_t room = 2 * g->owned_room + 64;
         void **grown = realloc(g->owned, room * sizeof *grown);
         if (!grown) {
-            (void)net_misuse(net, "out of memory");
+            snprintf(g->gpu->error, sizeof g->gpu->error, "out of memory");
             return NULL;
         }
         g->owned = grown;

@@ -52,7 +52,9 @@ dml_status replica_note(struct replica *replica, dml_status status);
 /* All parameters are there, before they are tested or written. Collective. */
 dml_status replica_settle(struct replica *replica);
 
-/* The same for a net on a GPU; see replica_gpu.c. Check: what goes with --device. */
+/* The same for a net on a GPU; see replica_gpu.c. Checks: what goes with --device. */
+dml_status replica_gpu_check_kernels(struct job *job,
+                                     const struct cnn_options *options);
 dml_status replica_gpu_check(struct job *job, const struct cnn_options *options);
 dml_status replica_gpu_bcast(struct replica *replica);
 dml_status replica_gpu_settle(struct replica *replica);

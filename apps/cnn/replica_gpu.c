@@ -6,17 +6,23 @@
 #include "gpu.h"
 #include "replica.h"
 
+dml_status replica_gpu_check_kernels(struct job *job, const struct cnn_options *options)
+{
+    if (strcmp(options->device, "gpu") != 0 && strcmp(options->kernels, "auto") != 0)
+        return job_fail(job, DML_EINVAL,
+                        "--kernels %s is for --device gpu: leave it out, or give both",
+                        options->kernels);
+    return DML_OK;
+}
+
 dml_status replica_gpu_check(struct job *job, const struct cnn_options *options)
 {
+    CNN_TRY(replica_gpu_check_kernels(job, options));
     const bool gpu = strcmp(options->device, "gpu") == 0;
     if (!gpu && strcmp(options->precision, "tf32") == 0)
         return job_fail(job, DML_EINVAL,
                         "--precision tf32 is a GPU's: give --device gpu, or f32 or "
                         "bf16");
-    if (!gpu && strcmp(options->kernels, "auto") != 0)
-        return job_fail(job, DML_EINVAL,
-                        "--kernels %s is for --device gpu: leave it out, or give both",
-                        options->kernels);
     const bool on = strcmp(options->graph, "on") == 0;
     const char *lack = gpu && on ? replica_gpu_graph_lack(job, options) : NULL;
     if (!gpu && on)

@@ -58,6 +58,7 @@ static dml_status run_test(struct testing *testing)
     size_t batch = (size_t)testing->run->options->batch;
     size_t rows = batch / (size_t)job->nranks;
     struct model_info *info = &testing->model.info;
+    CNN_TRY(job_agree(job, replica_gpu_check_kernels(job, testing->run->options)));
     CNN_TRY(job_agree(job, open_inputs(testing)));
     info->shape.rows = rows;
     struct gpu *gpu = NULL;

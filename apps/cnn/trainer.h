@@ -82,7 +82,8 @@ dml_status trainer_create(struct job *job, const struct cnn_options *options,
 void trainer_destroy(struct trainer *trainer);
 
 /* One step: forward, backward with averaging, update. Collective. DML_ENUMERIC, on all
- * ranks at once and with the parameters untouched, when the loss is not finite. */
+ * ranks at once, when the loss is not finite: the parameters are untouched then, but on
+ * a GPU they may have changed. */
 dml_status trainer_step(struct trainer *trainer);
 
 /* Images of a step over all ranks and passes. */

@@ -11,13 +11,14 @@ static const char where[] = "dml_images_make";
 
 enum { LABELS = 256 };
 
-/* Sides of at most 2^16 and counts of at most 2^40 cannot overflow when multiplied. */
+/* Sides of at most 2^16 cannot overflow when multiplied; numbers of images have 40 bits
+ * in the key of their noise. */
 static bool bytes_of(const dml_images_info *s, size_t *row, size_t *all)
 {
     const size_t most = (size_t)1 << 16;
     if (s->count == 0 || s->channels == 0 || s->height == 0 || s->width == 0 ||
         s->nclasses == 0 || s->channels > most || s->height > most || s->width > most ||
-        s->nclasses > most)
+        s->nclasses > most || s->count > (size_t)1 << 40)
         return false;
     *row = s->channels * s->height * s->width;
     *all = *row * s->count;

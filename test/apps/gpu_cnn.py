@@ -134,6 +134,12 @@ class Cases:
             require(status != 0 and "--graph on: the step cannot be captured" in told
                     and text in told, job.told(f"exit status {status}"))
 
+    @staticmethod
+    def has_snapshot(folder):
+        """Else a job would begin anew, and end with the same bits."""
+        kept = sorted(os.listdir(os.path.join(folder, "kept")))
+        require(any(name.startswith("snapshot-") for name in kept), f"no snapshot: {kept}")
+
     def goes_on(self, folder):
         """To the same bits on a GPU; on the other device to the same loss."""
         for options in ([], ["--optimizer", "adam", "--precision", "bf16"]):
@@ -142,6 +148,7 @@ class Cases:
             first = ["--checkpoint", "kept", "--checkpoint-every", 2]
             self.train(folder, "--net", "resnet20", "--max-steps", 5, *options, *first,
                        *GPU)
+            self.has_snapshot(folder)
             self.train(folder, *words, *first, "--resume", "auto", "--model",
                        "on.model", *GPU)
             require(get(os.path.join(folder, "whole.model")) ==
@@ -151,6 +158,7 @@ class Cases:
                 continue
             for here, there in ([], GPU), (GPU, []):
                 self.train(folder, "--net", "resnet20", "--max-steps", 5, *first, *here)
+                self.has_snapshot(folder)
                 report = self.train(folder, *words, *first, "--resume", "auto", *there)
                 shutil.rmtree(os.path.join(folder, "kept"))
                 require(abs(report["train_loss"] / whole["train_loss"] - 1) < 1e-4,
@@ -171,6 +179,8 @@ class Cases:
             if self.nranks == 1 else ["one rank"]))
         refused("--precision", "tf32", "tf32")
         refused("--kernels", "plain", "--device gpu")
+        fails(folder, [Job.launcher, "-n", self.nranks, Job.program, "test", "--model",
+                       "none", "--kernels", "plain"], ["--device gpu"])
         refused("--data", "synthetic:10x3x8", "synthetic:1024x3x224x224x1000")
 
     def diverges(self, folder):
