@@ -38,6 +38,7 @@ struct dml__nccl_comm {
     pthread_cond_t stop_or_work;
     pthread_t thread;
     bool threaded, stop;
+    bool alarmed; /* at the last look of the thread: the owner had failed */
     double timeout_s; /* 0: never */
     /* Operations that have not ended, with events behind them: the one whose time is
      * taken, and the last of those after it. */

@@ -190,10 +190,19 @@ EXPORT int ncclCommDestroy(void *comm)
     return DML__NCCL_SUCCESS;
 }
 
+static atomic_int naborted;
+
+EXPORT int fake_nccl_aborted(void);
+EXPORT int fake_nccl_aborted(void)
+{
+    return atomic_load(&naborted);
+}
+
 EXPORT int ncclCommAbort(void *comm);
 EXPORT int ncclCommAbort(void *comm)
 {
     struct comm *c = comm;
+    atomic_fetch_add(&naborted, 1);
     fake_nccl_forget(c);
     c->before = atomic_load(&aborted);
     while (!atomic_compare_exchange_weak(&aborted, &c->before, c))

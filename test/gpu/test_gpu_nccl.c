@@ -302,6 +302,34 @@ static void test_memory_by_ipc(struct dml_test *t)
     dml_ctx_destroy(ctx);
 }
 
+/* What is queued is given up when another rank fails, though nobody waits for it: here
+ * it would end by itself after 1.8 s. */
+static void test_peer_failed(struct dml_test *t)
+{
+    dml_ctx *ctx = NULL;
+    dml_gpu_stream stream = NULL;
+    float host[100] = {0};
+    if (t->nranks == 1) {
+        dml_test_skip(t, "one rank has no other");
+        return;
+    }
+    dml_comm *comm = open_hanging(t, "1", true, &stream, &ctx);
+    void *x = open_vector(t, ctx);
+    int before = count_of(t, "fake_nccl_aborted");
+    dml_test_status(t, "dml_allreduce",
+                    dml_allreduce(DML_IN_PLACE, x, 100, DML_F32, DML_SUM, comm),
+                    DML_OK);
+    double begin_s = MPI_Wtime();
+    dml_test_status(t, "dml_bcast of different counts",
+                    dml_bcast(host, t->rank == 0 ? 7 : 8, DML_F32, 0, comm),
+                    DML_EMISMATCH);
+    while (count_of(t, "fake_nccl_aborted") == before && MPI_Wtime() - begin_s < 1.5)
+        pause_for(0.05);
+    double aborted_s = MPI_Wtime() - begin_s;
+    DML_CHECK(t, aborted_s < 1.5, "nothing was given up after %g s", aborted_s);
+    close_hanging(t, stream, comm, ctx, x);
+}
+
 static void begin_other(struct dml_test *t, float *y, size_t n, dml_comm *other,
                         dml_request **request)
 {
@@ -359,6 +387,7 @@ int main(int argc, char **argv)
         {"does not end", test_timeout},
         {"memory", test_memory},
         {"memory by ipc", test_memory_by_ipc},
+        {"another rank failed", test_peer_failed},
     };
     return dml_test_main(argc, argv, cases, DML_TEST_COUNT(cases));
 }
