@@ -260,6 +260,11 @@ static dml_status stream_destroy(const struct dml__gpu *gpu, void *stream)
     CALL(gpu, StreamDestroy, stream);
 }
 
+static dml_status sync_device(const struct dml__gpu *gpu)
+{
+    return dml__cuda_check(gpu, "cuCtxSynchronize", calls(gpu)->CtxSynchronize());
+}
+
 static dml_status stream_sync(const struct dml__gpu *gpu, void *stream)
 {
     CALL(gpu, StreamSynchronize, stream);
@@ -370,6 +375,7 @@ const struct dml__gpu_ops dml__gpu_cuda = {
     .launch = launch,
     .stream_create = stream_create,
     .stream_destroy = stream_destroy,
+    .sync = sync_device,
     .stream_sync = stream_sync,
     .stream_query = stream_query,
     .stream_wait = stream_wait,

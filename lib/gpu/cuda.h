@@ -30,6 +30,7 @@
     X(CtxGetCurrent)                   \
     X(CtxGetDevice)                    \
     X(CtxPopCurrent)                   \
+    X(CtxSynchronize)                  \
     X(MemAlloc)                        \
     X(MemFree)                         \
     X(MemHostAlloc)                    \

@@ -197,6 +197,7 @@ const struct dml__gpu_ops dml__gpu_fake = {
     .launch = launch,
     .stream_create = dml__fake_stream_create,
     .stream_destroy = dml__fake_stream_destroy,
+    .sync = dml__fake_sync,
     .stream_sync = dml__fake_stream_sync,
     .stream_query = dml__fake_stream_query,
     .stream_wait = dml__fake_stream_wait,

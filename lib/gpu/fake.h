@@ -124,6 +124,7 @@ struct dml__fake_stream *dml__fake_queue(const struct dml__gpu *gpu, void *strea
 
 /* Waits for all work of all devices, as CUDA does before memory is freed. */
 void dml__fake_drain(void);
+dml_status dml__fake_sync(const struct dml__gpu *gpu);
 
 /* The default stream of a device, whose thread it starts; and its end. */
 dml_status dml__fake_start(const struct dml__gpu *gpu, struct dml__fake_stream **out);

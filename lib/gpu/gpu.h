@@ -88,6 +88,9 @@ struct dml__gpu_ops {
                          const struct dml__gpu_kernel *kernel, unsigned blocks,
                          const void *args, size_t bytes, void *stream);
 
+    /* Waits for all that is queued on the device by this process. */
+    dml_status (*sync)(const struct dml__gpu *gpu);
+
     /* Runs beside the default stream. */
     dml_status (*stream_create)(const struct dml__gpu *gpu, void **stream);
     dml_status (*stream_destroy)(const struct dml__gpu *gpu, void *stream);

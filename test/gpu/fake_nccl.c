@@ -48,6 +48,12 @@ dml_ctx *fake_nccl_ctx(void *comm)
     return c->ctx;
 }
 
+bool fake_nccl_hangs(void *comm)
+{
+    const struct comm *c = comm;
+    return c->hung != NULL && dml_gpu_stream_query(c->ctx, c->hung) == DML_PENDING;
+}
+
 /* They are left, because the thread that aborts may not call MPI; not lost, though. */
 static _Atomic(struct comm *) aborted;
 
