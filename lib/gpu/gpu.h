@@ -16,6 +16,7 @@
 
 #include "core/core.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 struct dml__gpu_ops;
@@ -31,6 +32,16 @@ struct dml__gpu {
     unsigned smps; /* multiprocessors: a grid takes a few blocks of each */
     struct dml__gpu_memory *memory;
     atomic_bool used; /* something of the context lies on it: it stays */
+    pthread_mutex_t events_lock;
+    struct dml__gpu_event *events; /* all of tasks */
+};
+
+/* For tasks: used again by later ones; one whose task never ends is the device's to
+ * free. */
+struct dml__gpu_event {
+    void *event;
+    bool taken;
+    struct dml__gpu_event *next;
 };
 
 /* Where memory lies. */
@@ -180,6 +191,11 @@ static inline struct dml__gpu dml__gpu_quiet(const struct dml__gpu *gpu)
     return (struct dml__gpu){
         .ops = gpu->ops, .index = gpu->index, .driver = gpu->driver, .smps = gpu->smps};
 }
+
+/* An event for a task, which gives it back when it has passed. */
+dml_status dml__gpu_event_take(struct dml__gpu *gpu, void **event);
+void dml__gpu_event_give(struct dml__gpu *gpu, const void *event);
+void dml__gpu_events_close(struct dml__gpu *gpu);
 
 /* Launches for n items of work, of which a thread does about "each": as many blocks as
  * that needs, at most a few of each multiprocessor; kernels stride over the rest. */

@@ -207,12 +207,6 @@ void dml__nccl_free(struct dml__gpu_comm *g)
     for (int i = 0; i < 2; i++)
         if (n->marker[i] != NULL)
             n->gpu->ops->event_destroy(n->gpu, n->marker[i]);
-    while (n->events != NULL) {
-        struct dml__nccl_event *e = n->events;
-        n->events = e->next;
-        n->gpu->ops->event_destroy(n->gpu, e->event);
-        dml__free(e);
-    }
     pthread_cond_destroy(&n->stop_or_work);
     pthread_mutex_destroy(&n->lock);
     dml__free(n);

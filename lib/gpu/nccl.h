@@ -21,13 +21,6 @@ struct dml__nccl_mark {
     double since_s;
 };
 
-/* Used again by later calls; of a call that never ends, the communicator's to free. */
-struct dml__nccl_event {
-    void *event;
-    bool taken;
-    struct dml__nccl_event *next;
-};
-
 struct dml__nccl_comm {
     struct dml__nccl lib;
     struct dml__gpu *gpu;
@@ -48,7 +41,6 @@ struct dml__nccl_comm {
     atomic_int failed; /* a dml_status, of which "text" says what */
     char text[400];
     int leaving; /* blocks that are being taken back from it. Lock of the memory */
-    struct dml__nccl_event *events; /* all of calls with a request */
 };
 
 /* Finds the library; false, and why, where there is none that will do. */
