@@ -5,6 +5,7 @@
  * uses it. Run with DML_TEST_NCCL.
  */
 #include "dml/gpu.h"
+#include "dml/shard.h"
 
 #include "dml_test.h"
 #include "nccl_case.h"
@@ -139,12 +140,54 @@ static void test_in_use(struct dml_test *t)
     taken_back(t, false);
 }
 
+/* Sharded training's packed vectors are registered as the caller's memory is. */
+static void test_packed(struct dml_test *t)
+{
+    enum { TENSORS = 2, N = 100 };
+    dml_ctx *ctx = NULL;
+    dml_sharded *s = NULL;
+    dml_param params[TENSORS];
+    if (t->nranks == 1) {
+        dml_test_skip(t, "one rank scatters nothing");
+        return;
+    }
+    dml_comm *comm = nccl_open_comm(t, &ctx);
+    dml_comm_set_algorithm(comm, DML_COLL_REDUCE_SCATTER, "nccl");
+    dml_comm_set_algorithm(comm, DML_COLL_ALLGATHER, "nccl");
+    for (int i = 0; i < TENSORS; i++)
+        params[i] = (dml_param){.param = nccl_open_vector(t, ctx),
+                                .grad = nccl_open_vector(t, ctx),
+                                .count = N,
+                                .dtype = DML_F32,
+                                .grad_dtype = DML_F32};
+    dml_test_status(
+        t, "dml_sharded_create",
+        dml_sharded_create(DML_OPTIM_SGD, params, TENSORS, NULL, NULL, comm, &s),
+        DML_OK);
+    dml_test_status(t, "begin", dml_sharded_begin(s), DML_OK);
+    for (size_t i = TENSORS; i-- > 0;)
+        dml_test_status(t, "ready", dml_sharded_ready(s, i), DML_OK);
+    dml_test_status(t, "step", dml_sharded_step(s, 0.1), DML_OK);
+    dml_test_status(t, "wait", dml_sharded_wait_all(s), DML_OK);
+    int n = nccl_count(t, "fake_nccl_registered");
+    DML_CHECK(t, n > 0, "no vector is registered");
+    dml_sharded_destroy(s);
+    check_counts(t, "destroyed", 0, 0);
+    for (int i = 0; i < TENSORS; i++) {
+        dml_gpu_free(ctx, params[i].param);
+        dml_gpu_free(ctx, (void *)(uintptr_t)params[i].grad);
+    }
+    dml_comm_destroy(comm);
+    dml_ctx_destroy(ctx);
+}
+
 int main(int argc, char **argv)
 {
     static const struct dml_test_case cases[] = {
         {"memory", test_memory},
         {"memory by ipc", test_memory_by_ipc},
         {"memory in use", test_in_use},
+        {"packed vectors", test_packed},
     };
     return dml_test_main(argc, argv, cases, DML_TEST_COUNT(cases));
 }
