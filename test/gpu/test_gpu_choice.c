@@ -146,7 +146,7 @@ static void test_queued(struct dml_test *t)
     dml_comm *comm = open_comm(t, ctx);
     dml_test_status(t, "dml_gpu_bind", dml_gpu_bind(comm, DML_GPU_NEAREST), DML_OK);
     dml_test_status(t, "stream", dml_gpu_stream_create(ctx, &stream), DML_OK);
-    dml_test_status(t, "dml_comm_set_stream", dml_comm_set_stream(comm, NULL, true),
+    dml_test_status(t, "dml_comm_set_stream", dml_comm_set_stream(comm, stream, true),
                     DML_OK);
     call(t, ctx, comm, &told, true, 5);
     check(t, &told, 0, 1, ": measured:");
