@@ -50,7 +50,7 @@ struct dml__device_copy {
 struct dml__device {
     const struct dml__device_paths *paths;
     void (*close)(struct dml__device *); /* by the context, at its end */
-    /* Does it lie on a device, where the host may not touch it? */
+    /* Does it lie on a device, or count as such (managed memory)? */
     bool (*holds)(const struct dml__device *device, const void *memory);
     /* Copies between it and the host, behind what the communicator's stream holds (the
      * default one where that is NULL), and waits. */

@@ -224,7 +224,7 @@ static dml_status fill(const struct dml__gpu *gpu, void *dst, int byte, size_t b
 }
 
 static dml_status launch(const struct dml__gpu *gpu,
-                         const struct dml__gpu_kernel *kernel, unsigned blocks,
+                         const struct dml_gpu_kernel *kernel, unsigned blocks,
                          const void *args, size_t bytes, void *stream)
 {
     union {
@@ -240,7 +240,7 @@ static dml_status launch(const struct dml__gpu *gpu,
                                                     &a.taken, NULL));
 }
 
-static dml_status load(const struct dml__gpu *gpu, const struct dml__gpu_kernel *kernel)
+static dml_status load(const struct dml__gpu *gpu, const struct dml_gpu_kernel *kernel)
 {
     CUfunction function = NULL;
     return dml__cuda_kernel(gpu, kernel, &function);

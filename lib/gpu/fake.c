@@ -170,9 +170,13 @@ static dml_status fill(const struct dml__gpu *gpu, void *dst, int byte, size_t b
 }
 
 static dml_status launch(const struct dml__gpu *gpu,
-                         const struct dml__gpu_kernel *kernel, unsigned blocks,
+                         const struct dml_gpu_kernel *kernel, unsigned blocks,
                          const void *args, size_t bytes, void *stream)
 {
+    if (kernel->host == NULL)
+        return dml__fail(gpu->ctx, DML_EINVAL, "dml_gpu_launch",
+                         "the kernel %s: host is NULL, which the fake device calls",
+                         kernel->name);
     DML_TRY(dml__fake_load(gpu, kernel));
     struct dml__fake_work w = {.kind = FAKE_LAUNCH, .kernel = kernel, .blocks = blocks};
     return dml__fake_add(gpu, stream, &w, args, bytes);

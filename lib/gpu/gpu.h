@@ -53,6 +53,13 @@ struct dml__gpu_place {
     uint64_t id; /* of the allocation: no other of the process ever has it */
 };
 
+/* Does memory count as the device's? Managed memory does: work that is queued may still
+ * write it. Pinned memory is the host's. */
+static inline bool dml__gpu_is_place(const struct dml__gpu_place *place)
+{
+    return place->kind == DML_GPU_DEVICE || place->kind == DML_GPU_MANAGED;
+}
+
 /* CUDA's numbers; the second one is bytes of a kernel's arguments. */
 enum { DML__GPU_RELAXED = 2, DML__GPU_ARGS = 4096 };
 
@@ -62,7 +69,7 @@ struct dml__gpu_ipc {
 };
 
 /*
- * struct dml__gpu_kernel is public (dml/gpu.h). Those of this library have a name for
+ * struct dml_gpu_kernel is public (dml/gpu.h). Those of this library have a name for
  * an image: that of lib/gpu/IMAGE.cu.
  */
 
@@ -96,7 +103,7 @@ struct dml__gpu_ops {
     dml_status (*fill)(const struct dml__gpu *gpu, void *dst, int byte, size_t bytes,
                        void *stream);
     dml_status (*launch)(const struct dml__gpu *gpu,
-                         const struct dml__gpu_kernel *kernel, unsigned blocks,
+                         const struct dml_gpu_kernel *kernel, unsigned blocks,
                          const void *args, size_t bytes, void *stream);
 
     /* Waits for all that is queued on the device by this process. */
@@ -133,8 +140,7 @@ struct dml__gpu_ops {
 
     /* Loads a kernel's code, which else its first launch does: none may be loaded while
      * a stream is captured. */
-    dml_status (*load)(const struct dml__gpu *gpu,
-                       const struct dml__gpu_kernel *kernel);
+    dml_status (*load)(const struct dml__gpu *gpu, const struct dml_gpu_kernel *kernel);
 
     /* What is queued in a stream in between goes into a graph, which then is work
      * itself, again and again. Programs do this by the runtime; here it is for tests.
@@ -200,13 +206,12 @@ void dml__gpu_events_close(struct dml__gpu *gpu);
 /* Launches for n items of work, of which a thread does about "each": as many blocks as
  * that needs, at most a few of each multiprocessor; kernels stride over the rest. */
 dml_status dml__gpu_launch(const struct dml__gpu *gpu,
-                           const struct dml__gpu_kernel *kernel, size_t n, size_t each,
+                           const struct dml_gpu_kernel *kernel, size_t n, size_t each,
                            const void *args, size_t bytes, void *stream);
 
 /* Loads what an object will launch: kernels [n]. */
 dml_status dml__gpu_load_kernels(const struct dml__gpu *gpu,
-                                 const struct dml__gpu_kernel *const *kernels,
-                                 size_t n);
+                                 const struct dml_gpu_kernel *const *kernels, size_t n);
 
 /* Where the fake device's memory really is: for the "host" functions of kernels. Other
  * addresses come back as they are. */

@@ -67,7 +67,8 @@ dml_status dml__nccl_started(struct dml__gpu_comm *g);
 dml_status dml__nccl_check(struct dml__nccl_comm *n, const char *call, int result);
 
 /* Waits until NCCL has done what it began in the background; progresses the context's
- * other communicators, of which a peer may need one before it comes here. Lock held. */
+ * other communicators, of which a peer may need one before it comes here. Lock held
+ * where others may use comm: not while it is made or ended. */
 dml_status dml__nccl_settle(struct dml__nccl_comm *n, const char *call, int result);
 
 /* The thread that polls errors, and ends what does not end. */

@@ -39,7 +39,7 @@ static bool holds(const struct dml__device *device, const void *memory)
         return false;
     dml_status found = gpu->ops->place(gpu, memory, &place);
     dml__gpu_leave(gpu);
-    return found == DML_OK && place.kind == DML_GPU_DEVICE;
+    return found == DML_OK && dml__gpu_is_place(&place);
 }
 
 static void *stream_of(const dml_comm *comm)
