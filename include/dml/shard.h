@@ -27,10 +27,11 @@
  * and packed vectors, and the calls queue work in a stream of the object's own: behind
  * what the communicator's stream (dml_comm_set_stream()) holds when a gradient is
  * ready, and before what comes there after step (gradients may be written) and wait
- * (parameters may be read). Where that stream is "queued" the host waits only for paths
- * other than nccl, and a number that is not finite is found late: by the next begin,
- * which returns DML_ENUMERIC and opens no step; its own call comes next. The rank is
- * not named then.
+ * (parameters may be read). Where that stream is "queued" ready, step and wait make the
+ * host wait only for paths other than nccl, and a number that is not finite is found
+ * late: by the next begin, which waits for all of the step before (unless the stream is
+ * captured), and then returns DML_ENUMERIC and opens no step; its own call comes next.
+ * The rank is not named then.
  *
  * Between begin and the return of step no other collective may be called on the
  * communicator but before the first ready. Thread rule: as the communicator.

@@ -51,9 +51,6 @@ struct dml__coll_state *dml__coll_state(dml_comm *comm);
  * Collective. */
 bool dml__count_call(const struct dml__call *call, struct dml__coll_state *state);
 
-/* As dml__coll_measure(), with device memory. The communicator is ready for it. */
-dml_status dml__coll_measure_device(dml_comm *comm, dml_coll coll);
-
 /* Measures alpha, beta and gamma into *model, within "limit_s". Collective. */
 dml_status dml__model_measure(dml_comm *comm, double limit_s, struct dml__model *model);
 

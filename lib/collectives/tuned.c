@@ -4,8 +4,9 @@
  *
  * On one node, and over a network of a few microseconds, every algorithm is timed. Over
  * a slow link that would take far too long: alpha, beta and gamma are measured, and the
- * formulas decide. All that a
- * communicator measures in its life stays below half a second.
+ * formulas decide. All that a communicator measures in its life stays below half a
+ * second for each kind of memory, of the host and of devices. Paths for devices make
+ * connections and mappings at their first call, which is done before and counts apart.
  *
  * Results are kept in the context. A later communicator of the same processes in the
  * same order takes them over if all its ranks have them; one of other processes never.

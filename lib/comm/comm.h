@@ -120,6 +120,9 @@ void dml__comm_set_stats(dml_comm *comm, const dml_comm_stats *stats);
 /* After a failure in mid-call (memory, network) the ranks no longer agree on what was
  * sent, so the communicator only says so from then on. */
 dml_status dml__comm_check(const dml_comm *comm, const char *where);
+/* Has a rank told the others that the communicator has failed? Any thread may ask, also
+ * one that does not hold the communicator. */
+bool dml__comm_alarmed(const dml_comm *comm);
 /* Why a call failed that told no reason: what ended the communicator, else DML_ECOMM.
  */
 dml_status dml__comm_failure(const dml_comm *comm);

@@ -24,12 +24,15 @@ static uint64_t mix(uint64_t hash, uint64_t value)
     return hash ^ hash >> 32;
 }
 
+/* Of a call that is refused the root may be anything. */
+static const uint64_t ROOT_MASK = 0x7fffff;
+
 /* All but seq, signature and count in one word. */
 static uint64_t pack(const struct dml__op *op)
 {
     return op->what | (uint64_t)op->dtype << 8 | (uint64_t)op->op << 16 |
            (uint64_t)op->state << 24 | (uint64_t)op->alg << 32 |
-           (uint64_t)(unsigned)op->root << 40 | (uint64_t)op->on_device << 63;
+           ((uint64_t)op->root & ROOT_MASK) << 40 | (uint64_t)op->on_device << 63;
 }
 
 /* What the algorithm changes in a signature: even, and undone by the same change. */
@@ -132,7 +135,7 @@ bool dml__ledger_read(const struct dml__ledger *ledger, unsigned i, struct dml__
     op->op = (unsigned char)(packed >> 16);
     op->state = (unsigned char)(packed >> 24);
     op->alg = (unsigned char)(packed >> 32);
-    op->root = (int)(packed >> 40 & 0x7fffff);
+    op->root = (int)(packed >> 40 & ROOT_MASK);
     op->on_device = packed >> 63 != 0;
     return true;
 }

@@ -36,15 +36,14 @@ static dml_status check(const dml_comm *comm, const void *buf, size_t count,
 
 struct staged {
     dml_comm *comm;
-    void *user, *copy;
-    size_t bytes;
+    struct dml__device_copy copy; /* of what is received, in the stream of now */
 };
 
 static dml_status land(void *state)
 {
-    const struct staged *s = state;
-    const struct dml__device *device = dml__ctx_device(s->comm->ctx);
-    return device->copy(device, s->comm, s->user, s->copy, s->bytes);
+    struct staged *s = state;
+    struct dml__device *device = dml__ctx_device(s->comm->ctx);
+    return device->advance(device, &s->copy);
 }
 
 /* *at becomes the copy. Lack of memory the request remembers. */
@@ -56,10 +55,13 @@ static dml_status stage(dml_request *r, bool sending, struct staged **staged, ch
     void *copy = dml__sched_scratch(r, bytes);
     if (s == NULL || copy == NULL)
         return DML_OK;
-    *s = (struct staged){r->comm, *at, copy, bytes};
+    void *user = *at;
+    s->comm = r->comm;
+    s->copy = (struct dml__device_copy){
+        .dst = user, .src = copy, .bytes = bytes, .stream = device->stream(r->comm)};
     *staged = s;
     *at = copy;
-    return sending ? device->copy(device, r->comm, copy, s->user, bytes) : DML_OK;
+    return sending ? device->copy(device, r->comm, copy, user, bytes) : DML_OK;
 }
 
 /* When all has been received. */

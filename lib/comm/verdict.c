@@ -107,15 +107,20 @@ dml_status dml__comm_failure(const dml_comm *comm)
     return comm->broken != DML_OK ? comm->broken : DML_ECOMM;
 }
 
+bool dml__comm_alarmed(const dml_comm *comm)
+{
+    const struct dml__roll *roll = comm->roll;
+    return roll != NULL &&
+           atomic_load_explicit(&roll->own->alarm, memory_order_relaxed) != 0;
+}
+
 dml_status dml__comm_check(const dml_comm *comm, const char *where)
 {
-    struct dml__roll *roll = comm->roll;
-    bool alarm = roll != NULL &&
-                 atomic_load_explicit(&roll->own->alarm, memory_order_relaxed) != 0;
+    bool alarm = dml__comm_alarmed(comm);
     if (comm->broken == DML_OK && !alarm)
         return DML_OK;
     if (alarm)
-        return dml__roll_judged(roll, where);
+        return dml__roll_judged(comm->roll, where);
     return dml__fail(comm->ctx, comm->broken, where,
                      "an earlier call on this communicator failed (%s): ranks no "
                      "longer agree on what was sent; destroy it, or end the job",

@@ -38,15 +38,28 @@ void dml__ctx_set_progress(dml_ctx *ctx, struct dml__progress *progress,
 
 /* What lib/gpu hangs on a context when it opens a device: how collectives treat device
  * memory (lib/collectives/device.h). NULL before; set once, false when it is set. */
+/* A copy for a task, which must not wait for it. */
+struct dml__device_copy {
+    void *dst;
+    const void *src;
+    size_t bytes;
+    void *stream; /* behind what this holds */
+    void *event;  /* NULL: not queued yet */
+};
+
 struct dml__device {
     const struct dml__device_paths *paths;
     void (*close)(struct dml__device *); /* by the context, at its end */
-    /* Does it lie on a device, where the host may not touch it? */
+    /* Does it lie on a device, or count as such (managed memory)? */
     bool (*holds)(const struct dml__device *device, const void *memory);
     /* Copies between it and the host, behind what the communicator's stream holds (the
      * default one where that is NULL), and waits. */
     dml_status (*copy)(const struct dml__device *device, const dml_comm *comm,
                        void *dst, const void *src, size_t bytes);
+    /* The communicator's stream. */
+    void *(*stream)(const dml_comm *comm);
+    /* Queues the copy; DML_PENDING, and to be called again, until it has been done. */
+    dml_status (*advance)(struct dml__device *device, struct dml__device_copy *copy);
 };
 struct dml__device *dml__ctx_device(const dml_ctx *ctx);
 bool dml__ctx_set_device(dml_ctx *ctx, struct dml__device *device);

@@ -287,6 +287,10 @@ dml_status dml_gpu_graph_free(dml_ctx *ctx, dml_gpu_graph graph)
 dml_status dml_gpu_launch(dml_ctx *ctx, const dml_gpu_kernel *kernel, size_t n,
                           const void *args, size_t bytes, dml_gpu_stream stream)
 {
+    if (ctx != NULL && kernel != NULL && (kernel->name == NULL || kernel->threads == 0))
+        return dml__fail(ctx, DML_EINVAL, __func__,
+                         "the kernel %s: name is NULL, or threads is 0",
+                         kernel->name != NULL ? kernel->name : "without a name");
     BEGIN(ctx, kernel != NULL && args != NULL && bytes <= DML__GPU_ARGS);
     END(dml__gpu_launch(gpu, kernel, n, 1, args, bytes, stream));
 }

@@ -70,7 +70,7 @@ static dml_status send_kept(const dml_codec *c, struct dml__codec_device *d)
 /* Codes may be captured from the second on. */
 static dml_status load_kernels(const dml_codec *c, const struct dml__gpu *gpu)
 {
-    static const struct dml__gpu_kernel *const
+    static const struct dml_gpu_kernel *const
         block[] = {&dml__codec_kernel_encode_blocks, &dml__codec_kernel_decode_blocks},
         *const topk[] = {&dml__topk_kernel_begin,  &dml__topk_kernel_mark,
                          &dml__topk_kernel_plan,   &dml__topk_kernel_gather,

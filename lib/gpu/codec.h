@@ -45,15 +45,15 @@ static inline struct dml__topk_parts dml__topk_parts(const dml_codec *c)
     return at;
 }
 
-extern const struct dml__gpu_kernel dml__codec_kernel_encode_blocks,
+extern const struct dml_gpu_kernel dml__codec_kernel_encode_blocks,
     dml__codec_kernel_decode_blocks;
 
-extern const struct dml__gpu_kernel dml__topk_kernel_begin, dml__topk_kernel_mark,
+extern const struct dml_gpu_kernel dml__topk_kernel_begin, dml__topk_kernel_mark,
     dml__topk_kernel_plan, dml__topk_kernel_gather, dml__topk_kernel_edge,
     dml__topk_kernel_count, dml__topk_kernel_scan, dml__topk_kernel_emit,
     dml__topk_kernel_scatter;
 
-extern const struct dml__gpu_kernel dml__power_kernel_left,
+extern const struct dml_gpu_kernel dml__power_kernel_left,
     dml__power_kernel_orthonormal, dml__power_kernel_right, dml__power_kernel_product,
     dml__power_kernel_keep;
 

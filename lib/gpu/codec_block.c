@@ -94,7 +94,7 @@ static void decode(const void *args, unsigned blocks)
         dml__gpu_block_decode(&a, i);
 }
 
-const struct dml__gpu_kernel dml__codec_kernel_encode_blocks = {
+const struct dml_gpu_kernel dml__codec_kernel_encode_blocks = {
     "dml__codec_encode_blocks", "codec_block", 128, encode};
-const struct dml__gpu_kernel dml__codec_kernel_decode_blocks = {
+const struct dml_gpu_kernel dml__codec_kernel_decode_blocks = {
     "dml__codec_decode_blocks", "codec_block", 256, decode};

@@ -19,7 +19,7 @@ static enum dml__gpu_block_kind block_kind(const struct dml__codec_kind *kind)
 
 /* For n threads, at least one block of them. */
 static dml_status launch(const struct dml__codec_device *d,
-                         const struct dml__gpu_kernel *kernel, size_t n,
+                         const struct dml_gpu_kernel *kernel, size_t n,
                          const void *args, size_t bytes)
 {
     return dml__gpu_launch(d->gpu, kernel, n > 0 ? n : 1, 1, args, bytes, d->stream);
@@ -72,7 +72,7 @@ static struct dml__gpu_topk_args topk_args(const dml_codec *c, const float *g,
 }
 
 static dml_status topk(const struct dml__codec_device *d,
-                       const struct dml__gpu_kernel *kernel, uint64_t n,
+                       const struct dml_gpu_kernel *kernel, uint64_t n,
                        const struct dml__gpu_topk_args *args)
 {
     return launch(d, kernel, (size_t)n, args, sizeof *args);

@@ -109,13 +109,13 @@ static void keep(const void *args, unsigned blocks)
 
 enum { THREADS = 256 };
 
-const struct dml__gpu_kernel dml__power_kernel_left = {"dml__power_left", "codec_power",
-                                                       THREADS, left};
-const struct dml__gpu_kernel dml__power_kernel_orthonormal = {
+const struct dml_gpu_kernel dml__power_kernel_left = {"dml__power_left", "codec_power",
+                                                      THREADS, left};
+const struct dml_gpu_kernel dml__power_kernel_orthonormal = {
     "dml__power_orthonormal", "codec_power", LANES, orthonormal};
-const struct dml__gpu_kernel dml__power_kernel_right = {"dml__power_right",
-                                                        "codec_power", THREADS, right};
-const struct dml__gpu_kernel dml__power_kernel_product = {
+const struct dml_gpu_kernel dml__power_kernel_right = {"dml__power_right",
+                                                       "codec_power", THREADS, right};
+const struct dml_gpu_kernel dml__power_kernel_product = {
     "dml__power_product", "codec_power", THREADS, product};
-const struct dml__gpu_kernel dml__power_kernel_keep = {"dml__power_keep", "codec_power",
-                                                       LANES, keep};
+const struct dml_gpu_kernel dml__power_kernel_keep = {"dml__power_keep", "codec_power",
+                                                      LANES, keep};

@@ -224,7 +224,7 @@ static dml_status fill(const struct dml__gpu *gpu, void *dst, int byte, size_t b
 }
 
 static dml_status launch(const struct dml__gpu *gpu,
-                         const struct dml__gpu_kernel *kernel, unsigned blocks,
+                         const struct dml_gpu_kernel *kernel, unsigned blocks,
                          const void *args, size_t bytes, void *stream)
 {
     union {
@@ -240,7 +240,7 @@ static dml_status launch(const struct dml__gpu *gpu,
                                                     &a.taken, NULL));
 }
 
-static dml_status load(const struct dml__gpu *gpu, const struct dml__gpu_kernel *kernel)
+static dml_status load(const struct dml__gpu *gpu, const struct dml_gpu_kernel *kernel)
 {
     CUfunction function = NULL;
     return dml__cuda_kernel(gpu, kernel, &function);
@@ -258,6 +258,11 @@ static dml_status stream_create(const struct dml__gpu *gpu, void **stream)
 static dml_status stream_destroy(const struct dml__gpu *gpu, void *stream)
 {
     CALL(gpu, StreamDestroy, stream);
+}
+
+static dml_status sync_device(const struct dml__gpu *gpu)
+{
+    return dml__cuda_check(gpu, "cuCtxSynchronize", calls(gpu)->CtxSynchronize());
 }
 
 static dml_status stream_sync(const struct dml__gpu *gpu, void *stream)
@@ -370,6 +375,7 @@ const struct dml__gpu_ops dml__gpu_cuda = {
     .launch = launch,
     .stream_create = stream_create,
     .stream_destroy = stream_destroy,
+    .sync = sync_device,
     .stream_sync = stream_sync,
     .stream_query = stream_query,
     .stream_wait = stream_wait,

@@ -30,6 +30,7 @@
     X(CtxGetCurrent)                   \
     X(CtxGetDevice)                    \
     X(CtxPopCurrent)                   \
+    X(CtxSynchronize)                  \
     X(MemAlloc)                        \
     X(MemFree)                         \
     X(MemHostAlloc)                    \
@@ -85,7 +86,7 @@ struct dml__cuda {
     const void *own_code[DML__CUDA_NOWN];
     CUmodule own_modules[DML__CUDA_NOWN];
     int nkernels;
-    const struct dml__gpu_kernel *kernels[DML__CUDA_NKERNELS];
+    const struct dml_gpu_kernel *kernels[DML__CUDA_NKERNELS];
     CUfunction functions[DML__CUDA_NKERNELS];
 };
 
@@ -98,7 +99,7 @@ dml_status dml__cuda_check(const struct dml__gpu *gpu, const char *call, CUresul
 
 /* The driver's function for a kernel; loads its image at first. */
 dml_status dml__cuda_kernel(const struct dml__gpu *gpu,
-                            const struct dml__gpu_kernel *kernel, CUfunction *function);
+                            const struct dml_gpu_kernel *kernel, CUfunction *function);
 
 /* Graphs (cuda_graph.c). */
 dml_status dml__cuda_capture_begin(const struct dml__gpu *gpu, void *stream);

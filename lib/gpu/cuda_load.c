@@ -140,14 +140,17 @@ static dml_status loaded(const struct dml__gpu *gpu, const char *name, CUresult 
 
 /* A caller's image, by its address. */
 static dml_status load_own(const struct dml__gpu *gpu,
-                           const struct dml__gpu_kernel *kernel, CUmodule *module)
+                           const struct dml_gpu_kernel *kernel, CUmodule *module)
 {
     struct dml__cuda *cuda = gpu->driver;
     int i = 0;
     while (i < cuda->nown && cuda->own_code[i] != kernel->image)
         i++;
     if (i == DML__CUDA_NOWN)
-        return dml__fail(gpu->ctx, DML_EUNSUPPORTED, "dml_gpu", "too many images");
+        return dml__fail(gpu->ctx, DML_EUNSUPPORTED, "dml_gpu",
+                         "the kernel %s is of a program's image beyond %d, and no "
+                         "more are kept; put kernels into fewer fat binaries",
+                         kernel->name, DML__CUDA_NOWN);
     if (i == cuda->nown) {
         CUresult code = cuda->cu.ModuleLoadData(&cuda->own_modules[i], kernel->image);
         DML_TRY(loaded(gpu, kernel->name, code));
@@ -184,13 +187,15 @@ static bool is_own(const void *image)
 }
 
 static dml_status load_kernel(const struct dml__gpu *gpu,
-                              const struct dml__gpu_kernel *kernel,
-                              CUfunction *function)
+                              const struct dml_gpu_kernel *kernel, CUfunction *function)
 {
     struct dml__cuda *cuda = gpu->driver;
     CUmodule module = NULL;
     if (cuda->nkernels == DML__CUDA_NKERNELS)
-        return dml__fail(gpu->ctx, DML_EUNSUPPORTED, "dml_gpu", "too many kernels");
+        return dml__fail(gpu->ctx, DML_EUNSUPPORTED, "dml_gpu",
+                         "the kernel %s is beyond %d, libdml's own among them, and no "
+                         "more are kept",
+                         kernel->name, DML__CUDA_NKERNELS);
     if (kernel->image == NULL)
         return dml__fail(gpu->ctx, DML_EUNSUPPORTED, "dml_gpu",
                          "the kernel %s was built without CUDA", kernel->name);
@@ -204,7 +209,7 @@ static dml_status load_kernel(const struct dml__gpu *gpu,
 }
 
 dml_status dml__cuda_kernel(const struct dml__gpu *gpu,
-                            const struct dml__gpu_kernel *kernel, CUfunction *function)
+                            const struct dml_gpu_kernel *kernel, CUfunction *function)
 {
     struct dml__cuda *cuda = gpu->driver;
     dml_status status = DML_OK;

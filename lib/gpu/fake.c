@@ -170,9 +170,13 @@ static dml_status fill(const struct dml__gpu *gpu, void *dst, int byte, size_t b
 }
 
 static dml_status launch(const struct dml__gpu *gpu,
-                         const struct dml__gpu_kernel *kernel, unsigned blocks,
+                         const struct dml_gpu_kernel *kernel, unsigned blocks,
                          const void *args, size_t bytes, void *stream)
 {
+    if (kernel->host == NULL)
+        return dml__fail(gpu->ctx, DML_EINVAL, "dml_gpu_launch",
+                         "the kernel %s: host is NULL, which the fake device calls",
+                         kernel->name);
     DML_TRY(dml__fake_load(gpu, kernel));
     struct dml__fake_work w = {.kind = FAKE_LAUNCH, .kernel = kernel, .blocks = blocks};
     return dml__fake_add(gpu, stream, &w, args, bytes);
@@ -197,6 +201,7 @@ const struct dml__gpu_ops dml__gpu_fake = {
     .launch = launch,
     .stream_create = dml__fake_stream_create,
     .stream_destroy = dml__fake_stream_destroy,
+    .sync = dml__fake_sync,
     .stream_sync = dml__fake_stream_sync,
     .stream_query = dml__fake_stream_query,
     .stream_wait = dml__fake_stream_wait,

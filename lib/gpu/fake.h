@@ -10,7 +10,7 @@
 
 #include <pthread.h>
 
-enum { DML__FAKE_DEVICES = 8, DML__FAKE_KERNELS = 64 };
+enum { DML__FAKE_DEVICES = 8, DML__FAKE_KERNELS = 128 };
 
 /* Addresses and memory of a device, and addresses of all. */
 #define DML__FAKE_ADDRESSES ((size_t)16 << 30)
@@ -64,7 +64,7 @@ struct dml__fake {
     uint64_t nblocks;                 /* ever made */
     struct dml__fake_graph *captures; /* under way */
     uint64_t ncaptures;               /* ever */
-    const struct dml__gpu_kernel *loaded[DML__FAKE_KERNELS];
+    const struct dml_gpu_kernel *loaded[DML__FAKE_KERNELS];
     int nloaded;
     size_t used[DML__FAKE_DEVICES];                     /* bytes */
     struct dml__fake_stream *queues[DML__FAKE_DEVICES]; /* the default streams */
@@ -82,7 +82,7 @@ struct dml__fake_work {
     const void *src;
     size_t bytes;
     int byte;
-    const struct dml__gpu_kernel *kernel;
+    const struct dml_gpu_kernel *kernel;
     unsigned blocks;
     size_t arg_bytes;
     struct dml__fake_event *event;
@@ -108,7 +108,7 @@ dml_status dml__fake_not_captured(const struct dml__gpu *gpu,
 dml_status dml__fake_join(const struct dml__gpu *gpu, struct dml__fake_stream *stream,
                           const struct dml__fake_event *event, bool *joined);
 dml_status dml__fake_load(const struct dml__gpu *gpu,
-                          const struct dml__gpu_kernel *kernel);
+                          const struct dml_gpu_kernel *kernel);
 dml_status dml__fake_capture_begin(const struct dml__gpu *gpu, void *stream);
 dml_status dml__fake_capture_end(const struct dml__gpu *gpu, void *stream,
                                  void **graph);
@@ -124,6 +124,7 @@ struct dml__fake_stream *dml__fake_queue(const struct dml__gpu *gpu, void *strea
 
 /* Waits for all work of all devices, as CUDA does before memory is freed. */
 void dml__fake_drain(void);
+dml_status dml__fake_sync(const struct dml__gpu *gpu);
 
 /* The default stream of a device, whose thread it starts; and its end. */
 dml_status dml__fake_start(const struct dml__gpu *gpu, struct dml__fake_stream **out);

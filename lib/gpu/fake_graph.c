@@ -70,7 +70,7 @@ dml_status dml__fake_not_captured(const struct dml__gpu *gpu,
     return number != 0 ? refuse(gpu, call) : dml__fake_may(gpu, call);
 }
 
-static bool is_loaded(const struct dml__gpu_kernel *kernel)
+static bool is_loaded(const struct dml_gpu_kernel *kernel)
 {
     int i = 0;
     while (i < fake()->nloaded && fake()->loaded[i] != kernel)
@@ -87,7 +87,7 @@ static bool lacks(const struct dml__gpu *gpu, const struct dml__gpu_kernel *kern
 }
 
 dml_status dml__fake_load(const struct dml__gpu *gpu,
-                          const struct dml__gpu_kernel *kernel)
+                          const struct dml_gpu_kernel *kernel)
 {
     pthread_mutex_lock(&fake()->lock);
     bool loaded =
@@ -102,7 +102,10 @@ dml_status dml__fake_load(const struct dml__gpu *gpu,
         fake()->loaded[fake()->nloaded++] = kernel;
     pthread_mutex_unlock(&fake()->lock);
     return room ? DML_OK
-                : dml__fail(gpu->ctx, DML_EUNSUPPORTED, "dml_gpu", "too many kernels");
+                : dml__fail(gpu->ctx, DML_EUNSUPPORTED, "dml_gpu",
+                            "the kernel %s is beyond %d, and the fake device keeps no "
+                            "more",
+                            kernel->name, DML__FAKE_KERNELS);
 }
 
 /* ---- captures ----------------------------------------------------------------------

@@ -144,6 +144,13 @@ void dml__fake_drain(void)
     pthread_mutex_unlock(&fake()->lock);
 }
 
+dml_status dml__fake_sync(const struct dml__gpu *gpu)
+{
+    DML_TRY(dml__fake_may(gpu, "waiting for the device"));
+    dml__fake_drain();
+    return DML_OK;
+}
+
 dml_status dml__fake_stream_create(const struct dml__gpu *gpu, void **stream)
 {
     struct dml__fake_stream *s = NULL;

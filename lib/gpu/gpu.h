@@ -16,6 +16,7 @@
 
 #include "core/core.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 struct dml__gpu_ops;
@@ -31,6 +32,16 @@ struct dml__gpu {
     unsigned smps; /* multiprocessors: a grid takes a few blocks of each */
     struct dml__gpu_memory *memory;
     atomic_bool used; /* something of the context lies on it: it stays */
+    pthread_mutex_t events_lock;
+    struct dml__gpu_event *events; /* all of tasks */
+};
+
+/* For tasks: used again by later ones; one whose task never ends is the device's to
+ * free. */
+struct dml__gpu_event {
+    void *event;
+    bool taken;
+    struct dml__gpu_event *next;
 };
 
 /* Where memory lies. */
@@ -42,6 +53,13 @@ struct dml__gpu_place {
     uint64_t id; /* of the allocation: no other of the process ever has it */
 };
 
+/* Does memory count as the device's? Managed memory does: work that is queued may still
+ * write it. Pinned memory is the host's. */
+static inline bool dml__gpu_is_place(const struct dml__gpu_place *place)
+{
+    return place->kind == DML_GPU_DEVICE || place->kind == DML_GPU_MANAGED;
+}
+
 /* CUDA's numbers; the second one is bytes of a kernel's arguments. */
 enum { DML__GPU_RELAXED = 2, DML__GPU_ARGS = 4096 };
 
@@ -51,7 +69,7 @@ struct dml__gpu_ipc {
 };
 
 /*
- * struct dml__gpu_kernel is public (dml/gpu.h). Those of this library have a name for
+ * struct dml_gpu_kernel is public (dml/gpu.h). Those of this library have a name for
  * an image: that of lib/gpu/IMAGE.cu.
  */
 
@@ -85,8 +103,11 @@ struct dml__gpu_ops {
     dml_status (*fill)(const struct dml__gpu *gpu, void *dst, int byte, size_t bytes,
                        void *stream);
     dml_status (*launch)(const struct dml__gpu *gpu,
-                         const struct dml__gpu_kernel *kernel, unsigned blocks,
+                         const struct dml_gpu_kernel *kernel, unsigned blocks,
                          const void *args, size_t bytes, void *stream);
+
+    /* Waits for all that is queued on the device by this process. */
+    dml_status (*sync)(const struct dml__gpu *gpu);
 
     /* Runs beside the default stream. */
     dml_status (*stream_create)(const struct dml__gpu *gpu, void **stream);
@@ -119,8 +140,7 @@ struct dml__gpu_ops {
 
     /* Loads a kernel's code, which else its first launch does: none may be loaded while
      * a stream is captured. */
-    dml_status (*load)(const struct dml__gpu *gpu,
-                       const struct dml__gpu_kernel *kernel);
+    dml_status (*load)(const struct dml__gpu *gpu, const struct dml_gpu_kernel *kernel);
 
     /* What is queued in a stream in between goes into a graph, which then is work
      * itself, again and again. Meanwhile no thread may allocate, wait, ask or load (but
@@ -178,16 +198,20 @@ static inline struct dml__gpu dml__gpu_quiet(const struct dml__gpu *gpu)
         .ops = gpu->ops, .index = gpu->index, .driver = gpu->driver, .smps = gpu->smps};
 }
 
+/* An event for a task, which gives it back when it has passed. */
+dml_status dml__gpu_event_take(struct dml__gpu *gpu, void **event);
+void dml__gpu_event_give(struct dml__gpu *gpu, const void *event);
+void dml__gpu_events_close(struct dml__gpu *gpu);
+
 /* Launches for n items of work, of which a thread does about "each": as many blocks as
  * that needs, at most a few of each multiprocessor; kernels stride over the rest. */
 dml_status dml__gpu_launch(const struct dml__gpu *gpu,
-                           const struct dml__gpu_kernel *kernel, size_t n, size_t each,
+                           const struct dml_gpu_kernel *kernel, size_t n, size_t each,
                            const void *args, size_t bytes, void *stream);
 
 /* Loads what an object will launch: kernels [n]. */
 dml_status dml__gpu_load_kernels(const struct dml__gpu *gpu,
-                                 const struct dml__gpu_kernel *const *kernels,
-                                 size_t n);
+                                 const struct dml_gpu_kernel *const *kernels, size_t n);
 
 /* Where the fake device's memory really is: for the "host" functions of kernels. Other
  * addresses come back as they are. */

@@ -41,14 +41,13 @@ static dml_status try_peers(struct dml__gpu_comm *g, void *memory, struct offer 
 }
 
 /* Before a capture, in which nothing can be loaded. */
-static bool load_kernels(const struct dml__gpu *gpu)
+static dml_status load_kernels(const struct dml__gpu *gpu)
 {
     struct dml__gpu quiet = dml__gpu_quiet(gpu);
-    if (dml__gpu_enter(&quiet) < 0)
-        return false;
+    DML_TRY(dml__gpu_enter(&quiet));
     dml_status status = dml__gpu_reduce_load(&quiet);
     dml__gpu_leave(&quiet);
-    return status == DML_OK;
+    return status;
 }
 
 dml_status dml__ipc_join(struct dml__gpu_comm *g)
@@ -56,10 +55,13 @@ dml_status dml__ipc_join(struct dml__gpu_comm *g)
     const struct dml__gpu *gpu = g->gpu;
     int nranks = dml_comm_size(g->comm);
     void *memory = NULL;
-    double unable = !load_kernels(gpu);
-    DML_TRY(dml__comm_max(g->host, &unable, 1));
-    if (unable > 0) {
-        g->ipc_lack = "libdml was not built for a rank's GPU (-Dgpu_archs)";
+    const dml_status loaded = load_kernels(gpu);
+    double unable[] = {loaded == DML_EUNSUPPORTED, loaded < 0};
+    DML_TRY(dml__comm_max(g->host, unable, 2));
+    if (unable[1] > 0) {
+        g->ipc_lack = unable[0] > 0
+                          ? "libdml was not built for a rank's GPU (-Dgpu_archs)"
+                          : "a rank's GPU cannot load the reduction kernels";
         return DML_OK;
     }
     if (nranks == 1 || nranks > DML__GPU_FAN || !g->one_node)

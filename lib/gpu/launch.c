@@ -6,7 +6,7 @@
 #include "gpu/gpu.h"
 
 dml_status dml__gpu_load_kernels(const struct dml__gpu *gpu,
-                                 const struct dml__gpu_kernel *const *kernels, size_t n)
+                                 const struct dml_gpu_kernel *const *kernels, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         DML_TRY(gpu->ops->load(gpu, kernels[i]));
@@ -14,7 +14,7 @@ dml_status dml__gpu_load_kernels(const struct dml__gpu *gpu,
 }
 
 dml_status dml__gpu_launch(const struct dml__gpu *gpu,
-                           const struct dml__gpu_kernel *kernel, size_t n, size_t each,
+                           const struct dml_gpu_kernel *kernel, size_t n, size_t each,
                            const void *args, size_t bytes, void *stream)
 {
     enum { THREADS_OF_A_MULTIPROCESSOR = 2048 };

@@ -15,12 +15,14 @@ dml_status dml__gpu_memory_open(struct dml__gpu *gpu)
     if (gpu->memory == NULL)
         return dml__fail(gpu->ctx, DML_ENOMEM, "dml_gpu", "no memory");
     pthread_mutex_init(&gpu->memory->lock, NULL);
+    pthread_cond_init(&gpu->memory->left, NULL);
     return DML_OK;
 }
 
 void dml__gpu_memory_close(struct dml__gpu *gpu)
 {
     struct dml__gpu_memory *m = gpu->memory;
+    pthread_cond_destroy(&m->left);
     pthread_mutex_destroy(&m->lock);
     dml__free(m->blocks);
     dml__free(m);
@@ -92,8 +94,7 @@ static bool add(const struct dml__gpu *gpu, const struct dml__gpu_block *block)
     return added;
 }
 
-/* Takes the block that begins at an address out of the table, and of NCCL's; false:
- * there is none. */
+/* Takes the block that begins at an address out of the table; false: there is none. */
 static bool take(const struct dml__gpu *gpu, const void *memory,
                  struct dml__gpu_block *taken)
 {
@@ -102,8 +103,8 @@ static bool take(const struct dml__gpu *gpu, const void *memory,
     struct dml__gpu_block *b = dml__gpu_block_of(m, memory);
     bool found = b != NULL && b->base == memory;
     if (found) {
-        dml__nccl_forget_block(b);
         *taken = *b;
+        dml__nccl_leave(taken);
         m->nblocks--;
         memmove(b, b + 1, (size_t)(&m->blocks[m->nblocks] - b) * sizeof *b);
     }
@@ -145,7 +146,12 @@ dml_status dml__gpu_memory_alloc(const struct dml__gpu *gpu, size_t bytes,
 dml_status dml__gpu_memory_free(const struct dml__gpu *gpu, void *memory)
 {
     struct dml__gpu_block block;
-    if (take(gpu, memory, &block))
-        return release(gpu, &block);
-    return gpu->ops->free(gpu, memory);
+    if (!take(gpu, memory, &block))
+        return gpu->ops->free(gpu, memory);
+    dml_status status = DML_OK;
+    if (block.known != NULL || block.by_nccl) /* the driver's free waits by itself */
+        status = gpu->ops->sync(gpu);
+    dml__nccl_forget_block(gpu, &block);
+    dml_status released = release(gpu, &block);
+    return status < 0 ? status : released;
 }

@@ -28,9 +28,12 @@ struct dml__gpu_block {
     struct dml__gpu_known *known;
 };
 
-/* Of a context's device. The lock comes before that of a communicator of NCCL. */
+/* Of a context's device. Nobody who holds the lock waits for another one: a call of
+ * NCCL under way, which has its communicator's, may begin one of another communicator,
+ * which looks its buffers up here. */
 struct dml__gpu_memory {
     pthread_mutex_t lock;
+    pthread_cond_t left;           /* a block was taken back from a communicator */
     struct dml__gpu_block *blocks; /* [nblocks] by address */
     size_t nblocks, room;
     struct dml__nccl lib;

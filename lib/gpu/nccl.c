@@ -7,6 +7,9 @@
  */
 #include "gpu/nccl.h"
 
+#include "comm/progress.h"
+
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -150,6 +153,31 @@ dml_status dml__nccl_join(struct dml__gpu_comm *g)
     return DML_OK;
 }
 
+/* Is a call under way? (Graphs that hold calls must have ended before.) */
+static bool works(struct dml__nccl_comm *n)
+{
+    bool pending = false;
+    pthread_mutex_lock(&n->lock);
+    for (int i = 0; n->comm != NULL && i < n->nmarks; i++)
+        pending =
+            pending || n->gpu->ops->event_query(n->gpu, n->marker[i]) == DML_PENDING;
+    pthread_mutex_unlock(&n->lock);
+    return pending;
+}
+
+/* Its calls may use memory that is to be forgotten: waits for them, while the thread
+ * still watches that, unless something has failed. Not for the device: what other
+ * communicators have queued may need peers that wait here. */
+static void drain(struct dml__gpu_comm *g)
+{
+    struct dml__nccl_comm *n = g->nccl;
+    if (dml__comm_check(g->comm, "dml_comm_destroy") < 0)
+        return;
+    while (works(n))
+        if (!dml__progress_others(n->owner))
+            sched_yield();
+}
+
 /* Ends the library's communicator: it waits for the other ranks, unless something has
  * failed. */
 static void end(struct dml__gpu_comm *g)
@@ -173,17 +201,12 @@ void dml__nccl_free(struct dml__gpu_comm *g)
     struct dml__nccl_comm *n = g->nccl;
     if (n == NULL)
         return;
+    drain(g);
     dml__nccl_unwatch(n);
     end(g);
     for (int i = 0; i < 2; i++)
         if (n->marker[i] != NULL)
             n->gpu->ops->event_destroy(n->gpu, n->marker[i]);
-    while (n->events != NULL) {
-        struct dml__nccl_event *e = n->events;
-        n->events = e->next;
-        n->gpu->ops->event_destroy(n->gpu, e->event);
-        dml__free(e);
-    }
     pthread_cond_destroy(&n->stop_or_work);
     pthread_mutex_destroy(&n->lock);
     dml__free(n);

@@ -21,13 +21,6 @@ struct dml__nccl_mark {
     double since_s;
 };
 
-/* Used again by later calls; of a call that never ends, the communicator's to free. */
-struct dml__nccl_event {
-    void *event;
-    bool taken;
-    struct dml__nccl_event *next;
-};
-
 struct dml__nccl_comm {
     struct dml__nccl lib;
     struct dml__gpu *gpu;
@@ -38,6 +31,7 @@ struct dml__nccl_comm {
     pthread_cond_t stop_or_work;
     pthread_t thread;
     bool threaded, stop;
+    bool alarmed;     /* at the last look of the thread: the owner had failed */
     double timeout_s; /* 0: never */
     /* Operations that have not ended, with events behind them: the one whose time is
      * taken, and the last of those after it. */
@@ -46,7 +40,7 @@ struct dml__nccl_comm {
     struct dml__nccl_mark mark[2], last;
     atomic_int failed; /* a dml_status, of which "text" says what */
     char text[400];
-    struct dml__nccl_event *events; /* all of calls with a request */
+    int leaving; /* blocks that are being taken back from it. Lock of the memory */
 };
 
 /* Finds the library; false, and why, where there is none that will do. */
@@ -57,11 +51,13 @@ int dml__nccl_type(dml_dtype dtype);
 int dml__nccl_op(dml_op op);
 
 /* Registers the memory of a call's buffers that is new to NCCL; and ends that of a
- * block (lock of the memory held), or all, before the block or the communicator ends.
- */
+ * block that is out of the table, or all, before the block or the communicator ends:
+ * when nothing queued uses it any more. */
 void dml__nccl_know(struct dml__nccl_comm *n, const struct dml__call *call,
                     void *stream);
-void dml__nccl_forget_block(struct dml__gpu_block *block);
+void dml__nccl_forget_block(const struct dml__gpu *gpu, struct dml__gpu_block *block);
+/* Before that: its communicators stay until then. Lock of the memory held. */
+void dml__nccl_leave(const struct dml__gpu_block *block);
 void dml__nccl_forget(struct dml__nccl_comm *n);
 
 /* Makes NCCL's communicator, at the first call. Collective. */
@@ -71,7 +67,8 @@ dml_status dml__nccl_started(struct dml__gpu_comm *g);
 dml_status dml__nccl_check(struct dml__nccl_comm *n, const char *call, int result);
 
 /* Waits until NCCL has done what it began in the background; progresses the context's
- * other communicators, of which a peer may need one before it comes here. Lock held. */
+ * other communicators, of which a peer may need one before it comes here. Lock held
+ * where others may use comm: not while it is made or ended. */
 dml_status dml__nccl_settle(struct dml__nccl_comm *n, const char *call, int result);
 
 /* The thread that polls errors, and ends what does not end. */

@@ -248,38 +248,10 @@ dml_status dml__nccl_run(struct dml__gpu_comm *g, const struct dml__call *call)
 /* ---- calls with a request ----------------------------------------------------------
  */
 
-static dml_status take_event(struct dml__nccl_comm *n, void **event)
-{
-    struct dml__nccl_event *e = n->events;
-    while (e != NULL && e->taken)
-        e = e->next;
-    if (e == NULL) {
-        DML_TRY(n->gpu->ops->event_create(n->gpu, false, event));
-        e = dml__alloc(dml_comm_ctx(n->owner), sizeof *e);
-        if (e == NULL) {
-            n->gpu->ops->event_destroy(n->gpu, *event);
-            return dml__fail(dml_comm_ctx(n->owner), DML_ENOMEM, __func__,
-                             "no memory for a call by NCCL");
-        }
-        *e = (struct dml__nccl_event){.event = *event, .next = n->events};
-        n->events = e;
-    }
-    e->taken = true;
-    *event = e->event;
-    return DML_OK;
-}
-
-static void give_event(struct dml__nccl_comm *n, const void *event)
-{
-    for (struct dml__nccl_event *e = n->events; e != NULL; e = e->next)
-        if (e->event == event)
-            e->taken = false;
-}
-
 dml_status dml__nccl_begin(struct dml__gpu_task *task)
 {
     struct dml__gpu_comm *g = task->g;
-    DML_TRY(take_event(g->nccl, &task->event));
+    DML_TRY(dml__gpu_event_take(g->gpu, &task->event));
     DML_TRY(queue_locked(g, &task->call, task->stream));
     task->stage = NULL;
     return g->gpu->ops->event_record(g->gpu, task->event, task->stream);
@@ -292,6 +264,6 @@ dml_status dml__nccl_wait(struct dml__gpu_task *task)
     if (status == DML_PENDING)
         return status;
     task->stage = NULL;
-    give_event(g->nccl, task->begun->event);
+    dml__gpu_event_give(g->gpu, task->begun->event);
     return status;
 }

@@ -82,6 +82,11 @@ dml_status dml__nccl_settle(struct dml__nccl_comm *n, const char *call, int resu
                 "%s did not end within %g s on rank %d: a rank is missing, "
                 "or NCCL cannot reach it (NCCL_DEBUG=INFO)",
                 call, n->timeout_s, n->rank);
+        if (dml__comm_alarmed(n->owner))
+            return dml__fail(n->gpu->ctx, DML_EPEER, "dml_nccl",
+                             "%s is not waited for: the communicator has failed; see "
+                             "the error of the rank that found it",
+                             call);
         if (!dml__progress_others(n->owner))
             sched_yield();
     }
@@ -143,10 +148,25 @@ static void passed(struct dml__nccl_comm *n)
     n->nmarks--;
 }
 
+/* A rank has failed, whose part of what is queued may never come: the stream could be
+ * waited for in vain. Callers that wait see the failure itself sooner: they have until
+ * the next look. */
+static bool owner_failed(struct dml__nccl_comm *n)
+{
+    const bool before = n->alarmed;
+    n->alarmed = dml__comm_alarmed(n->owner);
+    return before;
+}
+
 static void look(struct dml__nccl_comm *n)
 {
     int result = DML__NCCL_SUCCESS;
     char why[280];
+    if (owner_failed(n)) {
+        give_up(n, DML_EPEER, n->nmarks > 0 ? &n->mark[0] : &n->last,
+                "the communicator has failed; see the error of the rank that found it");
+        return;
+    }
     if (n->lib.async_error(n->comm, &result) != DML__NCCL_SUCCESS ||
         (result != DML__NCCL_SUCCESS && result != DML__NCCL_IN_PROGRESS)) {
         snprintf(why, sizeof why, "%s: %.200s", n->lib.error_text(result),

@@ -39,15 +39,20 @@ static bool holds(const struct dml__device *device, const void *memory)
         return false;
     dml_status found = gpu->ops->place(gpu, memory, &place);
     dml__gpu_leave(gpu);
-    return found == DML_OK && place.kind == DML_GPU_DEVICE;
+    return found == DML_OK && dml__gpu_is_place(&place);
+}
+
+static void *stream_of(const dml_comm *comm)
+{
+    const struct dml__gpu_comm *g = comm != NULL ? dml__comm_gpu(comm) : NULL;
+    return g != NULL ? g->stream : NULL;
 }
 
 static dml_status copy_now(const struct dml__device *device, const dml_comm *comm,
                            void *dst, const void *src, size_t bytes)
 {
     const struct dml__gpu *gpu = (const struct dml__gpu *)device;
-    const struct dml__gpu_comm *g = comm != NULL ? dml__comm_gpu(comm) : NULL;
-    void *stream = g != NULL ? g->stream : NULL;
+    void *stream = stream_of(comm);
     int mode = DML__GPU_RELAXED;
     DML_TRY(dml__gpu_enter(gpu));
     gpu->ops->capture_mode(gpu, &mode);
@@ -59,9 +64,44 @@ static dml_status copy_now(const struct dml__device *device, const dml_comm *com
     return status;
 }
 
+/* Queues it, with an event behind it. */
+static dml_status begin_copy(struct dml__gpu *gpu, struct dml__device_copy *copy)
+{
+    void *event = NULL;
+    DML_TRY(dml__gpu_event_take(gpu, &event));
+    dml_status status =
+        gpu->ops->copy(gpu, copy->dst, copy->src, copy->bytes, copy->stream);
+    if (status == DML_OK)
+        status = gpu->ops->event_record(gpu, event, copy->stream);
+    if (status == DML_OK)
+        copy->event = event;
+    else
+        dml__gpu_event_give(gpu, event);
+    return status;
+}
+
+static dml_status advance_copy(struct dml__device *device,
+                               struct dml__device_copy *copy)
+{
+    struct dml__gpu *gpu = (struct dml__gpu *)device;
+    int mode = DML__GPU_RELAXED;
+    DML_TRY(dml__gpu_enter(gpu));
+    atomic_store_explicit(&gpu->used, true, memory_order_relaxed);
+    gpu->ops->capture_mode(gpu, &mode);
+    dml_status status = copy->event == NULL ? begin_copy(gpu, copy) : DML_OK;
+    if (status == DML_OK)
+        status = gpu->ops->event_query(gpu, copy->event);
+    if (status == DML_OK)
+        dml__gpu_event_give(gpu, copy->event);
+    gpu->ops->capture_mode(gpu, &mode);
+    dml__gpu_leave(gpu);
+    return status;
+}
+
 static void close_gpu(struct dml__device *device)
 {
     struct dml__gpu *gpu = (struct dml__gpu *)device; /* its first member */
+    dml__gpu_events_close(gpu);
     gpu->ops->close(gpu);
     dml__gpu_memory_close(gpu);
     dml__free(gpu);
@@ -73,14 +113,21 @@ dml_status dml__gpu_open(dml_ctx *ctx, const struct dml__gpu_ops *ops, int index
     struct dml__gpu *gpu = dml__alloc(ctx, sizeof *gpu);
     if (gpu == NULL)
         return dml__fail(ctx, DML_ENOMEM, "dml_gpu", "no memory");
-    *gpu = (struct dml__gpu){.device = {&dml__gpu_paths, close_gpu, holds, copy_now},
+    *gpu = (struct dml__gpu){.device = {.paths = &dml__gpu_paths,
+                                        .close = close_gpu,
+                                        .holds = holds,
+                                        .copy = copy_now,
+                                        .stream = stream_of,
+                                        .advance = advance_copy},
                              .ops = ops,
                              .ctx = ctx,
                              .index = index};
+    pthread_mutex_init(&gpu->events_lock, NULL);
     dml_status status = dml__gpu_memory_open(gpu);
     if (status == DML_OK && (status = ops->open(gpu)) < 0)
         dml__gpu_memory_close(gpu);
     if (status < 0) {
+        pthread_mutex_destroy(&gpu->events_lock);
         dml__free(gpu);
         return status;
     }

@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* For "warps" warps' worth of work, at least one. */
-static dml_status launch(dml_optim *optim, const struct dml__gpu_kernel *kernel,
+static dml_status launch(dml_optim *optim, const struct dml_gpu_kernel *kernel,
                          size_t warps)
 {
     struct dml__optim_device *d = optim->device;
@@ -20,7 +20,7 @@ static dml_status launch(dml_optim *optim, const struct dml__gpu_kernel *kernel,
 }
 
 static dml_status enter_and_launch(dml_optim *optim,
-                                   const struct dml__gpu_kernel *kernel, size_t warps)
+                                   const struct dml_gpu_kernel *kernel, size_t warps)
 {
     const struct dml__gpu *gpu = optim->device->gpu;
     DML_TRY(dml__gpu_enter(gpu));
@@ -67,7 +67,7 @@ dml_status dml__optim_device_judge(dml_optim *optim, bool moments)
                             optim->nparams * args->width);
 }
 
-static const struct dml__gpu_kernel *update_of(dml_optim_rule rule)
+static const struct dml_gpu_kernel *update_of(dml_optim_rule rule)
 {
     switch (rule) {
     case DML_OPTIM_SGD:

@@ -17,7 +17,7 @@ struct dml__optim_device {
     struct dml__gpu_optim_args args;
 };
 
-extern const struct dml__gpu_kernel dml__optim_kernel_reload, dml__optim_kernel_grads,
+extern const struct dml_gpu_kernel dml__optim_kernel_reload, dml__optim_kernel_grads,
     dml__optim_kernel_moments, dml__optim_kernel_finish, dml__optim_kernel_sgd,
     dml__optim_kernel_adam, dml__optim_kernel_lamb;
 

@@ -156,17 +156,17 @@ static void update_lamb(const void *args, unsigned blocks)
 
 enum { THREADS = 256 };
 
-const struct dml__gpu_kernel dml__optim_kernel_reload = {"dml__optim_reload", "optim",
-                                                         THREADS, reload};
-const struct dml__gpu_kernel dml__optim_kernel_grads = {"dml__optim_grads", "optim",
-                                                        THREADS, grads};
-const struct dml__gpu_kernel dml__optim_kernel_moments = {"dml__optim_moments", "optim",
-                                                          THREADS, moments};
-const struct dml__gpu_kernel dml__optim_kernel_finish = {"dml__optim_finish", "optim",
-                                                         THREADS, finish};
-const struct dml__gpu_kernel dml__optim_kernel_sgd = {"dml__optim_update_sgd", "optim",
-                                                      THREADS, update_sgd};
-const struct dml__gpu_kernel dml__optim_kernel_adam = {"dml__optim_update_adam",
-                                                       "optim", THREADS, update_adam};
-const struct dml__gpu_kernel dml__optim_kernel_lamb = {"dml__optim_update_lamb",
-                                                       "optim", THREADS, update_lamb};
+const struct dml_gpu_kernel dml__optim_kernel_reload = {"dml__optim_reload", "optim",
+                                                        THREADS, reload};
+const struct dml_gpu_kernel dml__optim_kernel_grads = {"dml__optim_grads", "optim",
+                                                       THREADS, grads};
+const struct dml_gpu_kernel dml__optim_kernel_moments = {"dml__optim_moments", "optim",
+                                                         THREADS, moments};
+const struct dml_gpu_kernel dml__optim_kernel_finish = {"dml__optim_finish", "optim",
+                                                        THREADS, finish};
+const struct dml_gpu_kernel dml__optim_kernel_sgd = {"dml__optim_update_sgd", "optim",
+                                                     THREADS, update_sgd};
+const struct dml_gpu_kernel dml__optim_kernel_adam = {"dml__optim_update_adam", "optim",
+                                                      THREADS, update_adam};
+const struct dml_gpu_kernel dml__optim_kernel_lamb = {"dml__optim_update_lamb", "optim",
+                                                      THREADS, update_lamb};

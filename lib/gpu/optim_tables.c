@@ -232,7 +232,7 @@ static void set_args(dml_optim *optim, const struct layout *at)
 }
 
 /* Steps may be captured from the first on. */
-static const struct dml__gpu_kernel *const kernels[] = {
+static const struct dml_gpu_kernel *const kernels[] = {
     &dml__optim_kernel_reload, &dml__optim_kernel_grads, &dml__optim_kernel_moments,
     &dml__optim_kernel_finish, &dml__optim_kernel_sgd,   &dml__optim_kernel_adam,
     &dml__optim_kernel_lamb,

@@ -57,7 +57,7 @@ HOST_LOOP(U64, uint64_t, uint64_t, U64, SAME, SAME)
 
 enum { THREADS = 256, PACK_BYTES = 16, PACKS = 2 };
 
-static const struct dml__gpu_kernel kernels[DML_NDTYPES] = {
+static const struct dml_gpu_kernel kernels[DML_NDTYPES] = {
 #define ROW(N, number, text, bytes) \
     [number] = {"dml__reduce_" #N, "reduce", THREADS, reduce_##N},
     DML_DTYPE_MAP(ROW)

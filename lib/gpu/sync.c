@@ -2,6 +2,7 @@
 /*
  * The stream of a reducer or of sharded training; see sync/device.h.
  */
+#include "gpu/memory.h"
 #include "gpu/paths.h"
 #include "gpu/tensors.h"
 #include "sync/device.h"
@@ -121,7 +122,7 @@ dml_status dml__sync_device_alloc(struct dml__sync_device *d, size_t bytes,
 {
     const struct dml__gpu *gpu = d->g->gpu;
     DML_TRY(dml__gpu_enter(gpu));
-    dml_status status = gpu->ops->alloc(gpu, bytes > 0 ? bytes : 1, memory);
+    dml_status status = dml__gpu_memory_alloc(gpu, bytes, memory);
     dml__gpu_leave(gpu);
     return status;
 }
@@ -131,7 +132,7 @@ void dml__sync_device_free(struct dml__sync_device *d, void *memory)
     if (memory == NULL || dml__gpu_enter(d->g->gpu) < 0)
         return;
     d->g->gpu->ops->stream_sync(d->g->gpu, d->stream);
-    dml__gpu_release(d->g->gpu, memory);
+    dml__gpu_memory_free(d->g->gpu, memory);
     dml__gpu_leave(d->g->gpu);
 }
 

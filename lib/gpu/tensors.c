@@ -11,7 +11,7 @@ dml_status dml__gpu_holds(const struct dml__gpu *gpu, const void *p, bool *on)
     if (p == NULL)
         return DML_OK;
     DML_TRY(gpu->ops->place(gpu, p, &place));
-    *on = place.kind == DML_GPU_DEVICE || place.kind == DML_GPU_MANAGED;
+    *on = dml__gpu_is_place(&place);
     if (place.kind == DML_GPU_DEVICE && place.device != gpu->index)
         return dml__fail_values(gpu->ctx, DML_EINVAL, "dml_gpu", -1, place.device,
                                 gpu->index,

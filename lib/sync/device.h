@@ -25,7 +25,8 @@ void *dml__sync_device_stream(const struct dml__sync_device *device);
 /* Is the caller's stream "queued"? */
 bool dml__sync_device_queued(const struct dml__sync_device *device);
 
-/* Device memory, with an error that says whose it is; free: NULL is a no-op. */
+/* Device memory, as of dml_gpu_alloc(), which NCCL may register; with an error that
+ * says how much is left. free: NULL is a no-op. */
 dml_status dml__sync_device_alloc(struct dml__sync_device *device, size_t bytes,
                                   void **memory);
 void dml__sync_device_free(struct dml__sync_device *device, void *memory);

@@ -140,6 +140,25 @@ static dml_reducer *make(const dml_tensor *grads, size_t ngrads,
     return r;
 }
 
+/* Collective calls with a request measure nothing themselves: before the first one. */
+static dml_status measure(dml_reducer *r)
+{
+    bool host = r->ngrads == 0, device = false;
+    dml_status status = DML_OK;
+    for (size_t i = 0; i < r->ngrads; i++) {
+        const bool empty = r->grads[i].count == 0;
+        host = host || (!empty && !r->slots[i].on_device);
+        device = device || r->slots[i].on_device;
+    }
+    dml__comm_enter(r->comm);
+    if (host)
+        status = dml__coll_measure(r->comm, DML_COLL_ALLREDUCE);
+    if (device && status == DML_OK)
+        status = dml__coll_measure_device(r->comm, DML_COLL_ALLREDUCE);
+    dml__comm_leave(r->comm);
+    return status;
+}
+
 dml_status dml_reducer_create(const dml_tensor *grads, size_t ngrads,
                               const dml_reducer_opts *user_opts, dml_comm *comm,
                               dml_reducer **out)
@@ -175,11 +194,8 @@ dml_status dml_reducer_create(const dml_tensor *grads, size_t ngrads,
             r->ready_order[i] = ngrads - 1 - i;
         status = dml__buckets_plan(r, r->ready_order);
     }
-    if (status == DML_OK) {
-        dml__comm_enter(comm);
-        status = dml__coll_measure(comm, DML_COLL_ALLREDUCE);
-        dml__comm_leave(comm);
-    }
+    if (status == DML_OK)
+        status = measure(r);
     if (status != DML_OK) {
         dml_reducer_destroy(r);
         return status;

@@ -244,6 +244,12 @@ static dml_status agree(dml_status mine, dml_comm *comm)
     return mine;
 }
 
+static dml_status measure(const dml_sharded *s, dml_coll coll)
+{
+    return s->device != NULL ? dml__coll_measure_device(s->comm, coll)
+                             : dml__coll_measure(s->comm, coll);
+}
+
 static dml_status build(dml_sharded *s, dml_optim_rule rule, const dml_optim_opts *opts)
 {
     DML_TRY(dml__shard_plan(s, create_name));
@@ -253,9 +259,9 @@ static dml_status build(dml_sharded *s, dml_optim_rule rule, const dml_optim_opt
     DML_TRY(agree(made, s->comm));
     count_state(s);
     dml__comm_enter(s->comm);
-    dml_status status = dml__coll_measure(s->comm, DML_COLL_REDUCE_SCATTER);
+    dml_status status = measure(s, DML_COLL_REDUCE_SCATTER);
     if (status == DML_OK)
-        status = dml__coll_measure(s->comm, DML_COLL_ALLGATHER);
+        status = measure(s, DML_COLL_ALLGATHER);
     dml__comm_leave(s->comm);
     return status;
 }

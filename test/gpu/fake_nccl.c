@@ -48,6 +48,12 @@ dml_ctx *fake_nccl_ctx(void *comm)
     return c->ctx;
 }
 
+bool fake_nccl_hangs(void *comm)
+{
+    const struct comm *c = comm;
+    return c->hung != NULL && dml_gpu_stream_query(c->ctx, c->hung) == DML_PENDING;
+}
+
 /* They are left, because the thread that aborts may not call MPI; not lost, though. */
 static _Atomic(struct comm *) aborted;
 
@@ -190,10 +196,19 @@ EXPORT int ncclCommDestroy(void *comm)
     return DML__NCCL_SUCCESS;
 }
 
+static atomic_int naborted;
+
+EXPORT int fake_nccl_aborted(void);
+EXPORT int fake_nccl_aborted(void)
+{
+    return atomic_load(&naborted);
+}
+
 EXPORT int ncclCommAbort(void *comm);
 EXPORT int ncclCommAbort(void *comm)
 {
     struct comm *c = comm;
+    atomic_fetch_add(&naborted, 1);
     fake_nccl_forget(c);
     c->before = atomic_load(&aborted);
     while (!atomic_compare_exchange_weak(&aborted, &c->before, c))

@@ -16,6 +16,9 @@ enum { FAILED = 6 };
 /* Of a communicator of the library. */
 dml_ctx *fake_nccl_ctx(void *comm);
 
+/* Does the collective that hangs still do so? */
+bool fake_nccl_hangs(void *comm);
+
 /* Ends its registrations. */
 void fake_nccl_forget(const void *comm);
 

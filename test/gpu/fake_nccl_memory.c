@@ -89,7 +89,7 @@ void fake_nccl_forget(const void *comm)
     forget(comm, NULL);
 }
 
-/* What is registered must still be there. */
+/* What is registered must still be there, and in use no more. */
 EXPORT int ncclCommDeregister(void *comm, void *handle);
 EXPORT int ncclCommDeregister(void *comm, void *handle)
 {
@@ -97,7 +97,7 @@ EXPORT int ncclCommDeregister(void *comm, void *handle)
     dml_gpu_memory kind = DML_GPU_HOST;
     int device = -1;
     if (dml_gpu_query(fake_nccl_ctx(comm), r->memory, &kind, &device) != DML_OK ||
-        kind != DML_GPU_DEVICE || !forget(comm, r))
+        kind != DML_GPU_DEVICE || fake_nccl_hangs(comm) || !forget(comm, r))
         abort();
     return DML__NCCL_SUCCESS;
 }

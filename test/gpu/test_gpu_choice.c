@@ -5,6 +5,7 @@
  * tells.
  */
 #include "dml/gpu.h"
+#include "dml/sync.h"
 
 #include "dml_test.h"
 
@@ -146,13 +147,47 @@ static void test_queued(struct dml_test *t)
     dml_comm *comm = open_comm(t, ctx);
     dml_test_status(t, "dml_gpu_bind", dml_gpu_bind(comm, DML_GPU_NEAREST), DML_OK);
     dml_test_status(t, "stream", dml_gpu_stream_create(ctx, &stream), DML_OK);
-    dml_test_status(t, "dml_comm_set_stream", dml_comm_set_stream(comm, NULL, true),
+    dml_test_status(t, "dml_comm_set_stream", dml_comm_set_stream(comm, stream, true),
                     DML_OK);
     call(t, ctx, comm, &told, true, 5);
     check(t, &told, 0, 1, ": measured:");
     dml_comm_destroy(comm);
     dml_test_status(t, "stream", dml_gpu_stream_destroy(ctx, stream), DML_OK);
     dml_ctx_destroy(ctx);
+}
+
+/* A reducer's calls measure nothing: it does so when it is made, with the kind of
+ * memory in which the gradients lie. */
+static void reducer_of(struct dml_test *t, bool host, bool device)
+{
+    struct told told;
+    dml_ctx *ctx = NULL;
+    dml_reducer *r = NULL;
+    static float values[N];
+    void *x = NULL;
+    open_ctx(t, &told, &ctx);
+    dml_comm *comm = open_comm(t, ctx);
+    dml_test_status(t, "dml_gpu_alloc", dml_gpu_alloc(ctx, sizeof values, &x), DML_OK);
+    const dml_tensor grads[] = {{.data = values, .count = N, .dtype = DML_F32},
+                                {.data = x, .count = N, .dtype = DML_F32}};
+    dml_test_status(
+        t, "dml_reducer_create",
+        dml_reducer_create(&grads[!host], (size_t)host + device, NULL, comm, &r),
+        DML_OK);
+    check(t, &told, host, device, "");
+    dml_reducer_destroy(r);
+    dml_test_status(t, "dml_gpu_free", dml_gpu_free(ctx, x), DML_OK);
+    dml_comm_destroy(comm);
+    dml_ctx_destroy(ctx);
+}
+
+static void test_reducer(struct dml_test *t)
+{
+    if (alone(t))
+        return;
+    reducer_of(t, true, false);
+    reducer_of(t, false, true);
+    reducer_of(t, true, true);
 }
 
 static void test_not_measured(struct dml_test *t)
@@ -202,9 +237,8 @@ static void test_table(struct dml_test *t)
 int main(int argc, char **argv)
 {
     static const struct dml_test_case cases[] = {
-        {"measured", test_measured},
-        {"queued", test_queued},
-        {"not measured", test_not_measured},
+        {"measured", test_measured}, {"queued", test_queued},
+        {"reducer", test_reducer},   {"not measured", test_not_measured},
         {"table", test_table},
     };
     return dml_test_main(argc, argv, cases, DML_TEST_COUNT(cases));

@@ -350,6 +350,35 @@ static void test_other_device(struct dml_test *t)
     dml_ctx_destroy(ctx);
 }
 
+static void nothing(const void *args, unsigned blocks)
+{
+    (void)args;
+    (void)blocks;
+}
+
+/* Kernels that cannot be launched are refused, with their name. */
+static void test_kernels(struct dml_test *t)
+{
+    static const dml_gpu_kernel bad[] = {
+        {.name = "threadless", .threads = 0, .host = nothing},
+        {.name = NULL, .threads = 32, .host = nothing},
+        {.name = "codeless", .threads = 32},
+    };
+    dml_error error;
+    int args = 0;
+    for (size_t i = 0; i < DML_TEST_COUNT(bad); i++) {
+        dml_status status =
+            dml_gpu_launch(t->ctx, &bad[i], 1, &args, sizeof args, NULL);
+        const bool cuda = i == 2 && status == DML_EUNSUPPORTED; /* no image */
+        DML_CHECK(t, status == DML_EINVAL || cuda, "kernel %zu got %s", i,
+                  dml_status_name(status));
+        const char *name = bad[i].name != NULL ? bad[i].name : "without a name";
+        dml_ctx_last_error(t->ctx, &error);
+        DML_CHECK(t, strstr(error.text, name) != NULL, "\"%s\" does not name it",
+                  error.text);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const struct dml_test_case cases[] = {
@@ -363,6 +392,7 @@ int main(int argc, char **argv)
         {"lists", test_list},
         {"peers out of reach", test_no_peers},
         {"another device", test_other_device},
+        {"kernels", test_kernels},
     };
     if (device_missing())
         return TEST_SKIPPED;

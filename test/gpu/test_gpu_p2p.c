@@ -158,11 +158,68 @@ static void test_order(struct dml_test *t)
     close_ring(&r);
 }
 
+static dml_status ask_at_once(struct dml_test *t, dml_request **request)
+{
+    const double begin_s = MPI_Wtime();
+    dml_status status = dml_test(request);
+    const double took_s = MPI_Wtime() - begin_s;
+    DML_CHECK(t, took_s < 0.4, "a call that must not wait took %g s", took_s);
+    return status;
+}
+
+/* What is received goes behind the stream that the communicator had when the receive
+ * was posted; nobody waits there for a stream that is slow (on the fake device). */
+static void test_slow_stream(struct dml_test *t)
+{
+    enum { N = 100, BYTES = N * (int)sizeof(float) };
+    struct ring r;
+    dml_gpu_stream slow = NULL;
+    dml_ctx *ctx = NULL;
+    dml_comm *comm = NULL;
+    dml_status status = DML_PENDING;
+    dml_request *request = NULL;
+    float host[N], got[N];
+    if (t->nranks == 1) {
+        dml_test_skip(t, "one rank has nobody to send to");
+        return;
+    }
+    open_ring(&r, t, true);
+    setenv("DML_TEST_GPU_DELAY_US", "500000", 1);
+    gpu_open_comm(t, false, &ctx, &comm);
+    dml_test_status(t, "stream", dml_gpu_stream_create(ctx, &slow), DML_OK);
+    unsetenv("DML_TEST_GPU_DELAY_US");
+    for (int i = 0; i < N; i++)
+        host[i] = value(&r, t->rank, 3, (size_t)i);
+    dml_test_status(t, "sync", dml_gpu_stream_sync(r.ctx, r.stream), DML_OK);
+    dml_comm_set_stream(r.comm, slow, true);
+    dml_test_status(t, "fill", dml_gpu_fill(r.ctx, r.device[1], 0xff, BYTES, slow),
+                    DML_OK);
+    dml_test_status(t, "dml_irecv",
+                    dml_irecv(r.device[1], N, DML_F32, r.last, 2, r.comm, &request),
+                    DML_OK);
+    dml_comm_set_stream(r.comm, r.stream, true);
+    dml_test_status(t, "dml_send", dml_send(host, N, DML_F32, r.next, 2, r.comm),
+                    DML_OK);
+    while (status == DML_PENDING)
+        status = ask_at_once(t, &request);
+    dml_test_status(t, "dml_test", status, DML_OK);
+    dml_test_status(t, "sync", dml_gpu_stream_sync(r.ctx, slow), DML_OK);
+    memcpy(got, gpu_memory_get(&r.memory, r.device[1], BYTES), BYTES);
+    for (int i = 0; i < N; i++)
+        DML_CHECK(t, got[i] == value(&r, r.last, 3, (size_t)i), "element %d is %g", i,
+                  (double)got[i]);
+    dml_test_status(t, "stream", dml_gpu_stream_destroy(ctx, slow), DML_OK);
+    dml_comm_destroy(comm);
+    dml_ctx_destroy(ctx);
+    close_ring(&r);
+}
+
 int main(int argc, char **argv)
 {
     static const struct dml_test_case cases[] = {
         {"around the ring", test_ring},
         {"order of messages", test_order},
+        {"slow stream", test_slow_stream},
     };
     if (device_missing())
         return TEST_SKIPPED;

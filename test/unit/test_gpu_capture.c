@@ -171,7 +171,7 @@ static void dummy(const void *args, unsigned blocks)
     (void)args, (void)blocks;
 }
 
-static const struct dml__gpu_kernel never_loaded = {"none", "none", 32, dummy};
+static const struct dml_gpu_kernel never_loaded = {"none", "none", 32, dummy};
 
 enum forbidden { ALLOCATION, SYNC, QUERY, EVENT, LOADING, NFORBIDDEN };
 

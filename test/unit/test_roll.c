@@ -37,6 +37,11 @@ static void test_record(void **state)
     dml__ledger_end(&ledger, op.seq);
     assert_true(dml__ledger_find(&ledger, op.seq, &got));
     assert_true(got.state == DML__FINISHED && got.alg == 255 && got.root == op.root);
+    op.root = -1; /* as of a call that is refused: nothing else is changed by it */
+    dml__op_sign(&op, NULL, 0);
+    dml__ledger_write(&ledger, &op);
+    assert_true(dml__ledger_find(&ledger, op.seq, &got) && !got.on_device);
+    assert_true(got.root == 0x7fffff && got.alg == 255);
 }
 
 static void test_same(void **state)
