@@ -79,7 +79,7 @@ static bool is_loaded(const struct dml_gpu_kernel *kernel)
 }
 
 /* A test may have a kernel's launch in a capture be its first. */
-static bool lacks(const struct dml__gpu *gpu, const struct dml__gpu_kernel *kernel)
+static bool lacks(const struct dml__gpu *gpu, const dml_gpu_kernel *kernel)
 {
     const char *name =
         gpu->ctx != NULL ? dml__ctx_env(gpu->ctx, "TEST_GPU_UNLOADED") : NULL;
