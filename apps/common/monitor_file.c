@@ -173,7 +173,7 @@ void monitor_file_rewrite(struct monitor *monitor)
 /* ---- the thread -------------------------------------------------------------------
  */
 
-static void *run(void *arg)
+static void *rewrite_often(void *arg)
 {
     struct monitor *monitor = arg;
     struct monitor_file *file = &monitor->file;
@@ -201,7 +201,7 @@ static bool start(struct monitor *monitor)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    file->running = pthread_create(&file->thread, NULL, run, monitor) == 0;
+    file->running = pthread_create(&file->thread, NULL, rewrite_often, monitor) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return file->running;
 }
