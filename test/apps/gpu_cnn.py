@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""dml-cnn --device gpu does on the fake device what it does on the processor.
+"""dml-cnn --device gpu does on the fake device what it does on the processor; or on what
+DML_GPU says.
 
 Usage: gpu_cnn.py LAUNCHER PROGRAM NRANKS [PART OF A CASE'S NAME]
 """
@@ -23,7 +24,7 @@ def read_json(folder, name):
 
 class Cases:
     def __init__(self, top, nranks):
-        os.environ["DML_GPU"] = "fake:2"
+        os.environ.setdefault("DML_GPU", "fake:2")
         self.nranks = nranks
         self.idx = os.path.join(top, "idx")
         make_idx(self.idx)
