@@ -7,9 +7,14 @@
  * far into a part of the address space that nobody may touch, so that the host dies at
  * once where it takes device memory for its own. The file is what other processes open,
  * as they do with CUDA's memory handles.
+ *
+ * Kernels run by their host functions; where $DML_TEST_GPU_KERNELS names a module that
+ * emulates device code (test/gpu/emulate), by that, and memory can then be touched at
+ * its device address, too.
  */
 #include "gpu/fake.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,11 +72,32 @@ static int current(dml_ctx *ctx)
     return -1;
 }
 
+static dml_status find_emulator(struct dml__gpu *gpu, struct dml__fake *f)
+{
+    const char *name = dml__ctx_env(gpu->ctx, "TEST_GPU_KERNELS");
+    if (name == NULL)
+        return DML_OK;
+    void *module = dlopen(name, RTLD_NOW | RTLD_NODELETE);
+    void *symbol = module != NULL ? dlsym(module, "emulate_launch") : NULL;
+    if (symbol == NULL)
+        return dml__fail(gpu->ctx, DML_EINVAL, "dml_gpu",
+                         "DML_TEST_GPU_KERNELS: %s: no module that emulates kernels",
+                         name);
+    dlclose(module); /* it stays */
+    memcpy(&f->emulate, &symbol, sizeof symbol);
+    return DML_OK;
+}
+
 static dml_status make_driver(struct dml__gpu *gpu)
 {
     struct dml__fake *f = dml__alloc(gpu->ctx, sizeof *f);
     if (f == NULL)
         return dml__fail(gpu->ctx, DML_ENOMEM, "dml_gpu", "no memory");
+    dml_status status = find_emulator(gpu, f);
+    if (status < 0) {
+        dml__free(f);
+        return status;
+    }
     f->arena = mmap(NULL, 2 * DML__FAKE_ARENA, PROT_NONE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (f->arena == MAP_FAILED) {
@@ -180,6 +206,14 @@ static dml_status launch(const struct dml__gpu *gpu,
     DML_TRY(dml__fake_load(gpu, kernel));
     struct dml__fake_work w = {.kind = FAKE_LAUNCH, .kernel = kernel, .blocks = blocks};
     return dml__fake_add(gpu, stream, &w, args, bytes);
+}
+
+void dml__fake_run(const struct dml_gpu_kernel *kernel, unsigned blocks,
+                   const void *args)
+{
+    if (fake()->emulate == NULL ||
+        !fake()->emulate(kernel->name, blocks, kernel->threads, args))
+        kernel->host(args, blocks);
 }
 
 const struct dml__gpu_ops dml__gpu_fake = {

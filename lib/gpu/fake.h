@@ -60,6 +60,10 @@ struct dml__fake {
     pthread_mutex_t lock;   /* of all below, and of all streams and events */
     pthread_cond_t changed; /* any of it */
     char *arena;            /* addresses of all devices, then the views of the same */
+    /* Runs the device's code of a kernel ($DML_TEST_GPU_KERNELS), or false: has none.
+     */
+    bool (*emulate)(const char *name, unsigned blocks, unsigned threads,
+                    const void *args);
     struct dml__fake_block *blocks;
     uint64_t nblocks;                 /* ever made */
     struct dml__fake_graph *captures; /* under way */
@@ -89,6 +93,10 @@ struct dml__fake_work {
     uint64_t ticket;
     max_align_t args[];
 };
+
+/* Does a launch. */
+void dml__fake_run(const struct dml_gpu_kernel *kernel, unsigned blocks,
+                   const void *args);
 
 /* Adds work to a stream: a copy of it with "bytes" of arguments behind it. */
 dml_status dml__fake_add(const struct dml__gpu *gpu, void *stream,

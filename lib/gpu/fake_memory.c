@@ -56,6 +56,24 @@ static struct dml__fake_block **find_gap(int device, size_t bytes, char **base)
     return bytes + page <= (size_t)(end - at) ? link : NULL;
 }
 
+/* Maps a file at the view of a device's address, and for emulated kernels there. */
+static bool map_block(char *base, int file, size_t bytes)
+{
+    if (fake()->emulate != NULL && mmap(base, bytes, PROT_READ | PROT_WRITE,
+                                        MAP_SHARED | MAP_FIXED, file, 0) == MAP_FAILED)
+        return false;
+    return mmap(base + DML__FAKE_ARENA, bytes, PROT_READ | PROT_WRITE,
+                MAP_SHARED | MAP_FIXED, file, 0) != MAP_FAILED;
+}
+
+static void unmap_block(char *base, size_t bytes)
+{
+    char *const at[] = {base, base + DML__FAKE_ARENA};
+    for (int i = 0; i < 2; i++)
+        mmap(at[i], bytes, PROT_NONE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+}
+
 /* Maps a file at a device's address; takes the file over, unless it fails. */
 static bool add_block(const struct dml__gpu *gpu, int file, size_t bytes, bool opened,
                       void **memory)
@@ -66,8 +84,7 @@ static bool add_block(const struct dml__gpu *gpu, int file, size_t bytes, bool o
     struct dml__fake_block **link =
         b != NULL ? find_gap(gpu->index, rounded(bytes), &b->base) : NULL;
     if (link != NULL)
-        mapped = mmap(b->base + DML__FAKE_ARENA, rounded(bytes), PROT_READ | PROT_WRITE,
-                      MAP_SHARED | MAP_FIXED, file, 0) != MAP_FAILED;
+        mapped = map_block(b->base, file, rounded(bytes));
     if (mapped) {
         b->bytes = bytes;
         b->device = gpu->index;
@@ -128,8 +145,7 @@ static dml_status unmap(const struct dml__gpu *gpu, void *memory, const char *wh
     struct dml__fake_block *b = take_block(memory, false);
     if (b == NULL)
         return dml__fail(gpu->ctx, DML_EINVAL, where, "%p is no device memory", memory);
-    mmap(b->base + DML__FAKE_ARENA, rounded(b->bytes), PROT_NONE,
-         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    unmap_block(b->base, rounded(b->bytes));
     close(b->file);
     dml__free(b);
     return DML_OK;

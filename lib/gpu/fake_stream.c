@@ -39,7 +39,7 @@ static void perform(struct dml__fake_work *w)
     else if (w->kind == FAKE_FILL)
         memset(dml__gpu_view(w->dst), w->byte, w->bytes);
     else
-        w->kernel->host(w->args, w->blocks);
+        dml__fake_run(w->kernel, w->blocks, w->args);
     pthread_mutex_lock(&fake()->lock);
 }
 
