@@ -73,10 +73,10 @@ struct gpu_net {
     float *images;       /* for images of the host: [N][C][H][W] */
     float *parts, *sums; /* of the layer that works, as large as any needs */
     size_t nparts, nsums;
-    bool stale;        /* weights are older than the parameters */
-    float *wide;       /* [N][classes] logits in f32, */
-    float *logits;     /* and pinned on the host */
-    double *loss_rows; /* [N][2] */
+    bool stale;    /* weights are older than the parameters */
+    float *wide;   /* [N][classes] logits in f32, */
+    float *logits; /* and pinned on the host */
+    char *loss;    /* what the loss keeps between its kernels */
     /* Brought by a feed, for the next pass: */
     const float *fed;
     const struct cnn_pass *pass;
@@ -88,6 +88,22 @@ size_t gpu_value_bytes(const struct net *net, const struct value *value);
 
 /* Bytes of a number of activations and gradients. */
 size_t gpu_element(const struct net *net);
+
+/* ---- sums over the rows of a matrix [rows][channels] (gpu_sums.c) */
+
+/* Kernels with struct cnn_norm_args, one after the other: of parts of the rows, of many
+ * parts' sums, and of all that are left. */
+struct gpu_sums {
+    enum cnn_kernel parts, fold, all;
+};
+
+/* A layer will do it: the net gets room for that. */
+void gpu_need_sums(struct net *net, size_t rows, int channels);
+dml_status gpu_sum_rows(const struct net *net, const struct gpu_sums *kernels,
+                        struct cnn_norm_args *args);
+
+/* Items of a kernel that takes some channels of a row at a time. */
+size_t gpu_row_items(size_t rows, int channels);
 
 /* A parameter's gradient, and the weights that convolutions read. */
 void *gpu_gradient(const struct net *net, const struct param *param);

@@ -15,10 +15,12 @@
 #ifdef __CUDACC__
 #define ITEM          static __device__ __forceinline__
 #define VIEW(type, p) ((type)(p))
+#define CNN_UNROLL    _Pragma("unroll 4") /* so many loads are under way */
 #else
 #include <dml/gpu.h>
 #define ITEM          static inline
 #define VIEW(type, p) ((type)dml_gpu_view(p))
+#define CNN_UNROLL
 #endif
 
 #define CNN_EPSILON  1e-5f
@@ -52,6 +54,104 @@ ITEM void cnn_put(void *p, size_t i, float value, int half)
         ((uint16_t *)p)[i] = cnn_round(value);
     else
         ((float *)p)[i] = value;
+}
+
+ITEM float cnn_of_bits(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* ---- four numbers at a time, so that a thread moves 8 or 16 bytes ---------------- */
+
+struct cnn_four {
+    float v[CNN_VECTOR];
+};
+
+struct cnn_words {
+    uint32_t w[CNN_VECTOR];
+};
+
+/* Two words, or four, from an address that is a multiple of their size. */
+ITEM struct cnn_words cnn_load(const void *p, int half)
+{
+    struct cnn_words r = {{0}};
+#ifdef __CUDACC__
+    if (half) {
+        uint2 w = *(const uint2 *)p;
+        r.w[0] = w.x, r.w[1] = w.y;
+    } else {
+        uint4 w = *(const uint4 *)p;
+        r.w[0] = w.x, r.w[1] = w.y, r.w[2] = w.z, r.w[3] = w.w;
+    }
+#else
+    memcpy(&r, p, half ? sizeof r / 2 : sizeof r);
+#endif
+    return r;
+}
+
+ITEM void cnn_store(void *p, struct cnn_words r, int half)
+{
+#ifdef __CUDACC__
+    if (half)
+        *(uint2 *)p = make_uint2(r.w[0], r.w[1]);
+    else
+        *(uint4 *)p = make_uint4(r.w[0], r.w[1], r.w[2], r.w[3]);
+#else
+    memcpy(p, &r, half ? sizeof r / 2 : sizeof r);
+#endif
+}
+
+/* Numbers i, i + 1 ..., "count" of them, the others 0. whole: count is four, and i and
+ * the address are multiples of that. */
+ITEM struct cnn_four cnn_get4(const void *p, size_t i, int count, int whole, int half)
+{
+    struct cnn_four r = {{0}};
+    if (whole && half) {
+        struct cnn_words w = cnn_load((const uint16_t *)p + i, 1);
+        for (int k = 0; k < CNN_VECTOR; k++)
+            r.v[k] = cnn_of_bits(k % 2 ? w.w[k / 2] & 0xffff0000u : w.w[k / 2] << 16);
+    } else if (whole) {
+        struct cnn_words w = cnn_load((const float *)p + i, 0);
+        for (int k = 0; k < CNN_VECTOR; k++)
+            r.v[k] = cnn_of_bits(w.w[k]);
+    } else {
+        for (int k = 0; k < CNN_VECTOR; k++)
+            if (k < count)
+                r.v[k] = cnn_get(p, i + (size_t)k, half);
+    }
+    return r;
+}
+
+ITEM void cnn_put4(void *p, size_t i, struct cnn_four r, int count, int whole, int half)
+{
+    struct cnn_words w = {{0}};
+    if (whole && half) {
+        for (int k = 0; k < CNN_VECTOR; k++)
+            w.w[k / 2] |= (uint32_t)cnn_round(r.v[k]) << (k % 2 ? 16 : 0);
+        cnn_store((uint16_t *)p + i, w, 1);
+    } else if (whole) {
+        memcpy(&w, &r, sizeof w);
+        cnn_store((float *)p + i, w, 0);
+    } else {
+        for (int k = 0; k < CNN_VECTOR; k++)
+            if (k < count)
+                cnn_put(p, i + (size_t)k, r.v[k], half);
+    }
+}
+
+/* *number / by, and the rest: quick, where 32 bits are enough. */
+ITEM size_t cnn_split(size_t *number, int by)
+{
+    if (*number >> 32 == 0) {
+        uint32_t n = (uint32_t)*number, q = n / (uint32_t)by;
+        *number = q;
+        return n - q * (uint32_t)by;
+    }
+    size_t rest = *number % (size_t)by;
+    *number /= (size_t)by;
+    return rest;
 }
 
 /* dml_rng_u64(), for a device: Philox4x32-10 (Salmon et al., SC 2011). */
@@ -172,47 +272,6 @@ ITEM void cnn_item_shortcut_back(const struct cnn_shortcut_args *a, size_t i)
     int taken = h % stride == 0 && w % stride == 0;
     cnn_put(VIEW(void *, a->x), i,
             taken ? cnn_get(VIEW(const void *, a->y), from, a->half) : 0, a->half);
-}
-
-/* ---- loss: softmax cross-entropy in double precision, as loss.c ------------------ */
-
-ITEM void cnn_item_loss(const struct cnn_loss_args *a, size_t i)
-{
-    const struct cnn_pass *pass = VIEW(const struct cnn_pass *, a->pass);
-    const void *x = VIEW(const void *, a->logits);
-    void *grad = VIEW(void *, a->grad);
-    double *row = VIEW(double *, a->rows) + 2 * i, sum = 0;
-    size_t classes = (size_t)a->classes, first = i * classes, best = 0;
-    int counts = i < (size_t)pass->count;
-    size_t label = counts ? (size_t)VIEW(const int32_t *, a->labels)[i] : 0;
-    for (size_t j = 1; j < classes; j++)
-        if (cnn_get(x, first + j, a->half) > cnn_get(x, first + best, a->half))
-            best = j;
-    double top = (double)cnn_get(x, first + best, a->half);
-    for (size_t j = 0; j < classes; j++)
-        sum += exp((double)cnn_get(x, first + j, a->half) - top);
-    double total = log(sum);
-    for (size_t j = 0; j < classes; j++) {
-        double p = exp((double)cnn_get(x, first + j, a->half) - top - total);
-        double g = counts ? pass->scale * (p - (j == label ? 1 : 0)) : 0;
-        cnn_put(grad, first + j, (float)g, a->half);
-    }
-    row[0] = counts ? total - ((double)cnn_get(x, first + label, a->half) - top) : 0;
-    row[1] = counts && best == label ? 1 : 0;
-}
-
-ITEM void cnn_item_loss_sum(const struct cnn_loss_args *a, size_t i)
-{
-    const struct cnn_pass *pass = VIEW(const struct cnn_pass *, a->pass);
-    const double *rows = VIEW(const double *, a->rows);
-    float *head = VIEW(float *, a->head);
-    double loss = 0, hits = 0;
-    for (size_t row = 0; row < (size_t)a->nrows; row++) {
-        loss += rows[2 * row];
-        hits += rows[2 * row + 1];
-    }
-    head[i] += (float)(loss * pass->scale);
-    head[i + 1] += (float)(hits * pass->scale);
 }
 
 #endif

@@ -12,8 +12,8 @@
  * Argument: none for the processor; plain or cudnn for the GPU that $DML_GPU names, by
  * whose convolutions.
  */
+#include "cnn_device.h"
 #include "cnn_reference.h"
-#include "gpu.h"
 #include "nets.h"
 #include "unit.h"
 
@@ -25,16 +25,6 @@
 #define STEP       1e-6
 #define OUTPUTS    3
 #define MAX_CHECKS 40 /* elements looked at in one parameter */
-
-/* A real device is for those who ask for it: else the test is skipped by name. */
-static void gpu_skip_without_device(void)
-{
-    const char *kind = getenv("DML_GPU"), *asked = getenv("DML_TEST_CUDA");
-    if (kind && strcmp(kind, "cuda") == 0 && !(asked && strcmp(asked, "1") == 0)) {
-        puts("skipped: a real device is used with DML_TEST_CUDA=1 only");
-        exit(77);
-    }
-}
 
 static struct gpu gpu; /* its ctx is NULL on the processor */
 
@@ -322,24 +312,9 @@ static void gradients_are_difference_quotients(void **state)
 static int close_gpu(void **state)
 {
     (void)state;
-    if (!gpu.ctx)
-        return 0;
-    gpu.math->close(&gpu);
-    dml_gpu_stream_destroy(gpu.ctx, gpu.stream);
-    dml_ctx_destroy(gpu.ctx);
+    if (gpu.ctx)
+        device_close(&gpu);
     return 0;
-}
-
-static bool open_gpu(const char *math)
-{
-    gpu.math = strcmp(math, "cudnn") == 0 ? &gpu_math_cudnn : &gpu_math_plain;
-    bool open = dml_ctx_create(NULL, &gpu.ctx) == DML_OK &&
-                dml_gpu_stream_create(gpu.ctx, &gpu.stream) == DML_OK &&
-                dml_gpu_device(gpu.ctx, &gpu.index) == DML_OK &&
-                gpu.math->open(&gpu) == DML_OK;
-    if (!open)
-        fprintf(stderr, "no GPU for %s: %s\n", math, gpu.error);
-    return open;
 }
 
 int main(int argc, char **argv)
@@ -347,8 +322,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_are_difference_quotients),
     };
-    gpu_skip_without_device();
-    if (argc > 1 && !open_gpu(argv[1]))
+    device_skip_unless_asked();
+    if (argc > 1 && !device_open(&gpu, argv[1]))
         return 1;
     return cmocka_run_group_tests(tests, NULL, close_gpu);
 }
