@@ -23,14 +23,15 @@ struct gpu_math {
     const char *name;
     dml_status (*open)(struct gpu *gpu);
     void (*close)(struct gpu *gpu);
-    /* shape: all but the addresses. */
-    dml_status (*plan)(struct gpu *gpu, const struct cnn_conv_args *shape, void **plan);
+    /* shape: all but the addresses; by_data: GPU_CONV_DATA will be run, too. */
+    dml_status (*plan)(struct gpu *gpu, const struct cnn_conv_args *shape, bool by_data,
+                       void **plan);
     void (*free_plan)(struct gpu *gpu, void *plan);
     dml_status (*run)(struct gpu *gpu, void *plan, enum gpu_conv what,
                       const struct cnn_conv_args *args);
 };
 
-extern const struct gpu_math gpu_math_plain, gpu_math_cudnn;
+extern const struct gpu_math gpu_math_plain, gpu_math_cudnn, gpu_math_cudnn_measured;
 
 struct gpu {
     dml_ctx *ctx; /* NULL: not opened */
@@ -45,7 +46,7 @@ struct gpu {
 };
 
 /* The device nearest to each rank. precision: f32, tf32, bf16; math: auto, cudnn,
- * plain. Collective, agreed. Close in any case. */
+ * cudnn-measured, plain. Collective, agreed. Close in any case. */
 dml_status gpu_open(struct job *job, const char *precision, const char *math,
                     struct gpu *gpu);
 void gpu_close(struct gpu *gpu);

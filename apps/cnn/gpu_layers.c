@@ -107,7 +107,8 @@ static struct value *add_params(struct conv *conv, int ndims, const dnnl_dims_t 
         bias->flags = DML_PARAM_NO_DECAY | DML_PARAM_NO_ADAPT;
         gpu_need_sums(net, output_rows(&conv->window), conv->window.k);
     }
-    if (gpu->math->plan(gpu, &shape, &conv->plan) != DML_OK)
+    const bool by_data = conv->layer.in[0]->grad_group >= 0; /* not the net's input */
+    if (gpu->math->plan(gpu, &shape, by_data, &conv->plan) != DML_OK)
         return NULL;
     return conv->layer.out[0];
 }

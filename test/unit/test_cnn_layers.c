@@ -309,6 +309,37 @@ static void gradients_are_difference_quotients(void **state)
         run_case(&cases[i]);
 }
 
+/* ---- what is planned ------------------------------------------------------------ */
+
+static int nplans, nby_data;
+
+static dml_status count_plan(struct gpu *on, const struct cnn_conv_args *shape,
+                             bool by_data, void **plan)
+{
+    nplans++;
+    nby_data += by_data;
+    return gpu_math_plain.plan(on, shape, by_data, plan);
+}
+
+/* The data have no gradient: nobody plans for it, nor takes work space. */
+static void the_first_layer_has_no_data_gradient(void **state)
+{
+    struct gpu counting = gpu;
+    struct gpu_math math = gpu_math_plain;
+    const struct net_shape shape = {1, 3, 8, 8, 10};
+    struct net *net = NULL;
+    (void)state;
+    if (!gpu.ctx)
+        skip();
+    math.plan = count_plan;
+    counting.math = &math;
+    assert_int_equal(nets_make_on(&counting, nets_find("resnet20"), &shape, 1, 0, &net),
+                     DML_OK);
+    assert_int_equal(nplans, 20);
+    assert_int_equal(nby_data, 19);
+    net_destroy(net);
+}
+
 static int close_gpu(void **state)
 {
     (void)state;
@@ -321,6 +352,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_are_difference_quotients),
+        cmocka_unit_test(the_first_layer_has_no_data_gradient),
     };
     device_skip_unless_asked();
     if (argc > 1 && !device_open(&gpu, argv[1]))
