@@ -62,6 +62,13 @@ dml_status gpu_run(struct gpu *gpu, enum cnn_kernel kernel, const void *args);
 #define GPU_RUN(gpu, name, type, ...) \
     gpu_run(gpu, CNN_KERNEL_##name, &(struct cnn_##type##_args){__VA_ARGS__})
 
+/* The same for a kernel that takes some numbers at a time: count, of matrices with
+ * "channels" columns where that is set. */
+dml_status gpu_run_map(struct gpu *gpu, enum cnn_kernel kernel,
+                       struct cnn_map_args args);
+#define GPU_MAP(gpu, name, ...) \
+    gpu_run_map(gpu, CNN_KERNEL_##name, (struct cnn_map_args){__VA_ARGS__})
+
 /* ---- a net on it ------------------------------------------------------------------
  */
 

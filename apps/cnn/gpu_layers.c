@@ -39,10 +39,10 @@ static dml_status conv_forward(struct layer *layer, enum net_mode mode)
         run_conv(conv, GPU_CONV, layer->in[0]->data_at, gpu_weight(net, params), y));
     if (!conv->bias)
         return DML_OK;
-    return GPU_RUN(net->gpu->gpu, bias, map,
-                   .n = output_rows(&conv->window) * (size_t)conv->window.k, .y = y,
+    return GPU_MAP(net->gpu->gpu, bias,
+                   .count = output_rows(&conv->window) * (size_t)conv->window.k, .y = y,
                    .channel = net->param_data + params[1].offset,
-                   .channels = conv->window.k, .half = net->gpu->gpu->half);
+                   .channels = conv->window.k);
 }
 
 static dml_status bias_backward(const struct conv *conv)

@@ -32,34 +32,6 @@ static dml_status do_nothing_back(struct layer *layer)
     return DML_OK;
 }
 
-/* ---- ReLU ----------------------------------------------------------------------- */
-
-static dml_status relu_forward(struct layer *layer, enum net_mode mode)
-{
-    const struct value *y = layer->out[0];
-    (void)mode;
-    return GPU_RUN(gpu_of(layer), relu, map, .n = count_of(y), .y = y->data_at,
-                   .half = gpu_of(layer)->half);
-}
-
-static dml_status relu_backward(struct layer *layer)
-{
-    const struct value *y = layer->out[0];
-    return GPU_RUN(gpu_of(layer), relu_back, map, .n = count_of(y), .x = y->data_at,
-                   .y = y->grad_at, .half = gpu_of(layer)->half);
-}
-
-static const struct layer_ops relu_ops = {"relu", relu_forward, relu_backward, NULL};
-
-struct value *gpu_make_relu(struct net *net, struct value *x)
-{
-    struct layer *layer = net_add_layer(net, sizeof *layer, &relu_ops, x);
-    if (!layer)
-        return NULL;
-    layer->out[0] = net_alias_value(net, x);
-    return layer->out[0];
-}
-
 /* ---- dropout -------------------------------------------------------------------- */
 
 /* See layer_act.c. A number's place in its row is that of N H W C, so that masks of
@@ -112,8 +84,7 @@ struct value *gpu_make_dropout(struct net *net, struct value *x, double probabil
 static dml_status add_to(struct layer *layer, const struct value *shape, void *total,
                          const void *term)
 {
-    return GPU_RUN(gpu_of(layer), add, map, .n = count_of(shape), .x = term, .y = total,
-                   .half = gpu_of(layer)->half);
+    return GPU_MAP(gpu_of(layer), add, .count = count_of(shape), .x = term, .y = total);
 }
 
 static dml_status fork_backward(struct layer *layer)
@@ -140,21 +111,70 @@ struct value *gpu_make_fork(struct net *net, struct value *x, struct value **sec
     return a;
 }
 
+struct add {
+    struct layer layer;
+    bool relu; /* the layer behind is one: done in the same pass over memory */
+};
+
 static dml_status add_forward(struct layer *layer, enum net_mode mode)
 {
     const struct value *x = layer->in[0], *y = layer->in[1];
     (void)mode;
-    return add_to(layer, x, x->data_at, y->data_at);
+    if (!((const struct add *)layer)->relu)
+        return add_to(layer, x, x->data_at, y->data_at);
+    return GPU_MAP(gpu_of(layer), add_relu, .count = count_of(x), .x = y->data_at,
+                   .y = x->data_at);
 }
 
 static const struct layer_ops add_ops = {"add", add_forward, do_nothing_back, NULL};
 
 struct value *gpu_make_add(struct net *net, struct value *x, struct value *y)
 {
-    struct layer *layer = net_add_layer(net, sizeof *layer, &add_ops, x);
+    struct add *add = net_add_layer(net, sizeof *add, &add_ops, x);
+    if (!add)
+        return NULL;
+    add->layer.in[1] = y;
+    add->layer.out[0] = net_alias_value(net, x);
+    return add->layer.out[0];
+}
+
+/* True where the last layer is the sum that makes x: it will do the ReLU. */
+static bool join_relu(const struct net *net, const struct value *x)
+{
+    struct layer *last = net->nlayers > 0 ? net->layers[net->nlayers - 1] : NULL;
+    if (!last || last->ops != &add_ops || last->out[0] != x)
+        return false;
+    ((struct add *)last)->relu = true;
+    return true;
+}
+
+/* ---- ReLU ----------------------------------------------------------------------- */
+
+static dml_status relu_forward(struct layer *layer, enum net_mode mode)
+{
+    const struct value *y = layer->out[0];
+    (void)mode;
+    return GPU_MAP(gpu_of(layer), relu, .count = count_of(y), .y = y->data_at);
+}
+
+static dml_status relu_backward(struct layer *layer)
+{
+    const struct value *y = layer->out[0];
+    return GPU_MAP(gpu_of(layer), relu_back, .count = count_of(y), .x = y->data_at,
+                   .y = y->grad_at);
+}
+
+static const struct layer_ops relu_ops = {"relu", relu_forward, relu_backward, NULL};
+/* The sum before it does it. */
+static const struct layer_ops late_relu_ops = {"relu", do_nothing, relu_backward, NULL};
+
+struct value *gpu_make_relu(struct net *net, struct value *x)
+{
+    bool late = join_relu(net, x);
+    struct layer *layer =
+        net_add_layer(net, sizeof *layer, late ? &late_relu_ops : &relu_ops, x);
     if (!layer)
         return NULL;
-    layer->in[1] = y;
     layer->out[0] = net_alias_value(net, x);
     return layer->out[0];
 }
@@ -224,11 +244,17 @@ struct pool {
     uint8_t *from;
 };
 
+static size_t items_of(const struct pool *pool, const struct value *value)
+{
+    const int channels = pool->window.k;
+    return gpu_row_items(count_of(value) / (size_t)channels, channels);
+}
+
 static dml_status pool_forward(struct layer *layer, enum net_mode mode)
 {
     const struct pool *pool = (struct pool *)layer;
     (void)mode;
-    return GPU_RUN(gpu_of(layer), pool, pool, .n = count_of(layer->out[0]),
+    return GPU_RUN(gpu_of(layer), pool, pool, .n = items_of(pool, layer->out[0]),
                    .x = layer->in[0]->data_at, .y = layer->out[0]->data_at,
                    .from = pool->from, .window = pool->window,
                    .half = gpu_of(layer)->half);
@@ -239,7 +265,7 @@ static dml_status pool_backward(struct layer *layer)
     const struct pool *pool = (struct pool *)layer;
     if (!layer->in[0]->grad_at)
         return DML_OK;
-    return GPU_RUN(gpu_of(layer), pool_back, pool, .n = count_of(layer->in[0]),
+    return GPU_RUN(gpu_of(layer), pool_back, pool, .n = items_of(pool, layer->in[0]),
                    .x = layer->in[0]->grad_at, .y = layer->out[0]->grad_at,
                    .from = pool->from, .window = pool->window,
                    .half = gpu_of(layer)->half);

@@ -51,7 +51,7 @@ struct cnn_pool_args {
 
 /* y = f(x) number by number, or with a value for each channel. */
 struct cnn_map_args {
-    size_t n;
+    size_t n, count; /* items; numbers */
     const void *x;
     void *y;
     const float *channel; /* [channels] */
@@ -142,6 +142,7 @@ struct cnn_keep_args {
     X(widen, map)        /* activations to f32 */                                \
     X(bias, map)         /* y += channel */                                      \
     X(add, map)          /* y += x */                                            \
+    X(add_relu, map)     /* y = max(y + x, 0) */                                 \
     X(relu, map)         /* y = max(y, 0) */                                     \
     X(relu_back, map)    /* y = 0 where x, the output, is not above 0 */         \
     X(conv, conv)        /* y from x and weight */                               \

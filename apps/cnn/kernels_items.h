@@ -154,6 +154,56 @@ ITEM size_t cnn_split(size_t *number, int by)
     return rest;
 }
 
+/* Neighbours for one item: channels of a row, or numbers of a vector. */
+struct cnn_group {
+    size_t row;   /* or pixel, or part of the rows; 0 */
+    size_t first; /* channel, or number */
+    int count, whole, half;
+};
+
+ITEM struct cnn_group cnn_of_matrix(size_t channels, size_t i, int whole, int half)
+{
+    struct cnn_group g;
+    int left;
+    g.first = CNN_VECTOR * cnn_split(&i, ((int)channels + CNN_VECTOR - 1) / CNN_VECTOR);
+    left = (int)(channels - g.first);
+    g.row = i;
+    g.whole = whole;
+    g.half = half;
+    g.count = whole || left > CNN_VECTOR ? (int)CNN_VECTOR : left;
+    return g;
+}
+
+ITEM struct cnn_group cnn_of_vector(size_t count, size_t i, int whole, int half)
+{
+    struct cnn_group g;
+    g.row = 0;
+    g.first = CNN_VECTOR * i;
+    g.whole = whole;
+    g.half = half;
+    g.count = whole ? (int)CNN_VECTOR : (int)(count - g.first);
+    return g;
+}
+
+/* The body of an item, compiled for each form of its numbers: a loop of loads that
+ * depend on a condition would do them one by one. */
+#define CNN_BY_FORM(is_whole, of, size, body, a, i)       \
+    do {                                                  \
+        if (!(is_whole))                                  \
+            body(a, of((size_t)(size), i, 0, (a)->half)); \
+        else if ((a)->half)                               \
+            body(a, of((size_t)(size), i, 1, 1));         \
+        else                                              \
+            body(a, of((size_t)(size), i, 1, 0));         \
+    } while (0)
+
+#define CNN_EACH_ROW(body, a, i)                                                     \
+    CNN_BY_FORM((a)->channels % CNN_VECTOR == 0, cnn_of_matrix, (a)->channels, body, \
+                a, i)
+#define CNN_EACH_NUMBER(body, a, i)                                                    \
+    CNN_BY_FORM(CNN_VECTOR *(i + 1) <= (a)->count, cnn_of_vector, (a)->count, body, a, \
+                i)
+
 /* dml_rng_u64(), for a device: Philox4x32-10 (Salmon et al., SC 2011). */
 ITEM uint64_t cnn_random(uint64_t seed, uint64_t stream, uint64_t counter)
 {
@@ -178,47 +228,122 @@ ITEM uint64_t cnn_random(uint64_t seed, uint64_t stream, uint64_t counter)
 ITEM void cnn_item_input(const struct cnn_map_args *a, size_t i)
 {
     const float *x = VIEW(const float *, a->x);
-    size_t channels = (size_t)a->channels, pixels = (size_t)a->pixels;
-    size_t c = i % channels, pixel = i / channels % pixels, n = i / channels / pixels;
-    cnn_put(VIEW(void *, a->y), i, x[(n * channels + c) * pixels + pixel], a->half);
+    size_t n = i, c = cnn_split(&n, a->channels), pixel = cnn_split(&n, a->pixels);
+    size_t plane = n * (size_t)a->channels + c;
+    cnn_put(VIEW(void *, a->y), i, x[plane * (size_t)a->pixels + pixel], a->half);
+}
+
+ITEM struct cnn_four cnn_read(const void *p, struct cnn_group g)
+{
+    return cnn_get4(VIEW(const void *, p), g.first, g.count, g.whole, g.half);
+}
+
+ITEM void cnn_write(void *p, struct cnn_four r, struct cnn_group g)
+{
+    cnn_put4(VIEW(void *, p), g.first, r, g.count, g.whole, g.half);
+}
+
+/* The others: an item for four numbers. */
+
+ITEM void cnn_cast(const struct cnn_map_args *a, struct cnn_group g)
+{
+    struct cnn_four x;
+    g.half = 0;
+    x = cnn_read(a->x, g);
+    g.half = 1;
+    cnn_write(a->y, x, g);
 }
 
 ITEM void cnn_item_cast(const struct cnn_map_args *a, size_t i)
 {
-    VIEW(uint16_t *, a->y)[i] = cnn_round(VIEW(const float *, a->x)[i]);
+    CNN_EACH_NUMBER(cnn_cast, a, i);
+}
+
+ITEM void cnn_widen(const struct cnn_map_args *a, struct cnn_group g)
+{
+    struct cnn_four x = cnn_read(a->x, g);
+    g.half = 0;
+    cnn_write(a->y, x, g);
 }
 
 ITEM void cnn_item_widen(const struct cnn_map_args *a, size_t i)
 {
-    VIEW(float *, a->y)[i] = cnn_get(VIEW(const void *, a->x), i, a->half);
+    CNN_EACH_NUMBER(cnn_widen, a, i);
+}
+
+ITEM void cnn_bias(const struct cnn_map_args *a, struct cnn_group g)
+{
+    struct cnn_four b =
+        cnn_get4(VIEW(const void *, a->channel), g.first, g.count, g.whole, 0);
+    struct cnn_four y;
+    g.first += g.row * (size_t)a->channels;
+    y = cnn_read(a->y, g);
+    for (int k = 0; k < CNN_VECTOR; k++)
+        y.v[k] += b.v[k];
+    cnn_write(a->y, y, g);
 }
 
 ITEM void cnn_item_bias(const struct cnn_map_args *a, size_t i)
 {
-    void *y = VIEW(void *, a->y);
-    float b = VIEW(const float *, a->channel)[i % (size_t)a->channels];
-    cnn_put(y, i, cnn_get(y, i, a->half) + b, a->half);
+    CNN_EACH_ROW(cnn_bias, a, i);
+}
+
+/* What is not a number stays so: the loss shall tell. */
+ITEM float cnn_positive(float x)
+{
+    return x < 0 ? 0 : x;
+}
+
+ITEM void cnn_add(const struct cnn_map_args *a, struct cnn_group g)
+{
+    struct cnn_four x = cnn_read(a->x, g), y = cnn_read(a->y, g);
+    for (int k = 0; k < CNN_VECTOR; k++)
+        y.v[k] += x.v[k];
+    cnn_write(a->y, y, g);
 }
 
 ITEM void cnn_item_add(const struct cnn_map_args *a, size_t i)
 {
-    void *y = VIEW(void *, a->y);
-    float x = cnn_get(VIEW(const void *, a->x), i, a->half);
-    cnn_put(y, i, cnn_get(y, i, a->half) + x, a->half);
+    CNN_EACH_NUMBER(cnn_add, a, i);
 }
 
-/* What is not a number stays so: the loss shall tell. */
+ITEM void cnn_add_relu(const struct cnn_map_args *a, struct cnn_group g)
+{
+    struct cnn_four x = cnn_read(a->x, g), y = cnn_read(a->y, g);
+    for (int k = 0; k < CNN_VECTOR; k++)
+        y.v[k] = cnn_positive(y.v[k] + x.v[k]);
+    cnn_write(a->y, y, g);
+}
+
+ITEM void cnn_item_add_relu(const struct cnn_map_args *a, size_t i)
+{
+    CNN_EACH_NUMBER(cnn_add_relu, a, i);
+}
+
+ITEM void cnn_relu(const struct cnn_map_args *a, struct cnn_group g)
+{
+    struct cnn_four y = cnn_read(a->y, g);
+    for (int k = 0; k < CNN_VECTOR; k++)
+        y.v[k] = cnn_positive(y.v[k]);
+    cnn_write(a->y, y, g);
+}
+
 ITEM void cnn_item_relu(const struct cnn_map_args *a, size_t i)
 {
-    void *y = VIEW(void *, a->y);
-    if (cnn_get(y, i, a->half) < 0)
-        cnn_put(y, i, 0, a->half);
+    CNN_EACH_NUMBER(cnn_relu, a, i);
+}
+
+ITEM void cnn_relu_back(const struct cnn_map_args *a, struct cnn_group g)
+{
+    struct cnn_four x = cnn_read(a->x, g), y = cnn_read(a->y, g);
+    for (int k = 0; k < CNN_VECTOR; k++)
+        y.v[k] = x.v[k] > 0 ? y.v[k] : 0;
+    cnn_write(a->y, y, g);
 }
 
 ITEM void cnn_item_relu_back(const struct cnn_map_args *a, size_t i)
 {
-    if (!(cnn_get(VIEW(const void *, a->x), i, a->half) > 0))
-        cnn_put(VIEW(void *, a->y), i, 0, a->half);
+    CNN_EACH_NUMBER(cnn_relu_back, a, i);
 }
 
 ITEM void cnn_item_keep(const struct cnn_keep_args *a, size_t i)
@@ -250,9 +375,8 @@ ITEM void cnn_item_dropout(const struct cnn_dropout_args *a, size_t i)
 
 ITEM void cnn_item_shortcut(const struct cnn_shortcut_args *a, size_t i)
 {
-    size_t k = i % (size_t)a->k, q = i / (size_t)a->k % (size_t)a->q;
-    size_t np = i / (size_t)a->k / (size_t)a->q, stride = (size_t)a->stride;
-    size_t n = np / (size_t)a->p, p = np % (size_t)a->p;
+    size_t n = i, k = cnn_split(&n, a->k), q = cnn_split(&n, a->q);
+    size_t p = cnn_split(&n, a->p), stride = (size_t)a->stride;
     size_t from =
         ((n * (size_t)a->h + p * stride) * (size_t)a->w + q * stride) * (size_t)a->c +
         k;
@@ -263,13 +387,11 @@ ITEM void cnn_item_shortcut(const struct cnn_shortcut_args *a, size_t i)
 
 ITEM void cnn_item_shortcut_back(const struct cnn_shortcut_args *a, size_t i)
 {
-    size_t c = i % (size_t)a->c, w = i / (size_t)a->c % (size_t)a->w;
-    size_t nh = i / (size_t)a->c / (size_t)a->w, stride = (size_t)a->stride;
-    size_t n = nh / (size_t)a->h, h = nh % (size_t)a->h;
-    size_t from =
-        ((n * (size_t)a->p + h / stride) * (size_t)a->q + w / stride) * (size_t)a->k +
-        c;
-    int taken = h % stride == 0 && w % stride == 0;
+    size_t n = i, c = cnn_split(&n, a->c), w = cnn_split(&n, a->w);
+    size_t h = cnn_split(&n, a->h), p = h, q = w;
+    int taken = cnn_split(&p, a->stride) == 0;
+    taken = cnn_split(&q, a->stride) == 0 && taken;
+    size_t from = ((n * (size_t)a->p + p) * (size_t)a->q + q) * (size_t)a->k + c;
     cnn_put(VIEW(void *, a->x), i,
             taken ? cnn_get(VIEW(const void *, a->y), from, a->half) : 0, a->half);
 }

@@ -20,37 +20,6 @@
 
 #include "kernels_items.h"
 
-/* Neighbours in a row (or in the sums of a part), for one item. */
-struct cnn_group {
-    size_t row;   /* or part */
-    size_t first; /* channel */
-    int count, whole, half;
-};
-
-ITEM struct cnn_group cnn_group_of(int channels, size_t i, int whole, int half)
-{
-    struct cnn_group g;
-    g.first = CNN_VECTOR * cnn_split(&i, (channels + CNN_VECTOR - 1) / CNN_VECTOR);
-    g.row = i;
-    g.whole = whole;
-    g.half = half;
-    g.count = whole || channels - (int)g.first > CNN_VECTOR ? (int)CNN_VECTOR
-                                                            : channels - (int)g.first;
-    return g;
-}
-
-/* The body of an item, compiled for each form of its numbers: a loop of loads that
- * depend on a condition would do them one by one. */
-#define CNN_BY_FORM(body, a, i)                                    \
-    do {                                                           \
-        if ((a)->channels % CNN_VECTOR != 0)                       \
-            body(a, cnn_group_of((a)->channels, i, 0, (a)->half)); \
-        else if ((a)->half)                                        \
-            body(a, cnn_group_of((a)->channels, i, 1, 1));         \
-        else                                                       \
-            body(a, cnn_group_of((a)->channels, i, 1, 0));         \
-    } while (0)
-
 /* Four numbers of a row, or of all rows' values by channel. */
 ITEM struct cnn_four cnn_of_row(const struct cnn_norm_args *a, const void *p,
                                 size_t row, struct cnn_group g)
@@ -112,7 +81,7 @@ ITEM void cnn_stat_parts(const struct cnn_norm_args *a, struct cnn_group g)
 
 ITEM void cnn_item_stat_parts(const struct cnn_norm_args *a, size_t i)
 {
-    CNN_BY_FORM(cnn_stat_parts, a, i);
+    CNN_EACH_ROW(cnn_stat_parts, a, i);
 }
 
 struct cnn_stat {
@@ -203,7 +172,7 @@ ITEM void cnn_norm_train(const struct cnn_norm_args *a, struct cnn_group g)
 
 ITEM void cnn_item_norm(const struct cnn_norm_args *a, size_t i)
 {
-    CNN_BY_FORM(cnn_norm_train, a, i);
+    CNN_EACH_ROW(cnn_norm_train, a, i);
 }
 
 ITEM void cnn_norm_test(const struct cnn_norm_args *a, struct cnn_group g)
@@ -222,7 +191,7 @@ ITEM void cnn_norm_test(const struct cnn_norm_args *a, struct cnn_group g)
 
 ITEM void cnn_item_norm_test(const struct cnn_norm_args *a, size_t i)
 {
-    CNN_BY_FORM(cnn_norm_test, a, i);
+    CNN_EACH_ROW(cnn_norm_test, a, i);
 }
 
 /* ---- gradients ------------------------------------------------------------------ */
@@ -260,7 +229,7 @@ ITEM void cnn_norm_parts(const struct cnn_norm_args *a, struct cnn_group g)
 
 ITEM void cnn_item_norm_parts(const struct cnn_norm_args *a, size_t i)
 {
-    CNN_BY_FORM(cnn_norm_parts, a, i);
+    CNN_EACH_ROW(cnn_norm_parts, a, i);
 }
 
 ITEM void cnn_bias_parts(const struct cnn_norm_args *a, struct cnn_group g)
@@ -279,7 +248,7 @@ ITEM void cnn_bias_parts(const struct cnn_norm_args *a, struct cnn_group g)
 
 ITEM void cnn_item_bias_parts(const struct cnn_norm_args *a, size_t i)
 {
-    CNN_BY_FORM(cnn_bias_parts, a, i);
+    CNN_EACH_ROW(cnn_bias_parts, a, i);
 }
 
 struct cnn_sums {
@@ -345,7 +314,7 @@ ITEM void cnn_norm_back(const struct cnn_norm_args *a, struct cnn_group g)
 
 ITEM void cnn_item_norm_back(const struct cnn_norm_args *a, size_t i)
 {
-    CNN_BY_FORM(cnn_norm_back, a, i);
+    CNN_EACH_ROW(cnn_norm_back, a, i);
 }
 
 #endif

@@ -146,7 +146,7 @@ static dml_status refresh_weights(struct net *net)
     if (!g->stale)
         return DML_OK;
     g->stale = false;
-    return GPU_RUN(g->gpu, cast, map, .n = net->nparam_floats, .x = net->param_data,
+    return GPU_MAP(g->gpu, cast, .count = net->nparam_floats, .x = net->param_data,
                    .y = g->weights);
 }
 
@@ -169,8 +169,8 @@ static dml_status fetch_logits(struct net *net)
 {
     struct gpu_net *g = net->gpu;
     size_t count = net->shape.rows * net->shape.classes;
-    CNN_TRY(GPU_RUN(g->gpu, widen, map, .n = count, .x = net->output->data_at,
-                    .y = g->wide, .half = g->gpu->half));
+    CNN_TRY(GPU_MAP(g->gpu, widen, .count = count, .x = net->output->data_at,
+                    .y = g->wide));
     CNN_TRY(gpu_note(g->gpu, dml_gpu_copy(g->gpu->ctx, g->logits, g->wide,
                                           count * sizeof(float), g->gpu->stream)));
     return gpu_note(g->gpu, dml_gpu_stream_sync(g->gpu->ctx, g->gpu->stream));
