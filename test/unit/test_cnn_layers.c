@@ -13,6 +13,7 @@
  * whose convolutions.
  */
 #include "cnn_device.h"
+#include "cnn_layer_cases.h"
 #include "cnn_reference.h"
 #include "nets.h"
 #include "unit.h"
@@ -23,99 +24,11 @@
 
 #define TOLERANCE  2e-5
 #define STEP       1e-6
-#define OUTPUTS    3
 #define MAX_CHECKS 40 /* elements looked at in one parameter */
 
 static struct gpu gpu; /* its ctx is NULL on the processor */
 
-enum kind {
-    CONV,
-    MAX_POOL,
-    AVG_POOL,
-    GLOBAL_POOL,
-    NORM,
-    NORM_RELU,
-    RELU,
-    RESIDUAL,
-    SHRINK
-};
-
-struct layer_case {
-    const char *name;
-    enum kind kind;
-    int rows, inputs, height, width; /* of the net's input */
-    int carried;                     /* channels that the tested layer sees */
-    int channels, kernel, stride, pad;
-};
-
-static const struct layer_case cases[] = {
-    {"conv 3x3", CONV, 2, 1, 6, 5, 3, 5, 3, 1, 1},
-    {"conv 3x3, blocked channels", CONV, 2, 3, 7, 7, 16, 32, 3, 1, 1},
-    {"conv 3x3, odd channels", CONV, 3, 2, 5, 9, 17, 19, 3, 1, 1},
-    {"conv 1x1 stride 2", CONV, 2, 3, 7, 6, 16, 16, 1, 2, 0},
-    {"conv 3x3 stride 2", CONV, 2, 1, 8, 8, 16, 32, 3, 2, 1},
-    {"conv 5x5 no pad", CONV, 1, 1, 6, 7, 4, 4, 5, 1, 0},
-    {"conv whole image", CONV, 2, 1, 4, 4, 8, 8, 4, 1, 0},
-    {"max pool 2", MAX_POOL, 2, 1, 6, 6, 16, 0, 2, 2, 0},
-    {"max pool 2, odd", MAX_POOL, 3, 2, 7, 5, 5, 0, 2, 2, 0},
-    {"max pool 3 stride 2", MAX_POOL, 2, 1, 7, 7, 16, 0, 3, 2, 0},
-    {"max pool 3 stride 2, padded", MAX_POOL, 2, 1, 8, 7, 16, 0, 3, 2, 1},
-    {"max pool 3, padded, odd", MAX_POOL, 2, 1, 4, 5, 5, 0, 3, 1, 1},
-    {"average pool 3 stride 2, padded", AVG_POOL, 2, 1, 6, 7, 16, 0, 3, 2, 1},
-    {"average pool 2", AVG_POOL, 2, 1, 6, 4, 16, 0, 2, 2, 0},
-    {"average pool 3, overlapping", AVG_POOL, 1, 1, 5, 6, 3, 0, 3, 1, 0},
-    {"global pool", GLOBAL_POOL, 2, 1, 5, 7, 16, 0, 0, 0, 0},
-    {"global pool, odd channels", GLOBAL_POOL, 3, 1, 3, 4, 7, 0, 0, 0, 0},
-    {"batch norm", NORM, 4, 1, 4, 4, 16, 0, 0, 0, 0},
-    {"batch norm, odd channels", NORM, 3, 2, 5, 3, 5, 0, 0, 0, 0},
-    {"batch norm + relu", NORM_RELU, 4, 1, 4, 5, 16, 0, 0, 0, 0},
-    {"batch norm + relu, odd channels", NORM_RELU, 3, 1, 5, 3, 3, 0, 0, 0, 0},
-    {"relu", RELU, 2, 1, 5, 5, 16, 0, 0, 0, 0},
-    {"relu, odd channels", RELU, 1, 1, 3, 7, 3, 0, 0, 0, 0},
-    {"residual", RESIDUAL, 2, 1, 5, 6, 16, 16, 3, 1, 1},
-    {"residual, odd channels", RESIDUAL, 2, 1, 5, 6, 6, 6, 3, 1, 1},
-    {"residual that shrinks", SHRINK, 2, 1, 6, 6, 16, 32, 3, 2, 1},
-    {"residual that shrinks, odd size", SHRINK, 2, 1, 7, 5, 16, 32, 3, 2, 1},
-};
-#define NCASES (sizeof cases / sizeof cases[0])
-
-/* ---- the net and its reference -------------------------------------------------- */
-
-static struct value *build(struct net *net, const struct layer_case *t)
-{
-    struct value *side = NULL;
-    struct value *x = net_conv(net, net->input, t->carried, 1, 1, 0, true);
-    switch (t->kind) {
-    case CONV:
-        x = net_conv(net, x, t->channels, t->kernel, t->stride, t->pad, true);
-        break;
-    case MAX_POOL:
-        x = net_padded_pool(net, x, NET_POOL_MAX, t->kernel, t->stride, t->pad);
-        break;
-    case AVG_POOL:
-        x = net_padded_pool(net, x, NET_POOL_AVERAGE, t->kernel, t->stride, t->pad);
-        break;
-    case GLOBAL_POOL:
-        x = net_global_pool(net, x);
-        break;
-    case NORM:
-    case NORM_RELU:
-        x = net_batch_norm(net, x, t->kind == NORM_RELU);
-        break;
-    case RELU:
-        x = net_relu(net, x);
-        break;
-    case RESIDUAL:
-    case SHRINK:
-        x = net_fork(net, x, &side);
-        x = net_conv(net, x, t->channels, t->kernel, t->stride, t->pad, false);
-        if (t->kind == SHRINK)
-            side = net_shortcut(net, side, t->channels, t->stride);
-        x = net_relu(net, net_add(net, x, side));
-        break;
-    }
-    return net_linear(net, x, OUTPUTS);
-}
+/* ---- the reference --------------------------------------------------------------- */
 
 static void replace(struct tensor *x, struct tensor y)
 {
@@ -165,7 +78,7 @@ static double reference(const struct layer_case *t, const struct tensor *input,
         q += 1;
         break;
     }
-    replace(&x, ref_linear(&x, q[0], q[1], OUTPUTS));
+    replace(&x, ref_linear(&x, q[0], q[1], LAYER_OUTPUTS));
     double sum = 0;
     for (size_t i = 0; i < tensor_count(&x); i++)
         sum += r[i] * x.v[i];
@@ -179,7 +92,7 @@ struct bench {
     struct net *net;
     struct tensor input;
     double *params[NET_MAX_PARAMS]; /* row-major copies */
-    double *r;                      /* [rows * OUTPUTS] */
+    double *r;                      /* [rows * LAYER_OUTPUTS] */
 };
 
 static void *must(void *pointer)
@@ -219,7 +132,8 @@ static void set_gradient(struct net *net, const float *grad, size_t bytes)
 static void run_passes(struct bench *bench)
 {
     struct net *net = bench->net;
-    size_t count = tensor_count(&bench->input), nlogits = net->shape.rows * OUTPUTS;
+    size_t count = tensor_count(&bench->input),
+           nlogits = net->shape.rows * LAYER_OUTPUTS;
     float *images = must(malloc(count * sizeof *images));
     float *grad = must(malloc(nlogits * sizeof *grad));
     for (size_t i = 0; i < count; i++) {
@@ -241,7 +155,7 @@ static void check_output(struct bench *bench, const struct layer_case *t)
 {
     const float *logits = must((void *)net_logits_of(bench->net));
     double sum = 0, scale = 0;
-    for (size_t i = 0; i < bench->net->shape.rows * OUTPUTS; i++) {
+    for (size_t i = 0; i < bench->net->shape.rows * LAYER_OUTPUTS; i++) {
         sum += bench->r[i] * (double)logits[i];
         scale += fabs(bench->r[i] * (double)logits[i]);
     }
@@ -282,14 +196,14 @@ static void run_case(const struct layer_case *t)
 {
     struct bench bench = {.input = {t->rows, t->inputs, t->height, t->width, NULL}};
     struct net_shape shape = {(size_t)t->rows, (size_t)t->inputs, (size_t)t->height,
-                              (size_t)t->width, OUTPUTS};
+                              (size_t)t->width, LAYER_OUTPUTS};
     assert_int_equal(net_create_on(gpu.ctx ? &gpu : NULL, &shape, 1, 0, &bench.net),
                      DML_OK);
-    dml_status status = net_finish(bench.net, build(bench.net, t));
+    dml_status status = net_finish(bench.net, layer_build(bench.net, t));
     if (status != DML_OK)
         fail_msg("%s: %s", t->name, net_error(bench.net));
     bench.input.v = must(malloc(tensor_count(&bench.input) * sizeof(double)));
-    bench.r = must(malloc(shape.rows * OUTPUTS * sizeof *bench.r));
+    bench.r = must(malloc(shape.rows * LAYER_OUTPUTS * sizeof *bench.r));
     fill_params(&bench);
     run_passes(&bench);
     check_output(&bench, t);
@@ -305,8 +219,8 @@ static void run_case(const struct layer_case *t)
 static void gradients_are_difference_quotients(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < NCASES; i++)
-        run_case(&cases[i]);
+    for (size_t i = 0; i < layer_ncases; i++)
+        run_case(&layer_cases[i]);
 }
 
 /* ---- what is planned ------------------------------------------------------------ */
