@@ -94,6 +94,10 @@ dml_status gpu_net_create(struct gpu *gpu, struct net *net);
 const char *gpu_error(const struct net *net);
 size_t gpu_value_bytes(const struct net *net, const struct value *value);
 
+/* A window over x, with so many output channels, as kernels have it. */
+struct cnn_window gpu_window(const struct value *x, int channels,
+                             const struct net_window *window);
+
 /* Bytes of a number of activations and gradients. */
 size_t gpu_element(const struct net *net);
 

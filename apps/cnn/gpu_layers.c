@@ -119,19 +119,8 @@ struct value *gpu_make_conv(struct net *net, struct value *x, int channels,
     struct conv *conv = net_add_layer(net, sizeof *conv, &conv_ops, x);
     if (!conv)
         return NULL;
-    const int *kernel = window->kernel;
-    struct cnn_window *s = &conv->window;
-    *s = (struct cnn_window){.rows = (int)x->dims[0],
-                             .c = (int)x->dims[1],
-                             .h = (int)x->dims[2],
-                             .w = (int)x->dims[3],
-                             .k = channels,
-                             .height = kernel[0],
-                             .width = kernel[1],
-                             .pad = window->pad,
-                             .stride = window->stride};
-    s->p = (s->h + 2 * s->pad - s->height) / s->stride + 1;
-    s->q = (s->w + 2 * s->pad - s->width) / s->stride + 1;
+    const struct cnn_window *s = &conv->window;
+    conv->window = gpu_window(x, channels, window);
     conv->bias = bias;
     const dnnl_dims_t out = {s->rows, s->k, s->p, s->q};
     const dnnl_dims_t dims = {s->k, s->c, s->height, s->width};

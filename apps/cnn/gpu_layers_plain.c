@@ -229,8 +229,9 @@ struct value *gpu_make_shortcut(struct net *net, struct value *x, int channels,
     struct shortcut *shortcut = net_add_layer(net, sizeof *shortcut, &shortcut_ops, x);
     if (!shortcut)
         return NULL;
-    const dnnl_dims_t dims = {x->dims[0], channels, (x->dims[2] + stride - 1) / stride,
-                              (x->dims[3] + stride - 1) / stride};
+    const struct net_window one = {{1, 1}, stride, 0};
+    const dnnl_dims_t dims = {x->dims[0], channels, net_output_side(x, 0, &one),
+                              net_output_side(x, 1, &one)};
     shortcut->stride = stride;
     shortcut->layer.out[0] = net_add_value(net, 4, dims, NULL);
     return shortcut->layer.out[0];
@@ -279,24 +280,13 @@ struct value *gpu_make_pool(struct net *net, struct value *x, enum net_pool kind
     struct pool *pool = net_add_layer(net, sizeof *pool, &pool_ops, x);
     if (!pool)
         return NULL;
-    const int *kernel = given->kernel;
-    struct cnn_window *s = &pool->window;
-    *s = (struct cnn_window){.rows = (int)x->dims[0],
-                             .c = (int)x->dims[1],
-                             .k = (int)x->dims[1],
-                             .h = (int)x->dims[2],
-                             .w = (int)x->dims[3],
-                             .height = kernel[0],
-                             .width = kernel[1],
-                             .pad = given->pad,
-                             .stride = given->stride};
-    s->p = (s->h + 2 * s->pad - s->height) / s->stride + 1;
-    s->q = (s->w + 2 * s->pad - s->width) / s->stride + 1;
+    const struct cnn_window *s = &pool->window;
+    pool->window = gpu_window(x, (int)x->dims[1], given);
     const dnnl_dims_t dims = {s->rows, s->k, s->p, s->q};
     struct value *y = pool->layer.out[0] = net_add_value(net, 4, dims, NULL);
     if (!y || kind == NET_POOL_AVERAGE)
         return y;
-    if (kernel[0] * kernel[1] > UINT8_MAX) {
+    if (s->height * s->width > UINT8_MAX) {
         (void)net_misuse(net, "a maximum over more than 255 pixels");
         return NULL;
     }

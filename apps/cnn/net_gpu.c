@@ -18,6 +18,22 @@ size_t gpu_element(const struct net *net)
     return net->gpu->gpu->half ? sizeof(uint16_t) : sizeof(float);
 }
 
+struct cnn_window gpu_window(const struct value *x, int channels,
+                             const struct net_window *window)
+{
+    return (struct cnn_window){.rows = (int)x->dims[0],
+                               .c = (int)x->dims[1],
+                               .h = (int)x->dims[2],
+                               .w = (int)x->dims[3],
+                               .p = net_output_side(x, 0, window),
+                               .q = net_output_side(x, 1, window),
+                               .k = channels,
+                               .height = window->kernel[0],
+                               .width = window->kernel[1],
+                               .stride = window->stride,
+                               .pad = window->pad};
+}
+
 size_t gpu_value_bytes(const struct net *net, const struct value *value)
 {
     size_t bytes = gpu_element(net);
