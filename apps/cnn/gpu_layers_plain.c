@@ -34,8 +34,7 @@ static dml_status do_nothing_back(struct layer *layer)
 
 /* ---- dropout -------------------------------------------------------------------- */
 
-/* See layer_act.c. A number's place in its row is that of N H W C, so that masks of
- * images differ from the processor's, and those of vectors do not. */
+/* See layer_act.c. */
 struct dropout {
     struct layer layer;
     uint64_t stream;
@@ -47,10 +46,13 @@ static dml_status drop(struct layer *layer, void *x)
 {
     const struct dropout *dropout = (struct dropout *)layer;
     const struct net *net = layer->net;
-    size_t rows = (size_t)layer->in[0]->dims[0], row = count_of(layer->in[0]) / rows;
+    const struct value *shape = layer->in[0];
+    size_t rows = (size_t)shape->dims[0], row = count_of(shape) / rows;
     return GPU_RUN(gpu_of(layer), dropout, dropout, .n = rows * ((row + 3) / 4), .x = x,
                    .pass = net->gpu->pass, .seed = net->seed, .stream = dropout->stream,
-                   .row = row, .threshold = dropout->threshold, .scale = dropout->scale,
+                   .channels = (int)shape->dims[1],
+                   .pixels = (int)(row / (size_t)shape->dims[1]),
+                   .threshold = dropout->threshold, .scale = dropout->scale,
                    .half = gpu_of(layer)->half);
 }
 

@@ -85,7 +85,7 @@ struct cnn_dropout_args {
     void *x;
     const struct cnn_pass *pass;
     uint64_t seed, stream;
-    size_t row; /* numbers in a row */
+    int channels, pixels; /* of a row */
     uint32_t threshold;
     float scale;
     int half;

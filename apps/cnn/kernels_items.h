@@ -356,44 +356,21 @@ ITEM void cnn_item_keep(const struct cnn_keep_args *a, size_t i)
         sum[i] = a->first ? g : sum[i] + g;
 }
 
-/* Four numbers share 64 random bits, as on the processor. */
+/* Four numbers share 64 random bits, as on the processor: in the order C H W. */
 ITEM void cnn_item_dropout(const struct cnn_dropout_args *a, size_t i)
 {
     const struct cnn_pass *pass = VIEW(const struct cnn_pass *, a->pass);
     void *x = VIEW(void *, a->x);
-    size_t groups = (a->row + 3) / 4, row = i / groups, group = i % groups;
+    size_t pixels = (size_t)a->pixels, row = (size_t)a->channels * pixels;
+    size_t groups = (row + 3) / 4, n = i / groups, group = i % groups;
     uint64_t bits = cnn_random(a->seed, a->stream + pass->step,
-                               (pass->first_row + row) * groups + group);
-    for (size_t k = 4 * group; k < 4 * group + 4 && k < a->row; k++, bits >>= 16) {
-        size_t at = row * a->row + k;
+                               (pass->first_row + n) * groups + group);
+    for (size_t k = 4 * group; k < 4 * group + 4 && k < row; k++, bits >>= 16) {
+        size_t c = k, pixel = cnn_split(&c, a->pixels);
+        size_t at = n * row + pixel * (size_t)a->channels + c;
         float factor = (bits & 0xffff) < a->threshold ? 0 : a->scale;
         cnn_put(x, at, cnn_get(x, at, a->half) * factor, a->half);
     }
-}
-
-/* ---- shortcut: every stride-th pixel, further channels are zero ------------------ */
-
-ITEM void cnn_item_shortcut(const struct cnn_shortcut_args *a, size_t i)
-{
-    size_t n = i, k = cnn_split(&n, a->k), q = cnn_split(&n, a->q);
-    size_t p = cnn_split(&n, a->p), stride = (size_t)a->stride;
-    size_t from =
-        ((n * (size_t)a->h + p * stride) * (size_t)a->w + q * stride) * (size_t)a->c +
-        k;
-    float value =
-        k < (size_t)a->c ? cnn_get(VIEW(const void *, a->x), from, a->half) : 0;
-    cnn_put(VIEW(void *, a->y), i, value, a->half);
-}
-
-ITEM void cnn_item_shortcut_back(const struct cnn_shortcut_args *a, size_t i)
-{
-    size_t n = i, c = cnn_split(&n, a->c), w = cnn_split(&n, a->w);
-    size_t h = cnn_split(&n, a->h), p = h, q = w;
-    int taken = cnn_split(&p, a->stride) == 0;
-    taken = cnn_split(&q, a->stride) == 0 && taken;
-    size_t from = ((n * (size_t)a->p + p) * (size_t)a->q + q) * (size_t)a->k + c;
-    cnn_put(VIEW(void *, a->x), i,
-            taken ? cnn_get(VIEW(const void *, a->y), from, a->half) : 0, a->half);
 }
 
 #endif

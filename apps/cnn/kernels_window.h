@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Items of the kernels that slide windows over images: convolutions, by the definition
- * and so slowly, for the fake device and to check others by; and pools.
+ * and so slowly, for the fake device and to check others by; pools; and shortcuts.
  */
 #ifndef CNN_KERNELS_WINDOW_H
 #define CNN_KERNELS_WINDOW_H
@@ -238,6 +238,31 @@ ITEM void cnn_item_pool_back(const struct cnn_pool_args *a, size_t i)
 {
     CNN_BY_FORM(a->window.k % CNN_VECTOR == 0, cnn_of_matrix, a->window.k,
                 cnn_pool_back, a, i);
+}
+
+/* ---- shortcut: every stride-th pixel, further channels are zero ------------------ */
+
+ITEM void cnn_item_shortcut(const struct cnn_shortcut_args *a, size_t i)
+{
+    size_t n = i, k = cnn_split(&n, a->k), q = cnn_split(&n, a->q);
+    size_t p = cnn_split(&n, a->p), stride = (size_t)a->stride;
+    size_t from =
+        ((n * (size_t)a->h + p * stride) * (size_t)a->w + q * stride) * (size_t)a->c +
+        k;
+    float value =
+        k < (size_t)a->c ? cnn_get(VIEW(const void *, a->x), from, a->half) : 0;
+    cnn_put(VIEW(void *, a->y), i, value, a->half);
+}
+
+ITEM void cnn_item_shortcut_back(const struct cnn_shortcut_args *a, size_t i)
+{
+    size_t n = i, c = cnn_split(&n, a->c), w = cnn_split(&n, a->w);
+    size_t h = cnn_split(&n, a->h), p = h, q = w;
+    int taken = cnn_split(&p, a->stride) == 0;
+    taken = cnn_split(&q, a->stride) == 0 && taken;
+    size_t from = ((n * (size_t)a->p + p) * (size_t)a->q + q) * (size_t)a->k + c;
+    cnn_put(VIEW(void *, a->x), i,
+            taken ? cnn_get(VIEW(const void *, a->y), from, a->half) : 0, a->half);
 }
 
 #endif

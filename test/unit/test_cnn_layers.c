@@ -254,6 +254,57 @@ static void the_first_layer_has_no_data_gradient(void **state)
     net_destroy(net);
 }
 
+/* ---- dropout -------------------------------------------------------------------- */
+
+/* Which numbers are dropped shows in the logits. */
+static void forward_with_dropout(struct gpu *on, int channels, int side, float *logits)
+{
+    enum { ROWS = 3 };
+    const struct net_shape shape = {ROWS, 1, (size_t)side, (size_t)side, LAYER_OUTPUTS};
+    const struct cnn_pass pass = {.step = 5, .first_row = 7};
+    float *images =
+        must(calloc(shape.rows * shape.height * shape.width, sizeof *images));
+    struct net *net = NULL;
+    void *on_device = NULL;
+    for (size_t i = 0; i < shape.rows * shape.height * shape.width; i++)
+        images[i] = (float)dml_rng_normal(7, 1, i);
+    assert_int_equal(net_create_on(on, &shape, 3, 0, &net), DML_OK);
+    struct value *x = net_conv(net, net->input, channels, 1, 1, 0, true);
+    x = net_linear(net, net_dropout(net, x, 0.4), 6);
+    x = net_dropout(net, x, 0.3);
+    assert_int_equal(net_finish(net, net_linear(net, x, LAYER_OUTPUTS)), DML_OK);
+    net->step = pass.step;
+    net->first_row = pass.first_row;
+    if (on)
+        net->gpu->pass = on_device = device_put(on, &pass, sizeof pass);
+    assert_int_equal(net_forward(net, NET_TRAIN, images), DML_OK);
+    memcpy(logits, net_logits_of(net), ROWS * LAYER_OUTPUTS * sizeof *logits);
+    if (on)
+        dml_gpu_free(on->ctx, on_device);
+    net_destroy(net);
+    free(images);
+}
+
+static void masks_are_the_processors(void **state)
+{
+    static const int channels[] = {1, 3, 8, 16, 17, 33}, sides[] = {1, 2, 5};
+    (void)state;
+    if (!gpu.ctx)
+        skip();
+    for (size_t i = 0; i < 6; i++)
+        for (size_t k = 0; k < 3; k++) {
+            float here[3 * LAYER_OUTPUTS], there[3 * LAYER_OUTPUTS];
+            forward_with_dropout(NULL, channels[i], sides[k], here);
+            forward_with_dropout(&gpu, channels[i], sides[k], there);
+            for (size_t j = 0; j < 3 * LAYER_OUTPUTS; j++)
+                if (!(fabsf(here[j] - there[j]) <= 1e-5f * (1 + fabsf(here[j]))))
+                    fail_msg("%d channels, side %d: logit %zu is %.9g on the processor "
+                             "and %.9g on the GPU",
+                             channels[i], sides[k], j, (double)here[j],
+                             (double)there[j]);
+        }
+}
+
 static int close_gpu(void **state)
 {
     (void)state;
@@ -266,6 +317,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_are_difference_quotients),
+        cmocka_unit_test(masks_are_the_processors),
         cmocka_unit_test(the_first_layer_has_no_data_gradient),
     };
     device_skip_unless_asked();
