@@ -192,7 +192,7 @@ static struct cnn_norm_args norm_args(const struct norm *norm)
 static dml_status run_rows(const struct layer *layer, enum cnn_kernel kernel,
                            struct cnn_norm_args *args)
 {
-    args->n = gpu_row_items(args->rows, args->channels);
+    args->n = gpu_row_items((args->rows + CNN_ROWS - 1) / CNN_ROWS, args->channels);
     return gpu_run(layer->net->gpu->gpu, kernel, args);
 }
 

@@ -65,6 +65,10 @@ struct cnn_map_args {
  * (gpu_sums.c). A part has part_rows rows, but for the last one. */
 enum { CNN_VECTOR = 4, CNN_FOLD = 64 };
 
+/* What has one output for each row is done by an item for CNN_ROWS of them, which reads
+ * what all rows have in common once. */
+enum { CNN_ROWS = 4 };
+
 struct cnn_norm_args {
     size_t n;
     const void *x, *y; /* y: the output, or its gradient */
@@ -75,7 +79,7 @@ struct cnn_norm_args {
     float *running_mean, *running_variance;
     float *parts;  /* [nparts][channels][2] mean and squares, or two sums */
     float *folded; /* the same of CNN_FOLD parts each, when they are folded */
-    float *sums;   /* [channels][2] */
+    float *sums;   /* [2][channels] */
     size_t rows, part_rows, nparts;
     int channels, relu, half;
 };

@@ -150,18 +150,42 @@ ITEM struct cnn_scales cnn_scales_of(const struct cnn_norm_args *a, struct cnn_g
     return s;
 }
 
+ITEM struct cnn_four cnn_affine(const struct cnn_norm_args *a,
+                                const struct cnn_scales *s, struct cnn_four x)
+{
+    for (int k = 0; k < CNN_VECTOR; k++) {
+        float normal = (x.v[k] - s->mean.v[k]) * s->inverse.v[k];
+        x.v[k] = s->gamma.v[k] * normal + s->beta.v[k];
+        if (a->relu && x.v[k] < 0)
+            x.v[k] = 0;
+    }
+    return x;
+}
+
+ITEM void cnn_put_row(const struct cnn_norm_args *a, void *to, size_t row,
+                      struct cnn_four r, struct cnn_group g)
+{
+    cnn_put4(to, row * (size_t)a->channels + g.first, r, g.count, g.whole, g.half);
+}
+
+/* CNN_ROWS rows: all are read before one is written, since for all that the compiler
+ * knows they might be the same. */
 ITEM void cnn_write_norm(const struct cnn_norm_args *a, const struct cnn_scales *s,
                          struct cnn_group g)
 {
-    struct cnn_four y = cnn_of_row(a, VIEW(const void *, a->x), g.row, g);
-    for (int k = 0; k < CNN_VECTOR; k++) {
-        float normal = (y.v[k] - s->mean.v[k]) * s->inverse.v[k];
-        y.v[k] = s->gamma.v[k] * normal + s->beta.v[k];
-        if (a->relu && y.v[k] < 0)
-            y.v[k] = 0;
+    const void *x = VIEW(const void *, a->x);
+    void *y = VIEW(void *, a->y);
+    size_t row = g.row * CNN_ROWS;
+    if (row + CNN_ROWS <= a->rows) {
+        struct cnn_four now[CNN_ROWS];
+        for (int r = 0; r < CNN_ROWS; r++)
+            now[r] = cnn_of_row(a, x, row + (size_t)r, g);
+        for (int r = 0; r < CNN_ROWS; r++)
+            cnn_put_row(a, y, row + (size_t)r, cnn_affine(a, s, now[r]), g);
+        return;
     }
-    cnn_put4(VIEW(void *, a->y), g.row * (size_t)a->channels + g.first, y, g.count,
-             g.whole, g.half);
+    for (; row < a->rows; row++)
+        cnn_put_row(a, y, row, cnn_affine(a, s, cnn_of_row(a, x, row, g)), g);
 }
 
 ITEM void cnn_norm_train(const struct cnn_norm_args *a, struct cnn_group g)
@@ -280,12 +304,12 @@ ITEM void cnn_item_sum_fold(const struct cnn_norm_args *a, size_t i)
 
 ITEM void cnn_item_norm_sums(const struct cnn_norm_args *a, size_t i)
 {
-    float *sums = VIEW(float *, a->sums) + 2 * i;
+    float *sums = VIEW(float *, a->sums);
     struct cnn_sums s = cnn_total(a, 0, a->nparts, i);
-    sums[0] = (float)s.first;
-    sums[1] = (float)s.second;
-    cnn_put(VIEW(void *, a->dbeta), i, sums[0], a->half);
-    cnn_put(VIEW(void *, a->dgamma), i, sums[1], a->half);
+    sums[i] = (float)s.first;
+    sums[(size_t)a->channels + i] = (float)s.second;
+    cnn_put(VIEW(void *, a->dbeta), i, (float)s.first, a->half);
+    cnn_put(VIEW(void *, a->dgamma), i, (float)s.second, a->half);
 }
 
 ITEM void cnn_item_bias_sums(const struct cnn_norm_args *a, size_t i)
@@ -294,22 +318,53 @@ ITEM void cnn_item_bias_sums(const struct cnn_norm_args *a, size_t i)
             a->half);
 }
 
+/* Means over the rows of the gradient, and of it times the normal x. */
+struct cnn_means {
+    struct cnn_four grad, product;
+};
+
+ITEM struct cnn_four cnn_by_x(const struct cnn_norm_args *a, const struct cnn_scales *s,
+                              const struct cnn_means *means, struct cnn_four x,
+                              struct cnn_four dy)
+{
+    cnn_gradient(a, s, &x, &dy);
+    for (int k = 0; k < CNN_VECTOR; k++)
+        dy.v[k] = s->gamma.v[k] * s->inverse.v[k] *
+                  (dy.v[k] - (means->grad.v[k] + x.v[k] * means->product.v[k]));
+    return dy;
+}
+
+/* As cnn_write_norm(). */
 ITEM void cnn_norm_back(const struct cnn_norm_args *a, struct cnn_group g)
 {
-    struct cnn_scales s = cnn_scales_of(a, g);
-    struct cnn_four dx = cnn_of_row(a, VIEW(const void *, a->y), g.row, g);
-    struct cnn_four normal = cnn_of_row(a, VIEW(const void *, a->x), g.row, g);
-    const float *sums = VIEW(const float *, a->sums) + 2 * g.first;
+    const void *x = VIEW(const void *, a->x), *dy = VIEW(const void *, a->y);
+    void *dx = VIEW(void *, a->dx);
+    size_t row = g.row * CNN_ROWS;
     float per_row = 1 / (float)a->rows;
-    cnn_gradient(a, &s, &normal, &dx);
+    struct cnn_scales s = cnn_scales_of(a, g);
+    struct cnn_means means;
+    means.grad = cnn_of_channels(a->sums, g);
+    means.product = cnn_of_channels(a->sums + a->channels, g);
     for (int k = 0; k < CNN_VECTOR; k++) {
-        float sum = k < g.count ? sums[2 * k] : 0;
-        float product = k < g.count ? sums[2 * k + 1] : 0;
-        float mean = (sum + normal.v[k] * product) * per_row;
-        dx.v[k] = s.gamma.v[k] * s.inverse.v[k] * (dx.v[k] - mean);
+        means.grad.v[k] *= per_row;
+        means.product.v[k] *= per_row;
     }
-    cnn_put4(VIEW(void *, a->dx), g.row * (size_t)a->channels + g.first, dx, g.count,
-             g.whole, g.half);
+    if (row + CNN_ROWS <= a->rows) {
+        struct cnn_four now[CNN_ROWS], grad[CNN_ROWS];
+        for (int r = 0; r < CNN_ROWS; r++) {
+            now[r] = cnn_of_row(a, x, row + (size_t)r, g);
+            grad[r] = cnn_of_row(a, dy, row + (size_t)r, g);
+        }
+        for (int r = 0; r < CNN_ROWS; r++)
+            cnn_put_row(a, dx, row + (size_t)r,
+                        cnn_by_x(a, &s, &means, now[r], grad[r]), g);
+        return;
+    }
+    for (; row < a->rows; row++)
+        cnn_put_row(a, dx, row,
+                    cnn_by_x(a, &s, &means, cnn_of_row(a, x, row, g),
+                             cnn_of_row(a, dy, row, g)),
+                    g);
 }
 
 ITEM void cnn_item_norm_back(const struct cnn_norm_args *a, size_t i)

@@ -23,6 +23,8 @@ const struct layer_case layer_cases[] = {
     {"batch norm", NORM, 4, 1, 4, 4, 16, 0, 0, 0, 0},
     {"batch norm, odd channels", NORM, 3, 2, 5, 3, 5, 0, 0, 0, 0},
     {"batch norm + relu", NORM_RELU, 4, 1, 4, 5, 16, 0, 0, 0, 0},
+    {"batch norm, odd rows", NORM, 3, 2, 5, 3, 8, 0, 0, 0, 0},
+    {"batch norm + relu, odd rows", NORM_RELU, 1, 2, 7, 3, 12, 0, 0, 0, 0},
     {"batch norm + relu, odd channels", NORM_RELU, 3, 1, 5, 3, 3, 0, 0, 0, 0},
     {"relu", RELU, 2, 1, 5, 5, 16, 0, 0, 0, 0},
     {"relu, odd channels", RELU, 1, 1, 3, 7, 3, 0, 0, 0, 0},
