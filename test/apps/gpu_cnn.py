@@ -171,6 +171,7 @@ class Cases:
                            *self.words(*options)], [text])
 
         refused(*GPU, "--kernels", "cudnn", "no cuDNN")
+        refused(*GPU, "--kernels", "cudnn-measured", "no cuDNN")
         refused(*GPU, "--compress", "topk:0.1", "--compress")
         refused(*GPU, "--shard-optimizer", "--shard-optimizer")
         refused("--graph", "on", "--device gpu")
