@@ -245,7 +245,7 @@ ITEM void cnn_write(void *p, struct cnn_four r, struct cnn_group g)
 
 /* The others: an item for four numbers. */
 
-ITEM void cnn_cast(const struct cnn_map_args *a, struct cnn_group g)
+ITEM void cnn_do_cast(const struct cnn_map_args *a, struct cnn_group g)
 {
     struct cnn_four x;
     g.half = 0;
@@ -256,10 +256,10 @@ ITEM void cnn_cast(const struct cnn_map_args *a, struct cnn_group g)
 
 ITEM void cnn_item_cast(const struct cnn_map_args *a, size_t i)
 {
-    CNN_EACH_NUMBER(cnn_cast, a, i);
+    CNN_EACH_NUMBER(cnn_do_cast, a, i);
 }
 
-ITEM void cnn_widen(const struct cnn_map_args *a, struct cnn_group g)
+ITEM void cnn_do_widen(const struct cnn_map_args *a, struct cnn_group g)
 {
     struct cnn_four x = cnn_read(a->x, g);
     g.half = 0;
@@ -268,10 +268,10 @@ ITEM void cnn_widen(const struct cnn_map_args *a, struct cnn_group g)
 
 ITEM void cnn_item_widen(const struct cnn_map_args *a, size_t i)
 {
-    CNN_EACH_NUMBER(cnn_widen, a, i);
+    CNN_EACH_NUMBER(cnn_do_widen, a, i);
 }
 
-ITEM void cnn_bias(const struct cnn_map_args *a, struct cnn_group g)
+ITEM void cnn_do_bias(const struct cnn_map_args *a, struct cnn_group g)
 {
     struct cnn_four b =
         cnn_get4(VIEW(const void *, a->channel), g.first, g.count, g.whole, 0);
@@ -285,7 +285,7 @@ ITEM void cnn_bias(const struct cnn_map_args *a, struct cnn_group g)
 
 ITEM void cnn_item_bias(const struct cnn_map_args *a, size_t i)
 {
-    CNN_EACH_ROW(cnn_bias, a, i);
+    CNN_EACH_ROW(cnn_do_bias, a, i);
 }
 
 /* What is not a number stays so: the loss shall tell. */
@@ -294,7 +294,7 @@ ITEM float cnn_positive(float x)
     return x < 0 ? 0 : x;
 }
 
-ITEM void cnn_add(const struct cnn_map_args *a, struct cnn_group g)
+ITEM void cnn_do_add(const struct cnn_map_args *a, struct cnn_group g)
 {
     struct cnn_four x = cnn_read(a->x, g), y = cnn_read(a->y, g);
     for (int k = 0; k < CNN_VECTOR; k++)
@@ -304,10 +304,10 @@ ITEM void cnn_add(const struct cnn_map_args *a, struct cnn_group g)
 
 ITEM void cnn_item_add(const struct cnn_map_args *a, size_t i)
 {
-    CNN_EACH_NUMBER(cnn_add, a, i);
+    CNN_EACH_NUMBER(cnn_do_add, a, i);
 }
 
-ITEM void cnn_add_relu(const struct cnn_map_args *a, struct cnn_group g)
+ITEM void cnn_do_add_relu(const struct cnn_map_args *a, struct cnn_group g)
 {
     struct cnn_four x = cnn_read(a->x, g), y = cnn_read(a->y, g);
     for (int k = 0; k < CNN_VECTOR; k++)
@@ -317,10 +317,10 @@ ITEM void cnn_add_relu(const struct cnn_map_args *a, struct cnn_group g)
 
 ITEM void cnn_item_add_relu(const struct cnn_map_args *a, size_t i)
 {
-    CNN_EACH_NUMBER(cnn_add_relu, a, i);
+    CNN_EACH_NUMBER(cnn_do_add_relu, a, i);
 }
 
-ITEM void cnn_relu(const struct cnn_map_args *a, struct cnn_group g)
+ITEM void cnn_do_relu(const struct cnn_map_args *a, struct cnn_group g)
 {
     struct cnn_four y = cnn_read(a->y, g);
     for (int k = 0; k < CNN_VECTOR; k++)
@@ -330,10 +330,10 @@ ITEM void cnn_relu(const struct cnn_map_args *a, struct cnn_group g)
 
 ITEM void cnn_item_relu(const struct cnn_map_args *a, size_t i)
 {
-    CNN_EACH_NUMBER(cnn_relu, a, i);
+    CNN_EACH_NUMBER(cnn_do_relu, a, i);
 }
 
-ITEM void cnn_relu_back(const struct cnn_map_args *a, struct cnn_group g)
+ITEM void cnn_do_relu_back(const struct cnn_map_args *a, struct cnn_group g)
 {
     struct cnn_four x = cnn_read(a->x, g), y = cnn_read(a->y, g);
     for (int k = 0; k < CNN_VECTOR; k++)
@@ -343,7 +343,7 @@ ITEM void cnn_relu_back(const struct cnn_map_args *a, struct cnn_group g)
 
 ITEM void cnn_item_relu_back(const struct cnn_map_args *a, size_t i)
 {
-    CNN_EACH_NUMBER(cnn_relu_back, a, i);
+    CNN_EACH_NUMBER(cnn_do_relu_back, a, i);
 }
 
 ITEM void cnn_item_keep(const struct cnn_keep_args *a, size_t i)

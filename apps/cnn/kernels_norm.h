@@ -9,11 +9,12 @@
  *
  *   mean = s + sum d / n,   squares = sum d^2 - (sum d)^2 / n
  *
- * (Chan, Golub and LeVeque 1983, equations 1.6 and 2.1: the shifted algorithm, and the
- * same for parts with means and squares of their own). s is the part's first row: it is
- * off the part's mean by at most sqrt(n - 1) standard deviations of the part, so that
- * the difference loses a factor of n at the very worst, however far the mean is from 0.
- * Welford's form needs a division a row for that. Parts are merged in f64.
+ * (Chan, Golub and LeVeque 1983: the algorithm with shifted data; with the parts' means
+ * and squares for numbers it merges parts as their pairwise one does). s is the part's
+ * first row: it is off the part's mean by at most sqrt(n - 1) standard deviations of
+ * the part, so that the difference loses a factor of n at the very worst, however far
+ * the mean is from 0. Welford's form needs a division a row for that. Parts are merged
+ * in f64.
  */
 #ifndef CNN_KERNELS_NORM_H
 #define CNN_KERNELS_NORM_H
@@ -55,7 +56,7 @@ ITEM void cnn_put_part(const struct cnn_norm_args *a, struct cnn_group g,
 
 /* ---- mean and variance ---------------------------------------------------------- */
 
-ITEM void cnn_stat_parts(const struct cnn_norm_args *a, struct cnn_group g)
+ITEM void cnn_do_stat_parts(const struct cnn_norm_args *a, struct cnn_group g)
 {
     const void *x = VIEW(const void *, a->x);
     size_t row = g.row * a->part_rows, last = cnn_part_end(a, g.row);
@@ -81,7 +82,7 @@ ITEM void cnn_stat_parts(const struct cnn_norm_args *a, struct cnn_group g)
 
 ITEM void cnn_item_stat_parts(const struct cnn_norm_args *a, size_t i)
 {
-    CNN_EACH_ROW(cnn_stat_parts, a, i);
+    CNN_EACH_ROW(cnn_do_stat_parts, a, i);
 }
 
 struct cnn_stat {
@@ -188,7 +189,7 @@ ITEM void cnn_write_norm(const struct cnn_norm_args *a, const struct cnn_scales 
         cnn_put_row(a, y, row, cnn_affine(a, s, cnn_of_row(a, x, row, g)), g);
 }
 
-ITEM void cnn_norm_train(const struct cnn_norm_args *a, struct cnn_group g)
+ITEM void cnn_do_norm(const struct cnn_norm_args *a, struct cnn_group g)
 {
     struct cnn_scales s = cnn_scales_of(a, g);
     cnn_write_norm(a, &s, g);
@@ -196,10 +197,10 @@ ITEM void cnn_norm_train(const struct cnn_norm_args *a, struct cnn_group g)
 
 ITEM void cnn_item_norm(const struct cnn_norm_args *a, size_t i)
 {
-    CNN_EACH_ROW(cnn_norm_train, a, i);
+    CNN_EACH_ROW(cnn_do_norm, a, i);
 }
 
-ITEM void cnn_norm_test(const struct cnn_norm_args *a, struct cnn_group g)
+ITEM void cnn_do_norm_test(const struct cnn_norm_args *a, struct cnn_group g)
 {
     struct cnn_group any = g; /* where states lie nothing is a multiple of four */
     struct cnn_scales s;
@@ -215,7 +216,7 @@ ITEM void cnn_norm_test(const struct cnn_norm_args *a, struct cnn_group g)
 
 ITEM void cnn_item_norm_test(const struct cnn_norm_args *a, size_t i)
 {
-    CNN_EACH_ROW(cnn_norm_test, a, i);
+    CNN_EACH_ROW(cnn_do_norm_test, a, i);
 }
 
 /* ---- gradients ------------------------------------------------------------------ */
@@ -232,7 +233,7 @@ ITEM void cnn_gradient(const struct cnn_norm_args *a, const struct cnn_scales *s
     }
 }
 
-ITEM void cnn_norm_parts(const struct cnn_norm_args *a, struct cnn_group g)
+ITEM void cnn_do_norm_parts(const struct cnn_norm_args *a, struct cnn_group g)
 {
     const void *x = VIEW(const void *, a->x), *y = VIEW(const void *, a->y);
     size_t row = g.row * a->part_rows, last = cnn_part_end(a, g.row);
@@ -253,10 +254,10 @@ ITEM void cnn_norm_parts(const struct cnn_norm_args *a, struct cnn_group g)
 
 ITEM void cnn_item_norm_parts(const struct cnn_norm_args *a, size_t i)
 {
-    CNN_EACH_ROW(cnn_norm_parts, a, i);
+    CNN_EACH_ROW(cnn_do_norm_parts, a, i);
 }
 
-ITEM void cnn_bias_parts(const struct cnn_norm_args *a, struct cnn_group g)
+ITEM void cnn_do_bias_parts(const struct cnn_norm_args *a, struct cnn_group g)
 {
     const void *y = VIEW(const void *, a->y);
     size_t row = g.row * a->part_rows, last = cnn_part_end(a, g.row);
@@ -272,7 +273,7 @@ ITEM void cnn_bias_parts(const struct cnn_norm_args *a, struct cnn_group g)
 
 ITEM void cnn_item_bias_parts(const struct cnn_norm_args *a, size_t i)
 {
-    CNN_EACH_ROW(cnn_bias_parts, a, i);
+    CNN_EACH_ROW(cnn_do_bias_parts, a, i);
 }
 
 struct cnn_sums {
@@ -335,7 +336,7 @@ ITEM struct cnn_four cnn_by_x(const struct cnn_norm_args *a, const struct cnn_sc
 }
 
 /* As cnn_write_norm(). */
-ITEM void cnn_norm_back(const struct cnn_norm_args *a, struct cnn_group g)
+ITEM void cnn_do_norm_back(const struct cnn_norm_args *a, struct cnn_group g)
 {
     const void *x = VIEW(const void *, a->x), *dy = VIEW(const void *, a->y);
     void *dx = VIEW(void *, a->dx);
@@ -369,7 +370,7 @@ ITEM void cnn_norm_back(const struct cnn_norm_args *a, struct cnn_group g)
 
 ITEM void cnn_item_norm_back(const struct cnn_norm_args *a, size_t i)
 {
-    CNN_EACH_ROW(cnn_norm_back, a, i);
+    CNN_EACH_ROW(cnn_do_norm_back, a, i);
 }
 
 #endif

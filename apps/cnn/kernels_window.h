@@ -151,7 +151,7 @@ ITEM void cnn_put_best(uint8_t *from, size_t at, struct cnn_best best,
 }
 
 /* The first of the largest numbers; or the mean over those that are in the image. */
-ITEM void cnn_pool(const struct cnn_pool_args *a, struct cnn_group g)
+ITEM void cnn_do_pool(const struct cnn_pool_args *a, struct cnn_group g)
 {
     const struct cnn_window *s = &a->window;
     const void *x = VIEW(const void *, a->x);
@@ -188,8 +188,8 @@ ITEM void cnn_pool(const struct cnn_pool_args *a, struct cnn_group g)
 
 ITEM void cnn_item_pool(const struct cnn_pool_args *a, size_t i)
 {
-    CNN_BY_FORM(a->window.k % CNN_VECTOR == 0, cnn_of_matrix, a->window.k, cnn_pool, a,
-                i);
+    CNN_BY_FORM(a->window.k % CNN_VECTOR == 0, cnn_of_matrix, a->window.k, cnn_do_pool,
+                a, i);
 }
 
 /* Outputs [*first, *last) have the row, or column, "at" in their windows. */
@@ -203,7 +203,7 @@ ITEM void cnn_outputs_of(int at, int window, const struct cnn_window *s, int cou
     *last = *last < count ? *last : count;
 }
 
-ITEM void cnn_pool_back(const struct cnn_pool_args *a, struct cnn_group g)
+ITEM void cnn_do_pool_back(const struct cnn_pool_args *a, struct cnn_group g)
 {
     const struct cnn_window *s = &a->window;
     const void *y = VIEW(const void *, a->y);
@@ -237,7 +237,7 @@ ITEM void cnn_pool_back(const struct cnn_pool_args *a, struct cnn_group g)
 ITEM void cnn_item_pool_back(const struct cnn_pool_args *a, size_t i)
 {
     CNN_BY_FORM(a->window.k % CNN_VECTOR == 0, cnn_of_matrix, a->window.k,
-                cnn_pool_back, a, i);
+                cnn_do_pool_back, a, i);
 }
 
 /* ---- shortcut: every stride-th pixel, further channels are zero ------------------ */
