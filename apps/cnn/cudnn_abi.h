@@ -29,7 +29,8 @@ enum {
     CUBLAS_ALGORITHM = -1, /* its own choice */
 };
 
-/* One of the ways of a convolution that cuDNN proposes, the best one first. */
+/* One of the ways of a convolution that cuDNN proposes, or has measured, the best one
+ * first. */
 struct cudnn_way {
     int algorithm, status;
     float time;
@@ -64,6 +65,15 @@ struct cudnn_way {
       (void *handle, void *w, void *dy, void *conv, void *dx, int asked, int *count, \
        struct cudnn_way *ways))                                                      \
     X(GetConvolutionBackwardFilterAlgorithm_v7,                                      \
+      (void *handle, void *x, void *dy, void *conv, void *dw, int asked, int *count, \
+       struct cudnn_way *ways))                                                      \
+    X(FindConvolutionForwardAlgorithm,                                               \
+      (void *handle, void *x, void *w, void *conv, void *y, int asked, int *count,   \
+       struct cudnn_way *ways))                                                      \
+    X(FindConvolutionBackwardDataAlgorithm,                                          \
+      (void *handle, void *w, void *dy, void *conv, void *dx, int asked, int *count, \
+       struct cudnn_way *ways))                                                      \
+    X(FindConvolutionBackwardFilterAlgorithm,                                        \
       (void *handle, void *x, void *dy, void *conv, void *dw, int asked, int *count, \
        struct cudnn_way *ways))                                                      \
     X(ConvolutionForward,                                                            \

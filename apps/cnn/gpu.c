@@ -18,15 +18,21 @@ dml_status gpu_note(struct gpu *gpu, dml_status status)
 /* The fake device has no capability; its convolutions are the plain ones. */
 static dml_status choose_math(struct job *job, const char *math, struct gpu *gpu)
 {
+    static const struct gpu_math *const all[] = {&gpu_math_cudnn, &gpu_math_plain,
+                                                 &gpu_math_cudnn_measured};
     dml_gpu_info info;
     CNN_TRY(job_note(job, dml_gpu_device(job->ctx, &gpu->index)));
     CNN_TRY(job_note(job, dml_gpu_get_info(job->ctx, gpu->index, &info)));
     bool fake = info.major == 0;
-    if (fake && strcmp(math, "cudnn") == 0)
+    gpu->math = all[fake ? 1 : 0]; /* auto */
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (strcmp(math, all[i]->name) == 0)
+            gpu->math = all[i];
+    if (fake && gpu->math != &gpu_math_plain)
         return job_fail(job, DML_EUNSUPPORTED,
-                        "--kernels cudnn: the fake device has no cuDNN: give --kernels "
-                        "plain, or a real GPU");
-    gpu->math = fake || strcmp(math, "plain") == 0 ? &gpu_math_plain : &gpu_math_cudnn;
+                        "--kernels %s: the fake device has no cuDNN: give --kernels "
+                        "plain, or a real GPU",
+                        math);
     return DML_OK;
 }
 

@@ -23,14 +23,15 @@ struct gpu_math {
     const char *name;
     dml_status (*open)(struct gpu *gpu);
     void (*close)(struct gpu *gpu);
-    /* shape: all but the addresses. */
-    dml_status (*plan)(struct gpu *gpu, const struct cnn_conv_args *shape, void **plan);
+    /* shape: all but the addresses; by_data: GPU_CONV_DATA will be run, too. */
+    dml_status (*plan)(struct gpu *gpu, const struct cnn_conv_args *shape, bool by_data,
+                       void **plan);
     void (*free_plan)(struct gpu *gpu, void *plan);
     dml_status (*run)(struct gpu *gpu, void *plan, enum gpu_conv what,
                       const struct cnn_conv_args *args);
 };
 
-extern const struct gpu_math gpu_math_plain, gpu_math_cudnn;
+extern const struct gpu_math gpu_math_plain, gpu_math_cudnn, gpu_math_cudnn_measured;
 
 struct gpu {
     dml_ctx *ctx; /* NULL: not opened */
@@ -45,7 +46,7 @@ struct gpu {
 };
 
 /* The device nearest to each rank. precision: f32, tf32, bf16; math: auto, cudnn,
- * plain. Collective, agreed. Close in any case. */
+ * cudnn-measured, plain. Collective, agreed. Close in any case. */
 dml_status gpu_open(struct job *job, const char *precision, const char *math,
                     struct gpu *gpu);
 void gpu_close(struct gpu *gpu);
@@ -61,6 +62,13 @@ dml_status gpu_run(struct gpu *gpu, enum cnn_kernel kernel, const void *args);
 #define GPU_RUN(gpu, name, type, ...) \
     gpu_run(gpu, CNN_KERNEL_##name, &(struct cnn_##type##_args){__VA_ARGS__})
 
+/* The same for a kernel that takes some numbers at a time: count, of matrices with
+ * "channels" columns where that is set. */
+dml_status gpu_run_map(struct gpu *gpu, enum cnn_kernel kernel,
+                       struct cnn_map_args args);
+#define GPU_MAP(gpu, name, ...) \
+    gpu_run_map(gpu, CNN_KERNEL_##name, (struct cnn_map_args){__VA_ARGS__})
+
 /* ---- a net on it ------------------------------------------------------------------
  */
 
@@ -73,10 +81,10 @@ struct gpu_net {
     float *images;       /* for images of the host: [N][C][H][W] */
     float *parts, *sums; /* of the layer that works, as large as any needs */
     size_t nparts, nsums;
-    bool stale;        /* weights are older than the parameters */
-    float *wide;       /* [N][classes] logits in f32, */
-    float *logits;     /* and pinned on the host */
-    double *loss_rows; /* [N][2] */
+    bool stale;    /* weights are older than the parameters */
+    float *wide;   /* [N][classes] logits in f32, */
+    float *logits; /* and pinned on the host */
+    char *loss;    /* what the loss keeps between its kernels */
     /* Brought by a feed, for the next pass: */
     const float *fed;
     const struct cnn_pass *pass;
@@ -86,8 +94,28 @@ dml_status gpu_net_create(struct gpu *gpu, struct net *net);
 const char *gpu_error(const struct net *net);
 size_t gpu_value_bytes(const struct net *net, const struct value *value);
 
+/* A window over x, with so many output channels, as kernels have it. */
+struct cnn_window gpu_window(const struct value *x, int channels,
+                             const struct net_window *window);
+
 /* Bytes of a number of activations and gradients. */
 size_t gpu_element(const struct net *net);
+
+/* ---- sums over the rows of a matrix [rows][channels] (gpu_sums.c) */
+
+/* Kernels with struct cnn_norm_args, one after the other: of parts of the rows, of many
+ * parts' sums, and of all that are left. */
+struct gpu_sums {
+    enum cnn_kernel parts, fold, all;
+};
+
+/* A layer will do it: the net gets room for that. */
+void gpu_need_sums(struct net *net, size_t rows, int channels);
+dml_status gpu_sum_rows(const struct net *net, const struct gpu_sums *kernels,
+                        struct cnn_norm_args *args);
+
+/* Items of a kernel that takes some channels of a row at a time. */
+size_t gpu_row_items(size_t rows, int channels);
 
 /* A parameter's gradient, and the weights that convolutions read. */
 void *gpu_gradient(const struct net *net, const struct param *param);

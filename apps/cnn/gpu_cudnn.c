@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Convolutions by cuDNN, linear layers by cuBLAS. Of the ways that cuDNN proposes for a
- * convolution the first is taken that gives the same bits every time, needs no more
- * than SPACE_MOST bytes, and with f32 computes in f32.
+ * convolution, or measures, the first is taken that gives the same bits every time,
+ * needs no more than SPACE_MOST bytes, and with f32 computes in f32.
  */
 #include "gpu_cudnn.h"
 
@@ -48,6 +48,7 @@ static dml_status open_cudnn(struct gpu *gpu)
         return DML_ENOMEM;
     }
     gpu->library = lib;
+    lib->measures = gpu->math == &gpu_math_cudnn_measured;
     return cudnn_open(gpu, lib);
 }
 
@@ -84,26 +85,32 @@ static dml_status describe(struct gpu *gpu, struct plan *plan,
     return DML_OK;
 }
 
+/* Proposals come at once and are the same in every run. Measuring runs all ways, in
+ * memory that cuDNN allocates for that, and may find another way the best next time. */
 static dml_status ask(struct gpu *gpu, const struct plan *plan, int pass,
                       struct cudnn_way *ways, int *count)
 {
     struct cudnn *lib = gpu->library;
     void *h = lib->handle, *conv = plan->conv[pass];
+    int code = 0;
     switch ((enum gpu_conv)pass) {
     case GPU_CONV:
-        DNN(gpu, GetConvolutionForwardAlgorithm_v7, h, plan->x, plan->weight, conv,
-            plan->y, WAYS, count, ways);
+        code = (lib->measures ? lib->dnn.FindConvolutionForwardAlgorithm
+                              : lib->dnn.GetConvolutionForwardAlgorithm_v7)(
+            h, plan->x, plan->weight, conv, plan->y, WAYS, count, ways);
         break;
     case GPU_CONV_DATA:
-        DNN(gpu, GetConvolutionBackwardDataAlgorithm_v7, h, plan->weight, plan->y, conv,
-            plan->x, WAYS, count, ways);
+        code = (lib->measures ? lib->dnn.FindConvolutionBackwardDataAlgorithm
+                              : lib->dnn.GetConvolutionBackwardDataAlgorithm_v7)(
+            h, plan->weight, plan->y, conv, plan->x, WAYS, count, ways);
         break;
     case GPU_CONV_WEIGHT:
-        DNN(gpu, GetConvolutionBackwardFilterAlgorithm_v7, h, plan->x, plan->y, conv,
-            plan->weight, WAYS, count, ways);
+        code = (lib->measures ? lib->dnn.FindConvolutionBackwardFilterAlgorithm
+                              : lib->dnn.GetConvolutionBackwardFilterAlgorithm_v7)(
+            h, plan->x, plan->y, conv, plan->weight, WAYS, count, ways);
         break;
     }
-    return DML_OK;
+    return check_dnn(gpu, lib->measures ? "FindConvolution" : "GetConvolution", code);
 }
 
 static bool fits(const struct gpu *gpu, const struct cudnn_way *way)
@@ -151,7 +158,7 @@ static dml_status grow_space(struct gpu *gpu, const struct plan *plan)
 }
 
 static dml_status make_plan(struct gpu *gpu, const struct cnn_conv_args *shape,
-                            void **made)
+                            bool by_data, void **made)
 {
     const struct cnn_window *s = &shape->window;
     struct plan *plan = calloc(1, sizeof *plan);
@@ -166,7 +173,8 @@ static dml_status make_plan(struct gpu *gpu, const struct cnn_conv_args *shape,
         return DML_OK;
     CNN_TRY(describe(gpu, plan, s));
     for (int pass = 0; pass < NPASSES; pass++)
-        CNN_TRY(choose(gpu, plan, pass));
+        if (pass != GPU_CONV_DATA || by_data)
+            CNN_TRY(choose(gpu, plan, pass));
     return grow_space(gpu, plan);
 }
 
@@ -288,3 +296,5 @@ static dml_status run(struct gpu *gpu, void *made, enum gpu_conv what,
 
 const struct gpu_math gpu_math_cudnn = {"cudnn",   open_cudnn, close_cudnn,
                                         make_plan, free_plan,  run};
+const struct gpu_math gpu_math_cudnn_measured = {
+    "cudnn-measured", open_cudnn, close_cudnn, make_plan, free_plan, run};

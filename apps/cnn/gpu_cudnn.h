@@ -22,7 +22,8 @@ struct cudnn {
     } cuda;
     void *handle, *blas_handle;
     bool has_context;
-    void *space; /* device memory for the ways that need it, one for all layers */
+    bool measures; /* the ways of a convolution, rather than ask for proposals */
+    void *space;   /* device memory for the ways that need it, one for all layers */
     size_t space_bytes;
 };
 

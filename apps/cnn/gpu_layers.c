@@ -5,20 +5,6 @@
 #include "gpu.h"
 #include "layers.h"
 
-static size_t block_parts(size_t rows, int channels)
-{
-    return (rows + CNN_BLOCK - 1) / CNN_BLOCK * (size_t)channels;
-}
-
-/* Room for the sums over a matrix [rows][channels]. */
-static void need_parts(struct net *net, size_t rows, int channels)
-{
-    struct gpu_net *g = net->gpu;
-    size_t parts = 2 * block_parts(rows, channels), sums = 2 * (size_t)channels;
-    g->nparts = parts > g->nparts ? parts : g->nparts;
-    g->nsums = sums > g->nsums ? sums : g->nsums;
-}
-
 /* ---- convolution and linear ----------------------------------------------------- */
 
 struct conv {
@@ -53,27 +39,24 @@ static dml_status conv_forward(struct layer *layer, enum net_mode mode)
         run_conv(conv, GPU_CONV, layer->in[0]->data_at, gpu_weight(net, params), y));
     if (!conv->bias)
         return DML_OK;
-    return GPU_RUN(net->gpu->gpu, bias, map,
-                   .n = output_rows(&conv->window) * (size_t)conv->window.k, .y = y,
+    return GPU_MAP(net->gpu->gpu, bias,
+                   .count = output_rows(&conv->window) * (size_t)conv->window.k, .y = y,
                    .channel = net->param_data + params[1].offset,
-                   .channels = conv->window.k, .half = net->gpu->gpu->half);
+                   .channels = conv->window.k);
 }
 
 static dml_status bias_backward(const struct conv *conv)
 {
-    struct net *net = conv->layer.net;
-    struct gpu *gpu = net->gpu->gpu;
+    static const struct gpu_sums sums = {CNN_KERNEL_bias_parts, CNN_KERNEL_sum_fold,
+                                         CNN_KERNEL_bias_sums};
+    const struct net *net = conv->layer.net;
     const struct param *bias = &net->params[conv->layer.first_param + 1];
     struct cnn_norm_args args = {.y = conv->layer.out[0]->grad_at,
                                  .dbeta = gpu_gradient(net, bias),
-                                 .parts = net->gpu->parts,
                                  .rows = output_rows(&conv->window),
                                  .channels = conv->window.k,
-                                 .half = gpu->half};
-    args.n = block_parts(args.rows, args.channels);
-    CNN_TRY(gpu_run(gpu, CNN_KERNEL_bias_parts, &args));
-    args.n = (size_t)args.channels;
-    return gpu_run(gpu, CNN_KERNEL_bias_sums, &args);
+                                 .half = net->gpu->gpu->half};
+    return gpu_sum_rows(net, &sums, &args);
 }
 
 static dml_status conv_backward(struct layer *layer)
@@ -122,9 +105,10 @@ static struct value *add_params(struct conv *conv, int ndims, const dnnl_dims_t 
         if (!bias)
             return NULL;
         bias->flags = DML_PARAM_NO_DECAY | DML_PARAM_NO_ADAPT;
-        need_parts(net, output_rows(&conv->window), conv->window.k);
+        gpu_need_sums(net, output_rows(&conv->window), conv->window.k);
     }
-    if (gpu->math->plan(gpu, &shape, &conv->plan) != DML_OK)
+    const bool by_data = conv->layer.in[0]->grad_group >= 0; /* not the net's input */
+    if (gpu->math->plan(gpu, &shape, by_data, &conv->plan) != DML_OK)
         return NULL;
     return conv->layer.out[0];
 }
@@ -135,19 +119,8 @@ struct value *gpu_make_conv(struct net *net, struct value *x, int channels,
     struct conv *conv = net_add_layer(net, sizeof *conv, &conv_ops, x);
     if (!conv)
         return NULL;
-    const int *kernel = window->kernel;
-    struct cnn_window *s = &conv->window;
-    *s = (struct cnn_window){.rows = (int)x->dims[0],
-                             .c = (int)x->dims[1],
-                             .h = (int)x->dims[2],
-                             .w = (int)x->dims[3],
-                             .k = channels,
-                             .height = kernel[0],
-                             .width = kernel[1],
-                             .pad = window->pad,
-                             .stride = window->stride};
-    s->p = (s->h + 2 * s->pad - s->height) / s->stride + 1;
-    s->q = (s->w + 2 * s->pad - s->width) / s->stride + 1;
+    const struct cnn_window *s = &conv->window;
+    conv->window = gpu_window(x, channels, window);
     conv->bias = bias;
     const dnnl_dims_t out = {s->rows, s->k, s->p, s->q};
     const dnnl_dims_t dims = {s->k, s->c, s->height, s->width};
@@ -209,8 +182,6 @@ static struct cnn_norm_args norm_args(const struct norm *norm)
         .inverse = norm->inverse,
         .running_mean = norm->running_mean,
         .running_variance = norm->running_variance,
-        .parts = net->gpu->parts,
-        .sums = net->gpu->sums,
         .rows = (size_t)(x->dims[0] * x->dims[2] * x->dims[3]),
         .channels = (int)x->dims[1],
         .relu = norm->relu,
@@ -218,46 +189,32 @@ static struct cnn_norm_args norm_args(const struct norm *norm)
     };
 }
 
-/* One after the other; how many items each has: per block and channel, per channel, per
- * number. */
-enum items { BLOCKS, CHANNELS, ALL };
-
-static dml_status run_chain(struct gpu *gpu, struct cnn_norm_args *args,
-                            const enum cnn_kernel *kernels, const enum items *items,
-                            int count)
+static dml_status run_rows(const struct layer *layer, enum cnn_kernel kernel,
+                           struct cnn_norm_args *args)
 {
-    const size_t sizes[] = {block_parts(args->rows, args->channels),
-                            (size_t)args->channels,
-                            args->rows * (size_t)args->channels};
-    for (int i = 0; i < count; i++) {
-        args->n = sizes[items[i]];
-        CNN_TRY(gpu_run(gpu, kernels[i], args));
-    }
-    return DML_OK;
+    args->n = gpu_row_items((args->rows + CNN_ROWS - 1) / CNN_ROWS, args->channels);
+    return gpu_run(layer->net->gpu->gpu, kernel, args);
 }
 
 static dml_status norm_forward(struct layer *layer, enum net_mode mode)
 {
-    static const enum cnn_kernel kernels[] = {CNN_KERNEL_mean_parts, CNN_KERNEL_mean,
-                                              CNN_KERNEL_var_parts, CNN_KERNEL_var,
-                                              CNN_KERNEL_norm};
-    static const enum items items[] = {BLOCKS, CHANNELS, BLOCKS, CHANNELS, ALL};
-    static const enum cnn_kernel test[] = {CNN_KERNEL_norm_test};
-    static const enum items all[] = {ALL};
+    static const struct gpu_sums sums = {CNN_KERNEL_stat_parts, CNN_KERNEL_stat_fold,
+                                         CNN_KERNEL_stat};
     struct cnn_norm_args args = norm_args((struct norm *)layer);
-    struct gpu *gpu = layer->net->gpu->gpu;
-    return mode == NET_TEST ? run_chain(gpu, &args, test, all, 1)
-                            : run_chain(gpu, &args, kernels, items, 5);
+    if (mode == NET_TEST)
+        return run_rows(layer, CNN_KERNEL_norm_test, &args);
+    CNN_TRY(gpu_sum_rows(layer->net, &sums, &args));
+    return run_rows(layer, CNN_KERNEL_norm, &args);
 }
 
 static dml_status norm_backward(struct layer *layer)
 {
-    static const enum cnn_kernel kernels[] = {
-        CNN_KERNEL_norm_parts, CNN_KERNEL_norm_sums, CNN_KERNEL_norm_back};
-    static const enum items items[] = {BLOCKS, CHANNELS, ALL};
+    static const struct gpu_sums sums = {CNN_KERNEL_norm_parts, CNN_KERNEL_sum_fold,
+                                         CNN_KERNEL_norm_sums};
     struct cnn_norm_args args = norm_args((struct norm *)layer);
     args.y = layer->out[0]->grad_at;
-    return run_chain(layer->net->gpu->gpu, &args, kernels, items, 3);
+    CNN_TRY(gpu_sum_rows(layer->net, &sums, &args));
+    return run_rows(layer, CNN_KERNEL_norm_back, &args);
 }
 
 static const struct layer_ops norm_ops = {"norm", norm_forward, norm_backward, NULL};
@@ -287,7 +244,7 @@ struct value *gpu_make_batch_norm(struct net *net, struct value *x, bool relu)
     const dnnl_dims_t dims = {x->dims[1]};
     norm->relu = relu;
     norm->layer.out[0] = net_add_value(net, 4, x->dims, NULL);
-    need_parts(net, (size_t)(x->dims[0] * x->dims[2] * x->dims[3]), (int)x->dims[1]);
+    gpu_need_sums(net, (size_t)(x->dims[0] * x->dims[2] * x->dims[3]), (int)x->dims[1]);
     if (!norm->layer.out[0] || add_norm_params(norm, dims) != DML_OK)
         return NULL;
     return norm->layer.out[0];

@@ -32,38 +32,9 @@ static dml_status do_nothing_back(struct layer *layer)
     return DML_OK;
 }
 
-/* ---- ReLU ----------------------------------------------------------------------- */
-
-static dml_status relu_forward(struct layer *layer, enum net_mode mode)
-{
-    const struct value *y = layer->out[0];
-    (void)mode;
-    return GPU_RUN(gpu_of(layer), relu, map, .n = count_of(y), .y = y->data_at,
-                   .half = gpu_of(layer)->half);
-}
-
-static dml_status relu_backward(struct layer *layer)
-{
-    const struct value *y = layer->out[0];
-    return GPU_RUN(gpu_of(layer), relu_back, map, .n = count_of(y), .x = y->data_at,
-                   .y = y->grad_at, .half = gpu_of(layer)->half);
-}
-
-static const struct layer_ops relu_ops = {"relu", relu_forward, relu_backward, NULL};
-
-struct value *gpu_make_relu(struct net *net, struct value *x)
-{
-    struct layer *layer = net_add_layer(net, sizeof *layer, &relu_ops, x);
-    if (!layer)
-        return NULL;
-    layer->out[0] = net_alias_value(net, x);
-    return layer->out[0];
-}
-
 /* ---- dropout -------------------------------------------------------------------- */
 
-/* See layer_act.c. A number's place in its row is that of N H W C, so that masks of
- * images differ from the processor's, and those of vectors do not. */
+/* See layer_act.c. */
 struct dropout {
     struct layer layer;
     uint64_t stream;
@@ -75,10 +46,13 @@ static dml_status drop(struct layer *layer, void *x)
 {
     const struct dropout *dropout = (struct dropout *)layer;
     const struct net *net = layer->net;
-    size_t rows = (size_t)layer->in[0]->dims[0], row = count_of(layer->in[0]) / rows;
+    const struct value *shape = layer->in[0];
+    size_t rows = (size_t)shape->dims[0], row = count_of(shape) / rows;
     return GPU_RUN(gpu_of(layer), dropout, dropout, .n = rows * ((row + 3) / 4), .x = x,
                    .pass = net->gpu->pass, .seed = net->seed, .stream = dropout->stream,
-                   .row = row, .threshold = dropout->threshold, .scale = dropout->scale,
+                   .channels = (int)shape->dims[1],
+                   .pixels = (int)(row / (size_t)shape->dims[1]),
+                   .threshold = dropout->threshold, .scale = dropout->scale,
                    .half = gpu_of(layer)->half);
 }
 
@@ -112,8 +86,7 @@ struct value *gpu_make_dropout(struct net *net, struct value *x, double probabil
 static dml_status add_to(struct layer *layer, const struct value *shape, void *total,
                          const void *term)
 {
-    return GPU_RUN(gpu_of(layer), add, map, .n = count_of(shape), .x = term, .y = total,
-                   .half = gpu_of(layer)->half);
+    return GPU_MAP(gpu_of(layer), add, .count = count_of(shape), .x = term, .y = total);
 }
 
 static dml_status fork_backward(struct layer *layer)
@@ -140,21 +113,70 @@ struct value *gpu_make_fork(struct net *net, struct value *x, struct value **sec
     return a;
 }
 
+struct add {
+    struct layer layer;
+    bool relu; /* the layer behind is one: done in the same pass over memory */
+};
+
 static dml_status add_forward(struct layer *layer, enum net_mode mode)
 {
     const struct value *x = layer->in[0], *y = layer->in[1];
     (void)mode;
-    return add_to(layer, x, x->data_at, y->data_at);
+    if (!((const struct add *)layer)->relu)
+        return add_to(layer, x, x->data_at, y->data_at);
+    return GPU_MAP(gpu_of(layer), add_relu, .count = count_of(x), .x = y->data_at,
+                   .y = x->data_at);
 }
 
 static const struct layer_ops add_ops = {"add", add_forward, do_nothing_back, NULL};
 
 struct value *gpu_make_add(struct net *net, struct value *x, struct value *y)
 {
-    struct layer *layer = net_add_layer(net, sizeof *layer, &add_ops, x);
+    struct add *add = net_add_layer(net, sizeof *add, &add_ops, x);
+    if (!add)
+        return NULL;
+    add->layer.in[1] = y;
+    add->layer.out[0] = net_alias_value(net, x);
+    return add->layer.out[0];
+}
+
+/* True where the last layer is the sum that makes x: it will do the ReLU. */
+static bool join_relu(const struct net *net, const struct value *x)
+{
+    struct layer *last = net->nlayers > 0 ? net->layers[net->nlayers - 1] : NULL;
+    if (!last || last->ops != &add_ops || last->out[0] != x)
+        return false;
+    ((struct add *)last)->relu = true;
+    return true;
+}
+
+/* ---- ReLU ----------------------------------------------------------------------- */
+
+static dml_status relu_forward(struct layer *layer, enum net_mode mode)
+{
+    const struct value *y = layer->out[0];
+    (void)mode;
+    return GPU_MAP(gpu_of(layer), relu, .count = count_of(y), .y = y->data_at);
+}
+
+static dml_status relu_backward(struct layer *layer)
+{
+    const struct value *y = layer->out[0];
+    return GPU_MAP(gpu_of(layer), relu_back, .count = count_of(y), .x = y->data_at,
+                   .y = y->grad_at);
+}
+
+static const struct layer_ops relu_ops = {"relu", relu_forward, relu_backward, NULL};
+/* The sum before it does it. */
+static const struct layer_ops late_relu_ops = {"relu", do_nothing, relu_backward, NULL};
+
+struct value *gpu_make_relu(struct net *net, struct value *x)
+{
+    bool late = join_relu(net, x);
+    struct layer *layer =
+        net_add_layer(net, sizeof *layer, late ? &late_relu_ops : &relu_ops, x);
     if (!layer)
         return NULL;
-    layer->in[1] = y;
     layer->out[0] = net_alias_value(net, x);
     return layer->out[0];
 }
@@ -209,8 +231,9 @@ struct value *gpu_make_shortcut(struct net *net, struct value *x, int channels,
     struct shortcut *shortcut = net_add_layer(net, sizeof *shortcut, &shortcut_ops, x);
     if (!shortcut)
         return NULL;
-    const dnnl_dims_t dims = {x->dims[0], channels, (x->dims[2] + stride - 1) / stride,
-                              (x->dims[3] + stride - 1) / stride};
+    const struct net_window one = {{1, 1}, stride, 0};
+    const dnnl_dims_t dims = {x->dims[0], channels, net_output_side(x, 0, &one),
+                              net_output_side(x, 1, &one)};
     shortcut->stride = stride;
     shortcut->layer.out[0] = net_add_value(net, 4, dims, NULL);
     return shortcut->layer.out[0];
@@ -224,11 +247,17 @@ struct pool {
     uint8_t *from;
 };
 
+static size_t items_of(const struct pool *pool, const struct value *value)
+{
+    const int channels = pool->window.k;
+    return gpu_row_items(count_of(value) / (size_t)channels, channels);
+}
+
 static dml_status pool_forward(struct layer *layer, enum net_mode mode)
 {
     const struct pool *pool = (struct pool *)layer;
     (void)mode;
-    return GPU_RUN(gpu_of(layer), pool, pool, .n = count_of(layer->out[0]),
+    return GPU_RUN(gpu_of(layer), pool, pool, .n = items_of(pool, layer->out[0]),
                    .x = layer->in[0]->data_at, .y = layer->out[0]->data_at,
                    .from = pool->from, .window = pool->window,
                    .half = gpu_of(layer)->half);
@@ -239,7 +268,7 @@ static dml_status pool_backward(struct layer *layer)
     const struct pool *pool = (struct pool *)layer;
     if (!layer->in[0]->grad_at)
         return DML_OK;
-    return GPU_RUN(gpu_of(layer), pool_back, pool, .n = count_of(layer->in[0]),
+    return GPU_RUN(gpu_of(layer), pool_back, pool, .n = items_of(pool, layer->in[0]),
                    .x = layer->in[0]->grad_at, .y = layer->out[0]->grad_at,
                    .from = pool->from, .window = pool->window,
                    .half = gpu_of(layer)->half);
@@ -253,24 +282,13 @@ struct value *gpu_make_pool(struct net *net, struct value *x, enum net_pool kind
     struct pool *pool = net_add_layer(net, sizeof *pool, &pool_ops, x);
     if (!pool)
         return NULL;
-    const int *kernel = given->kernel;
-    struct cnn_window *s = &pool->window;
-    *s = (struct cnn_window){.rows = (int)x->dims[0],
-                             .c = (int)x->dims[1],
-                             .k = (int)x->dims[1],
-                             .h = (int)x->dims[2],
-                             .w = (int)x->dims[3],
-                             .height = kernel[0],
-                             .width = kernel[1],
-                             .pad = given->pad,
-                             .stride = given->stride};
-    s->p = (s->h + 2 * s->pad - s->height) / s->stride + 1;
-    s->q = (s->w + 2 * s->pad - s->width) / s->stride + 1;
+    const struct cnn_window *s = &pool->window;
+    pool->window = gpu_window(x, (int)x->dims[1], given);
     const dnnl_dims_t dims = {s->rows, s->k, s->p, s->q};
     struct value *y = pool->layer.out[0] = net_add_value(net, 4, dims, NULL);
     if (!y || kind == NET_POOL_AVERAGE)
         return y;
-    if (kernel[0] * kernel[1] > UINT8_MAX) {
+    if (s->height * s->width > UINT8_MAX) {
         (void)net_misuse(net, "a maximum over more than 255 pixels");
         return NULL;
     }

@@ -16,8 +16,10 @@ static void close_plain(struct gpu *gpu)
     (void)gpu;
 }
 
-static dml_status plan(struct gpu *gpu, const struct cnn_conv_args *shape, void **made)
+static dml_status plan(struct gpu *gpu, const struct cnn_conv_args *shape, bool by_data,
+                       void **made)
 {
+    (void)by_data;
     (void)gpu;
     (void)shape;
     *made = NULL;

@@ -4,6 +4,7 @@
  * items here.
  */
 #include "gpu.h"
+#include "kernels_loss.h"
 #include "kernels_norm.h"
 #include "kernels_window.h"
 
@@ -44,4 +45,14 @@ dml_status gpu_run(struct gpu *gpu, enum cnn_kernel kernel, const void *args)
         return DML_OK;
     return gpu_note(gpu, dml_gpu_launch(gpu->ctx, &table[kernel].kernel, n, args,
                                         table[kernel].bytes, gpu->stream));
+}
+
+dml_status gpu_run_map(struct gpu *gpu, enum cnn_kernel kernel,
+                       struct cnn_map_args args)
+{
+    args.n = args.channels > 0
+                 ? gpu_row_items(args.count / (size_t)args.channels, args.channels)
+                 : (args.count + CNN_VECTOR - 1) / CNN_VECTOR;
+    args.half = gpu->half;
+    return gpu_run(gpu, kernel, &args);
 }

@@ -51,7 +51,7 @@ struct cnn_pool_args {
 
 /* y = f(x) number by number, or with a value for each channel. */
 struct cnn_map_args {
-    size_t n;
+    size_t n, count; /* items; numbers */
     const void *x;
     void *y;
     const float *channel; /* [channels] */
@@ -59,9 +59,15 @@ struct cnn_map_args {
     int half;
 };
 
-/* Sums over the rows of a matrix [rows][channels], in two steps: over blocks of
- * CNN_BLOCK rows, item = block x channel, and over the blocks, item = channel. */
-enum { CNN_BLOCK = 128 };
+/* Sums over the rows of a matrix [rows][channels], for each channel: the rows are cut
+ * into parts, each summed by an item for up to CNN_VECTOR channels; then CNN_FOLD
+ * parts at a time are folded into one, until so few are left that one item adds them
+ * (gpu_sums.c). A part has part_rows rows, but for the last one. */
+enum { CNN_VECTOR = 4, CNN_FOLD = 64 };
+
+/* What has one output for each row is done by an item for CNN_ROWS of them, which reads
+ * what all rows have in common once. */
+enum { CNN_ROWS = 4 };
 
 struct cnn_norm_args {
     size_t n;
@@ -71,9 +77,10 @@ struct cnn_norm_args {
     void *dgamma, *dbeta;  /* gradients; of a bias: dbeta only */
     float *mean, *inverse; /* [channels] of the batch; 1 / sqrt(var + eps) */
     float *running_mean, *running_variance;
-    float *parts; /* [blocks][channels][2] */
-    float *sums;  /* [channels][2] */
-    size_t rows;
+    float *parts;  /* [nparts][channels][2] mean and squares, or two sums */
+    float *folded; /* the same of CNN_FOLD parts each, when they are folded */
+    float *sums;   /* [2][channels] */
+    size_t rows, part_rows, nparts;
     int channels, relu, half;
 };
 
@@ -82,7 +89,7 @@ struct cnn_dropout_args {
     void *x;
     const struct cnn_pass *pass;
     uint64_t seed, stream;
-    size_t row; /* numbers in a row */
+    int channels, pixels; /* of a row */
     uint32_t threshold;
     float scale;
     int half;
@@ -95,15 +102,33 @@ struct cnn_shortcut_args {
     int half;
 };
 
+/* Items that share a row of logits. */
+enum { CNN_LANES = 32 };
+
+/* Of some logits of a row: the largest, which that is (the first of equals), and the
+ * sum of exp(logit - largest). */
+struct cnn_loss_part {
+    double sum, top;
+    int32_t best;
+};
+
+struct cnn_loss_row {
+    double log_sum; /* of the exponentials of the logits */
+    double loss, hit;
+    int32_t label; /* -1: none */
+};
+
 struct cnn_loss_args {
     size_t n;
     const void *logits;
     const int32_t *labels;
     const struct cnn_pass *pass;
     void *grad;
-    double *rows; /* [rows][2] loss and hit of each */
-    float *head;  /* loss and hits are added to [0] and [1] */
-    int nrows, classes, half;
+    struct cnn_loss_part *parts; /* [rows][lanes] */
+    struct cnn_loss_row *rows;   /* [rows] */
+    struct cnn_loss_row *folded; /* of CNN_FOLD rows each */
+    float *head;                 /* loss and hits are added to [0] and [1] */
+    int nrows, classes, lanes, half;
 };
 
 /* f32 numbers that are added up over the passes of a step. */
@@ -121,6 +146,7 @@ struct cnn_keep_args {
     X(widen, map)        /* activations to f32 */                                \
     X(bias, map)         /* y += channel */                                      \
     X(add, map)          /* y += x */                                            \
+    X(add_relu, map)     /* y = max(y + x, 0) */                                 \
     X(relu, map)         /* y = max(y, 0) */                                     \
     X(relu_back, map)    /* y = 0 where x, the output, is not above 0 */         \
     X(conv, conv)        /* y from x and weight */                               \
@@ -128,10 +154,9 @@ struct cnn_keep_args {
     X(conv_weight, conv) /* weight from x and y */                               \
     X(pool, pool)                                                                \
     X(pool_back, pool)                                                           \
-    X(mean_parts, norm) /* sums of x */                                          \
-    X(mean, norm)                                                                \
-    X(var_parts, norm) /* of (x - mean)^2 */                                     \
-    X(var, norm)       /* and the running averages */                            \
+    X(stat_parts, norm) /* mean of x, and sum of (x - mean)^2 */                 \
+    X(stat_fold, norm)                                                           \
+    X(stat, norm) /* of all rows, and the running averages */                    \
     X(norm, norm)                                                                \
     X(norm_test, norm)  /* by the running averages */                            \
     X(norm_parts, norm) /* sums of the gradient, and of it times the normal x */ \
@@ -139,10 +164,14 @@ struct cnn_keep_args {
     X(norm_back, norm)                                                           \
     X(bias_parts, norm) /* sums of the gradient */                               \
     X(bias_sums, norm)                                                           \
+    X(sum_fold, norm)   /* of either */                                          \
     X(dropout, dropout) /* item: four numbers of a row; forward and backward */  \
     X(shortcut, shortcut)                                                        \
     X(shortcut_back, shortcut)                                                   \
-    X(loss, loss)     /* item: a row */                                          \
+    X(loss_parts, loss)                                                          \
+    X(loss_rows, loss) /* item: a row */                                         \
+    X(loss_grad, loss) /* item: a logit */                                       \
+    X(loss_fold, loss)                                                           \
     X(loss_sum, loss) /* one item */                                             \
     X(keep, keep)
 

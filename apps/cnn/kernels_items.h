@@ -15,10 +15,12 @@
 #ifdef __CUDACC__
 #define ITEM          static __device__ __forceinline__
 #define VIEW(type, p) ((type)(p))
+#define CNN_UNROLL    _Pragma("unroll 4") /* so many loads are under way */
 #else
 #include <dml/gpu.h>
 #define ITEM          static inline
 #define VIEW(type, p) ((type)dml_gpu_view(p))
+#define CNN_UNROLL
 #endif
 
 #define CNN_EPSILON  1e-5f
@@ -54,6 +56,154 @@ ITEM void cnn_put(void *p, size_t i, float value, int half)
         ((float *)p)[i] = value;
 }
 
+ITEM float cnn_of_bits(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* ---- four numbers at a time, so that a thread moves 8 or 16 bytes ---------------- */
+
+struct cnn_four {
+    float v[CNN_VECTOR];
+};
+
+struct cnn_words {
+    uint32_t w[CNN_VECTOR];
+};
+
+/* Two words, or four, from an address that is a multiple of their size. */
+ITEM struct cnn_words cnn_load(const void *p, int half)
+{
+    struct cnn_words r = {{0}};
+#ifdef __CUDACC__
+    if (half) {
+        uint2 w = *(const uint2 *)p;
+        r.w[0] = w.x, r.w[1] = w.y;
+    } else {
+        uint4 w = *(const uint4 *)p;
+        r.w[0] = w.x, r.w[1] = w.y, r.w[2] = w.z, r.w[3] = w.w;
+    }
+#else
+    memcpy(&r, p, half ? sizeof r / 2 : sizeof r);
+#endif
+    return r;
+}
+
+ITEM void cnn_store(void *p, struct cnn_words r, int half)
+{
+#ifdef __CUDACC__
+    if (half)
+        *(uint2 *)p = make_uint2(r.w[0], r.w[1]);
+    else
+        *(uint4 *)p = make_uint4(r.w[0], r.w[1], r.w[2], r.w[3]);
+#else
+    memcpy(p, &r, half ? sizeof r / 2 : sizeof r);
+#endif
+}
+
+/* Numbers i, i + 1 ..., "count" of them, the others 0. whole: count is four, and i and
+ * the address are multiples of that. */
+ITEM struct cnn_four cnn_get4(const void *p, size_t i, int count, int whole, int half)
+{
+    struct cnn_four r = {{0}};
+    if (whole && half) {
+        struct cnn_words w = cnn_load((const uint16_t *)p + i, 1);
+        for (int k = 0; k < CNN_VECTOR; k++)
+            r.v[k] = cnn_of_bits(k % 2 ? w.w[k / 2] & 0xffff0000u : w.w[k / 2] << 16);
+    } else if (whole) {
+        struct cnn_words w = cnn_load((const float *)p + i, 0);
+        for (int k = 0; k < CNN_VECTOR; k++)
+            r.v[k] = cnn_of_bits(w.w[k]);
+    } else {
+        for (int k = 0; k < CNN_VECTOR; k++)
+            if (k < count)
+                r.v[k] = cnn_get(p, i + (size_t)k, half);
+    }
+    return r;
+}
+
+ITEM void cnn_put4(void *p, size_t i, struct cnn_four r, int count, int whole, int half)
+{
+    struct cnn_words w = {{0}};
+    if (whole && half) {
+        for (int k = 0; k < CNN_VECTOR; k++)
+            w.w[k / 2] |= (uint32_t)cnn_round(r.v[k]) << (k % 2 ? 16 : 0);
+        cnn_store((uint16_t *)p + i, w, 1);
+    } else if (whole) {
+        memcpy(&w, &r, sizeof w);
+        cnn_store((float *)p + i, w, 0);
+    } else {
+        for (int k = 0; k < CNN_VECTOR; k++)
+            if (k < count)
+                cnn_put(p, i + (size_t)k, r.v[k], half);
+    }
+}
+
+/* *number / by, and the rest: quick, where 32 bits are enough. */
+ITEM size_t cnn_split(size_t *number, int by)
+{
+    if (*number >> 32 == 0) {
+        uint32_t n = (uint32_t)*number, q = n / (uint32_t)by;
+        *number = q;
+        return n - q * (uint32_t)by;
+    }
+    size_t rest = *number % (size_t)by;
+    *number /= (size_t)by;
+    return rest;
+}
+
+/* Neighbours for one item: channels of a row, or numbers of a vector. */
+struct cnn_group {
+    size_t row;   /* or pixel, or part of the rows; 0 */
+    size_t first; /* channel, or number */
+    int count, whole, half;
+};
+
+ITEM struct cnn_group cnn_of_matrix(size_t channels, size_t i, int whole, int half)
+{
+    struct cnn_group g;
+    int left;
+    g.first = CNN_VECTOR * cnn_split(&i, ((int)channels + CNN_VECTOR - 1) / CNN_VECTOR);
+    left = (int)(channels - g.first);
+    g.row = i;
+    g.whole = whole;
+    g.half = half;
+    g.count = whole || left > CNN_VECTOR ? (int)CNN_VECTOR : left;
+    return g;
+}
+
+ITEM struct cnn_group cnn_of_vector(size_t count, size_t i, int whole, int half)
+{
+    struct cnn_group g;
+    g.row = 0;
+    g.first = CNN_VECTOR * i;
+    g.whole = whole;
+    g.half = half;
+    g.count = whole ? (int)CNN_VECTOR : (int)(count - g.first);
+    return g;
+}
+
+/* The body of an item, compiled for each form of its numbers: a loop of loads that
+ * depend on a condition would do them one by one. */
+#define CNN_BY_FORM(is_whole, of, size, body, a, i)       \
+    do {                                                  \
+        if (!(is_whole))                                  \
+            body(a, of((size_t)(size), i, 0, (a)->half)); \
+        else if ((a)->half)                               \
+            body(a, of((size_t)(size), i, 1, 1));         \
+        else                                              \
+            body(a, of((size_t)(size), i, 1, 0));         \
+    } while (0)
+
+#define CNN_EACH_ROW(body, a, i)                                                     \
+    CNN_BY_FORM((a)->channels % CNN_VECTOR == 0, cnn_of_matrix, (a)->channels, body, \
+                a, i)
+#define CNN_EACH_NUMBER(body, a, i)                                                    \
+    CNN_BY_FORM(CNN_VECTOR *(i + 1) <= (a)->count, cnn_of_vector, (a)->count, body, a, \
+                i)
+
 /* dml_rng_u64(), for a device: Philox4x32-10 (Salmon et al., SC 2011). */
 ITEM uint64_t cnn_random(uint64_t seed, uint64_t stream, uint64_t counter)
 {
@@ -78,47 +228,122 @@ ITEM uint64_t cnn_random(uint64_t seed, uint64_t stream, uint64_t counter)
 ITEM void cnn_item_input(const struct cnn_map_args *a, size_t i)
 {
     const float *x = VIEW(const float *, a->x);
-    size_t channels = (size_t)a->channels, pixels = (size_t)a->pixels;
-    size_t c = i % channels, pixel = i / channels % pixels, n = i / channels / pixels;
-    cnn_put(VIEW(void *, a->y), i, x[(n * channels + c) * pixels + pixel], a->half);
+    size_t n = i, c = cnn_split(&n, a->channels), pixel = cnn_split(&n, a->pixels);
+    size_t plane = n * (size_t)a->channels + c;
+    cnn_put(VIEW(void *, a->y), i, x[plane * (size_t)a->pixels + pixel], a->half);
+}
+
+ITEM struct cnn_four cnn_read(const void *p, struct cnn_group g)
+{
+    return cnn_get4(VIEW(const void *, p), g.first, g.count, g.whole, g.half);
+}
+
+ITEM void cnn_write(void *p, struct cnn_four r, struct cnn_group g)
+{
+    cnn_put4(VIEW(void *, p), g.first, r, g.count, g.whole, g.half);
+}
+
+/* The others: an item for four numbers. */
+
+ITEM void cnn_do_cast(const struct cnn_map_args *a, struct cnn_group g)
+{
+    struct cnn_four x;
+    g.half = 0;
+    x = cnn_read(a->x, g);
+    g.half = 1;
+    cnn_write(a->y, x, g);
 }
 
 ITEM void cnn_item_cast(const struct cnn_map_args *a, size_t i)
 {
-    VIEW(uint16_t *, a->y)[i] = cnn_round(VIEW(const float *, a->x)[i]);
+    CNN_EACH_NUMBER(cnn_do_cast, a, i);
+}
+
+ITEM void cnn_do_widen(const struct cnn_map_args *a, struct cnn_group g)
+{
+    struct cnn_four x = cnn_read(a->x, g);
+    g.half = 0;
+    cnn_write(a->y, x, g);
 }
 
 ITEM void cnn_item_widen(const struct cnn_map_args *a, size_t i)
 {
-    VIEW(float *, a->y)[i] = cnn_get(VIEW(const void *, a->x), i, a->half);
+    CNN_EACH_NUMBER(cnn_do_widen, a, i);
+}
+
+ITEM void cnn_do_bias(const struct cnn_map_args *a, struct cnn_group g)
+{
+    struct cnn_four b =
+        cnn_get4(VIEW(const void *, a->channel), g.first, g.count, g.whole, 0);
+    struct cnn_four y;
+    g.first += g.row * (size_t)a->channels;
+    y = cnn_read(a->y, g);
+    for (int k = 0; k < CNN_VECTOR; k++)
+        y.v[k] += b.v[k];
+    cnn_write(a->y, y, g);
 }
 
 ITEM void cnn_item_bias(const struct cnn_map_args *a, size_t i)
 {
-    void *y = VIEW(void *, a->y);
-    float b = VIEW(const float *, a->channel)[i % (size_t)a->channels];
-    cnn_put(y, i, cnn_get(y, i, a->half) + b, a->half);
+    CNN_EACH_ROW(cnn_do_bias, a, i);
+}
+
+/* What is not a number stays so: the loss shall tell. */
+ITEM float cnn_positive(float x)
+{
+    return x < 0 ? 0 : x;
+}
+
+ITEM void cnn_do_add(const struct cnn_map_args *a, struct cnn_group g)
+{
+    struct cnn_four x = cnn_read(a->x, g), y = cnn_read(a->y, g);
+    for (int k = 0; k < CNN_VECTOR; k++)
+        y.v[k] += x.v[k];
+    cnn_write(a->y, y, g);
 }
 
 ITEM void cnn_item_add(const struct cnn_map_args *a, size_t i)
 {
-    void *y = VIEW(void *, a->y);
-    float x = cnn_get(VIEW(const void *, a->x), i, a->half);
-    cnn_put(y, i, cnn_get(y, i, a->half) + x, a->half);
+    CNN_EACH_NUMBER(cnn_do_add, a, i);
 }
 
-/* What is not a number stays so: the loss shall tell. */
+ITEM void cnn_do_add_relu(const struct cnn_map_args *a, struct cnn_group g)
+{
+    struct cnn_four x = cnn_read(a->x, g), y = cnn_read(a->y, g);
+    for (int k = 0; k < CNN_VECTOR; k++)
+        y.v[k] = cnn_positive(y.v[k] + x.v[k]);
+    cnn_write(a->y, y, g);
+}
+
+ITEM void cnn_item_add_relu(const struct cnn_map_args *a, size_t i)
+{
+    CNN_EACH_NUMBER(cnn_do_add_relu, a, i);
+}
+
+ITEM void cnn_do_relu(const struct cnn_map_args *a, struct cnn_group g)
+{
+    struct cnn_four y = cnn_read(a->y, g);
+    for (int k = 0; k < CNN_VECTOR; k++)
+        y.v[k] = cnn_positive(y.v[k]);
+    cnn_write(a->y, y, g);
+}
+
 ITEM void cnn_item_relu(const struct cnn_map_args *a, size_t i)
 {
-    void *y = VIEW(void *, a->y);
-    if (cnn_get(y, i, a->half) < 0)
-        cnn_put(y, i, 0, a->half);
+    CNN_EACH_NUMBER(cnn_do_relu, a, i);
+}
+
+ITEM void cnn_do_relu_back(const struct cnn_map_args *a, struct cnn_group g)
+{
+    struct cnn_four x = cnn_read(a->x, g), y = cnn_read(a->y, g);
+    for (int k = 0; k < CNN_VECTOR; k++)
+        y.v[k] = x.v[k] > 0 ? y.v[k] : 0;
+    cnn_write(a->y, y, g);
 }
 
 ITEM void cnn_item_relu_back(const struct cnn_map_args *a, size_t i)
 {
-    if (!(cnn_get(VIEW(const void *, a->x), i, a->half) > 0))
-        cnn_put(VIEW(void *, a->y), i, 0, a->half);
+    CNN_EACH_NUMBER(cnn_do_relu_back, a, i);
 }
 
 ITEM void cnn_item_keep(const struct cnn_keep_args *a, size_t i)
@@ -131,88 +356,21 @@ ITEM void cnn_item_keep(const struct cnn_keep_args *a, size_t i)
         sum[i] = a->first ? g : sum[i] + g;
 }
 
-/* Four numbers share 64 random bits, as on the processor. */
+/* Four numbers share 64 random bits, as on the processor: in the order C H W. */
 ITEM void cnn_item_dropout(const struct cnn_dropout_args *a, size_t i)
 {
     const struct cnn_pass *pass = VIEW(const struct cnn_pass *, a->pass);
     void *x = VIEW(void *, a->x);
-    size_t groups = (a->row + 3) / 4, row = i / groups, group = i % groups;
+    size_t pixels = (size_t)a->pixels, row = (size_t)a->channels * pixels;
+    size_t groups = (row + 3) / 4, n = i / groups, group = i % groups;
     uint64_t bits = cnn_random(a->seed, a->stream + pass->step,
-                               (pass->first_row + row) * groups + group);
-    for (size_t k = 4 * group; k < 4 * group + 4 && k < a->row; k++, bits >>= 16) {
-        size_t at = row * a->row + k;
+                               (pass->first_row + n) * groups + group);
+    for (size_t k = 4 * group; k < 4 * group + 4 && k < row; k++, bits >>= 16) {
+        size_t c = k, pixel = cnn_split(&c, a->pixels);
+        size_t at = n * row + pixel * (size_t)a->channels + c;
         float factor = (bits & 0xffff) < a->threshold ? 0 : a->scale;
         cnn_put(x, at, cnn_get(x, at, a->half) * factor, a->half);
     }
-}
-
-/* ---- shortcut: every stride-th pixel, further channels are zero ------------------ */
-
-ITEM void cnn_item_shortcut(const struct cnn_shortcut_args *a, size_t i)
-{
-    size_t k = i % (size_t)a->k, q = i / (size_t)a->k % (size_t)a->q;
-    size_t np = i / (size_t)a->k / (size_t)a->q, stride = (size_t)a->stride;
-    size_t n = np / (size_t)a->p, p = np % (size_t)a->p;
-    size_t from =
-        ((n * (size_t)a->h + p * stride) * (size_t)a->w + q * stride) * (size_t)a->c +
-        k;
-    float value =
-        k < (size_t)a->c ? cnn_get(VIEW(const void *, a->x), from, a->half) : 0;
-    cnn_put(VIEW(void *, a->y), i, value, a->half);
-}
-
-ITEM void cnn_item_shortcut_back(const struct cnn_shortcut_args *a, size_t i)
-{
-    size_t c = i % (size_t)a->c, w = i / (size_t)a->c % (size_t)a->w;
-    size_t nh = i / (size_t)a->c / (size_t)a->w, stride = (size_t)a->stride;
-    size_t n = nh / (size_t)a->h, h = nh % (size_t)a->h;
-    size_t from =
-        ((n * (size_t)a->p + h / stride) * (size_t)a->q + w / stride) * (size_t)a->k +
-        c;
-    int taken = h % stride == 0 && w % stride == 0;
-    cnn_put(VIEW(void *, a->x), i,
-            taken ? cnn_get(VIEW(const void *, a->y), from, a->half) : 0, a->half);
-}
-
-/* ---- loss: softmax cross-entropy in double precision, as loss.c ------------------ */
-
-ITEM void cnn_item_loss(const struct cnn_loss_args *a, size_t i)
-{
-    const struct cnn_pass *pass = VIEW(const struct cnn_pass *, a->pass);
-    const void *x = VIEW(const void *, a->logits);
-    void *grad = VIEW(void *, a->grad);
-    double *row = VIEW(double *, a->rows) + 2 * i, sum = 0;
-    size_t classes = (size_t)a->classes, first = i * classes, best = 0;
-    int counts = i < (size_t)pass->count;
-    size_t label = counts ? (size_t)VIEW(const int32_t *, a->labels)[i] : 0;
-    for (size_t j = 1; j < classes; j++)
-        if (cnn_get(x, first + j, a->half) > cnn_get(x, first + best, a->half))
-            best = j;
-    double top = (double)cnn_get(x, first + best, a->half);
-    for (size_t j = 0; j < classes; j++)
-        sum += exp((double)cnn_get(x, first + j, a->half) - top);
-    double total = log(sum);
-    for (size_t j = 0; j < classes; j++) {
-        double p = exp((double)cnn_get(x, first + j, a->half) - top - total);
-        double g = counts ? pass->scale * (p - (j == label ? 1 : 0)) : 0;
-        cnn_put(grad, first + j, (float)g, a->half);
-    }
-    row[0] = counts ? total - ((double)cnn_get(x, first + label, a->half) - top) : 0;
-    row[1] = counts && best == label ? 1 : 0;
-}
-
-ITEM void cnn_item_loss_sum(const struct cnn_loss_args *a, size_t i)
-{
-    const struct cnn_pass *pass = VIEW(const struct cnn_pass *, a->pass);
-    const double *rows = VIEW(const double *, a->rows);
-    float *head = VIEW(float *, a->head);
-    double loss = 0, hits = 0;
-    for (size_t row = 0; row < (size_t)a->nrows; row++) {
-        loss += rows[2 * row];
-        hits += rows[2 * row + 1];
-    }
-    head[i] += (float)(loss * pass->scale);
-    head[i + 1] += (float)(hits * pass->scale);
 }
 
 #endif

@@ -1,161 +1,376 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Items of the kernels of batch normalisation (layer_norm.c says what it is) and of the
- * gradients of biases: sums over the rows of a matrix [rows][channels].
+ * gradients of biases: sums over the rows of a matrix [rows][channels] in parts, whose
+ * order is that of the rows, whatever the device.
+ *
+ * Mean and squares (sums of (x - mean)^2) come from one pass over x: an item adds up
+ * d = x - s and d^2 for one s near its mean, and has
+ *
+ *   mean = s + sum d / n,   squares = sum d^2 - (sum d)^2 / n
+ *
+ * (Chan, Golub and LeVeque 1983: the algorithm with shifted data; with the parts' means
+ * and squares for numbers it merges parts as their pairwise one does). s is the part's
+ * first row: it is off the part's mean by at most sqrt(n - 1) standard deviations of
+ * the part, so that the difference loses a factor of n at the very worst, however far
+ * the mean is from 0. Welford's form needs a division a row for that. Parts are merged
+ * in f64.
  */
 #ifndef CNN_KERNELS_NORM_H
 #define CNN_KERNELS_NORM_H
 
 #include "kernels_items.h"
 
-/* The rows of item i: [*first, last), and its channel. */
-ITEM size_t cnn_block_rows(const struct cnn_norm_args *a, size_t i, size_t *first,
-                           size_t *channel)
+/* Four numbers of a row, or of all rows' values by channel. */
+ITEM struct cnn_four cnn_of_row(const struct cnn_norm_args *a, const void *p,
+                                size_t row, struct cnn_group g)
 {
-    size_t last = (i / (size_t)a->channels + 1) * CNN_BLOCK;
-    *first = last - CNN_BLOCK;
-    *channel = i % (size_t)a->channels;
-    return last < a->rows ? last : a->rows;
+    return cnn_get4(p, row * (size_t)a->channels + g.first, g.count, g.whole, g.half);
 }
 
-/* Sum over the blocks of their k-th sum. */
-ITEM double cnn_total(const struct cnn_norm_args *a, size_t channel, size_t k)
+ITEM struct cnn_four cnn_of_channels(const float *p, struct cnn_group g)
 {
-    const float *parts = VIEW(const float *, a->parts);
-    size_t blocks = (a->rows + CNN_BLOCK - 1) / CNN_BLOCK;
-    double sum = 0;
-    for (size_t block = 0; block < blocks; block++)
-        sum += (double)parts[2 * (block * (size_t)a->channels + channel) + k];
-    return sum;
+    return cnn_get4(VIEW(const float *, p), g.first, g.count, g.whole, 0);
 }
 
-ITEM void cnn_item_mean_parts(const struct cnn_norm_args *a, size_t i)
+ITEM size_t cnn_least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+ITEM size_t cnn_part_end(const struct cnn_norm_args *a, size_t part)
+{
+    return cnn_least((part + 1) * a->part_rows, a->rows);
+}
+
+ITEM void cnn_put_part(const struct cnn_norm_args *a, struct cnn_group g,
+                       struct cnn_four first, struct cnn_four second)
+{
+    float *part = VIEW(float *, a->parts) + 2 * (g.row * (size_t)a->channels + g.first);
+    for (int k = 0; k < CNN_VECTOR; k++)
+        if (k < g.count) {
+            part[2 * k] = first.v[k];
+            part[2 * k + 1] = second.v[k];
+        }
+}
+
+/* ---- mean and variance ---------------------------------------------------------- */
+
+ITEM void cnn_do_stat_parts(const struct cnn_norm_args *a, struct cnn_group g)
 {
     const void *x = VIEW(const void *, a->x);
-    size_t row, channel, last = cnn_block_rows(a, i, &row, &channel);
-    float sum = 0;
-    for (; row < last; row++)
-        sum += cnn_get(x, row * (size_t)a->channels + channel, a->half);
-    VIEW(float *, a->parts)[2 * i] = sum;
-}
-
-ITEM void cnn_item_mean(const struct cnn_norm_args *a, size_t i)
-{
-    VIEW(float *, a->mean)[i] = (float)(cnn_total(a, i, 0) / (double)a->rows);
-}
-
-ITEM void cnn_item_var_parts(const struct cnn_norm_args *a, size_t i)
-{
-    const void *x = VIEW(const void *, a->x);
-    size_t row, channel, last = cnn_block_rows(a, i, &row, &channel);
-    float sum = 0, mean = VIEW(const float *, a->mean)[channel];
+    size_t row = g.row * a->part_rows, last = cnn_part_end(a, g.row);
+    float rows = (float)(last - row);
+    struct cnn_four mean, squares = {{0}}, sum = {{0}};
+    struct cnn_four shift = cnn_of_row(a, x, row, g);
+    CNN_UNROLL
     for (; row < last; row++) {
-        float d = cnn_get(x, row * (size_t)a->channels + channel, a->half) - mean;
-        sum += d * d;
+        struct cnn_four now = cnn_of_row(a, x, row, g);
+        for (int k = 0; k < CNN_VECTOR; k++) {
+            float d = now.v[k] - shift.v[k];
+            sum.v[k] += d;
+            squares.v[k] += d * d;
+        }
     }
-    VIEW(float *, a->parts)[2 * i] = sum;
+    for (int k = 0; k < CNN_VECTOR; k++) {
+        float lost = squares.v[k] - sum.v[k] * (sum.v[k] / rows);
+        mean.v[k] = shift.v[k] + sum.v[k] / rows;
+        squares.v[k] = lost < 0 ? 0 : lost;
+    }
+    cnn_put_part(a, g, mean, squares);
 }
 
-ITEM void cnn_item_var(const struct cnn_norm_args *a, size_t i)
+ITEM void cnn_item_stat_parts(const struct cnn_norm_args *a, size_t i)
+{
+    CNN_EACH_ROW(cnn_do_stat_parts, a, i);
+}
+
+struct cnn_stat {
+    double mean, squares;
+};
+
+/* Of parts [part, last) as one. */
+ITEM struct cnn_stat cnn_merge(const struct cnn_norm_args *a, size_t part, size_t last,
+                               size_t channel)
+{
+    const float *parts = VIEW(const float *, a->parts) + 2 * channel;
+    size_t step = 2 * (size_t)a->channels;
+    double shift = (double)parts[part * step], sum = 0, squares = 0, lost;
+    double rows = (double)(cnn_part_end(a, last - 1) - part * a->part_rows);
+    struct cnn_stat stat;
+    CNN_UNROLL
+    for (; part < last; part++) {
+        double n = (double)(cnn_part_end(a, part) - part * a->part_rows);
+        double d = (double)parts[part * step] - shift;
+        sum += n * d;
+        squares += (double)parts[part * step + 1] + n * d * d;
+    }
+    lost = squares - sum * sum / rows;
+    stat.mean = shift + sum / rows;
+    stat.squares = lost < 0 ? 0 : lost;
+    return stat;
+}
+
+ITEM void cnn_item_stat_fold(const struct cnn_norm_args *a, size_t i)
+{
+    size_t part = i, channel = cnn_split(&part, a->channels), first = part * CNN_FOLD;
+    struct cnn_stat stat =
+        cnn_merge(a, first, cnn_least(first + CNN_FOLD, a->nparts), channel);
+    VIEW(float *, a->folded)[2 * i] = (float)stat.mean;
+    VIEW(float *, a->folded)[2 * i + 1] = (float)stat.squares;
+}
+
+ITEM void cnn_item_stat(const struct cnn_norm_args *a, size_t i)
 {
     float *running_mean = VIEW(float *, a->running_mean) + i;
     float *running_variance = VIEW(float *, a->running_variance) + i;
-    float mean = VIEW(const float *, a->mean)[i], count = (float)a->rows;
-    float variance = (float)(cnn_total(a, i, 0) / (double)a->rows);
-    float unbias = count > 1 ? count / (count - 1) : 1;
+    struct cnn_stat stat = cnn_merge(a, 0, a->nparts, i);
+    float count = (float)a->rows, unbias = count > 1 ? count / (count - 1) : 1;
+    float mean = (float)stat.mean;
+    float variance = (float)(stat.squares / (double)a->rows);
+    VIEW(float *, a->mean)[i] = mean;
     VIEW(float *, a->inverse)[i] = 1 / sqrtf(variance + CNN_EPSILON);
     *running_mean += CNN_MOMENTUM * (mean - *running_mean);
     *running_variance += CNN_MOMENTUM * (variance * unbias - *running_variance);
 }
 
-ITEM float cnn_normal(const struct cnn_norm_args *a, size_t i, size_t c)
+/* ---- the output ----------------------------------------------------------------- */
+
+/* What an item has of its channels. */
+struct cnn_scales {
+    struct cnn_four mean, inverse, gamma, beta;
+};
+
+ITEM struct cnn_scales cnn_scales_of(const struct cnn_norm_args *a, struct cnn_group g)
 {
-    return (cnn_get(VIEW(const void *, a->x), i, a->half) -
-            VIEW(const float *, a->mean)[c]) *
-           VIEW(const float *, a->inverse)[c];
+    struct cnn_scales s;
+    s.mean = cnn_of_channels(a->mean, g);
+    s.inverse = cnn_of_channels(a->inverse, g);
+    s.gamma = cnn_of_channels(a->gamma, g);
+    s.beta = cnn_of_channels(a->beta, g);
+    return s;
 }
 
-/* The output, before the ReLU. */
-ITEM float cnn_affine(const struct cnn_norm_args *a, float normal, size_t c)
+ITEM struct cnn_four cnn_affine(const struct cnn_norm_args *a,
+                                const struct cnn_scales *s, struct cnn_four x)
 {
-    return VIEW(const float *, a->gamma)[c] * normal + VIEW(const float *, a->beta)[c];
+    for (int k = 0; k < CNN_VECTOR; k++) {
+        float normal = (x.v[k] - s->mean.v[k]) * s->inverse.v[k];
+        x.v[k] = s->gamma.v[k] * normal + s->beta.v[k];
+        if (a->relu && x.v[k] < 0)
+            x.v[k] = 0;
+    }
+    return x;
+}
+
+ITEM void cnn_put_row(const struct cnn_norm_args *a, void *to, size_t row,
+                      struct cnn_four r, struct cnn_group g)
+{
+    cnn_put4(to, row * (size_t)a->channels + g.first, r, g.count, g.whole, g.half);
+}
+
+/* CNN_ROWS rows: all are read before one is written, since for all that the compiler
+ * knows they might be the same. */
+ITEM void cnn_write_norm(const struct cnn_norm_args *a, const struct cnn_scales *s,
+                         struct cnn_group g)
+{
+    const void *x = VIEW(const void *, a->x);
+    void *y = VIEW(void *, a->y);
+    size_t row = g.row * CNN_ROWS;
+    if (row + CNN_ROWS <= a->rows) {
+        struct cnn_four now[CNN_ROWS];
+        for (int r = 0; r < CNN_ROWS; r++)
+            now[r] = cnn_of_row(a, x, row + (size_t)r, g);
+        for (int r = 0; r < CNN_ROWS; r++)
+            cnn_put_row(a, y, row + (size_t)r, cnn_affine(a, s, now[r]), g);
+        return;
+    }
+    for (; row < a->rows; row++)
+        cnn_put_row(a, y, row, cnn_affine(a, s, cnn_of_row(a, x, row, g)), g);
+}
+
+ITEM void cnn_do_norm(const struct cnn_norm_args *a, struct cnn_group g)
+{
+    struct cnn_scales s = cnn_scales_of(a, g);
+    cnn_write_norm(a, &s, g);
 }
 
 ITEM void cnn_item_norm(const struct cnn_norm_args *a, size_t i)
 {
-    size_t c = i % (size_t)a->channels;
-    float y = cnn_affine(a, cnn_normal(a, i, c), c);
-    cnn_put(VIEW(void *, a->y), i, a->relu && y < 0 ? 0 : y, a->half);
+    CNN_EACH_ROW(cnn_do_norm, a, i);
+}
+
+ITEM void cnn_do_norm_test(const struct cnn_norm_args *a, struct cnn_group g)
+{
+    struct cnn_group any = g; /* where states lie nothing is a multiple of four */
+    struct cnn_scales s;
+    any.whole = 0;
+    s.mean = cnn_of_channels(a->running_mean, any);
+    s.inverse = cnn_of_channels(a->running_variance, any);
+    s.gamma = cnn_of_channels(a->gamma, g);
+    s.beta = cnn_of_channels(a->beta, g);
+    for (int k = 0; k < CNN_VECTOR; k++)
+        s.inverse.v[k] = 1 / sqrtf(s.inverse.v[k] + CNN_EPSILON);
+    cnn_write_norm(a, &s, g);
 }
 
 ITEM void cnn_item_norm_test(const struct cnn_norm_args *a, size_t i)
 {
-    size_t c = i % (size_t)a->channels;
-    float d = cnn_get(VIEW(const void *, a->x), i, a->half) -
-              VIEW(const float *, a->running_mean)[c];
-    float y = cnn_affine(
-        a, d / sqrtf(VIEW(const float *, a->running_variance)[c] + CNN_EPSILON), c);
-    cnn_put(VIEW(void *, a->y), i, a->relu && y < 0 ? 0 : y, a->half);
+    CNN_EACH_ROW(cnn_do_norm_test, a, i);
 }
 
-/* The gradient by the affine output: 0 where the ReLU was. That is computed anew, so
- * that layers behind may work in place. */
-ITEM float cnn_gradient(const struct cnn_norm_args *a, size_t i, size_t c, float normal)
+/* ---- gradients ------------------------------------------------------------------ */
+
+/* x becomes normal, and y the gradient by the affine output: 0 where the ReLU was. That
+ * is computed anew, so that layers behind may work in place. */
+ITEM void cnn_gradient(const struct cnn_norm_args *a, const struct cnn_scales *s,
+                       struct cnn_four *x, struct cnn_four *y)
 {
-    if (a->relu && !(cnn_affine(a, normal, c) > 0))
-        return 0;
-    return cnn_get(VIEW(const void *, a->y), i, a->half);
+    for (int k = 0; k < CNN_VECTOR; k++) {
+        x->v[k] = (x->v[k] - s->mean.v[k]) * s->inverse.v[k];
+        if (a->relu && !(s->gamma.v[k] * x->v[k] + s->beta.v[k] > 0))
+            y->v[k] = 0;
+    }
+}
+
+ITEM void cnn_do_norm_parts(const struct cnn_norm_args *a, struct cnn_group g)
+{
+    const void *x = VIEW(const void *, a->x), *y = VIEW(const void *, a->y);
+    size_t row = g.row * a->part_rows, last = cnn_part_end(a, g.row);
+    struct cnn_four sum = {{0}}, product = {{0}};
+    struct cnn_scales s = cnn_scales_of(a, g);
+    CNN_UNROLL
+    for (; row < last; row++) {
+        struct cnn_four normal = cnn_of_row(a, x, row, g);
+        struct cnn_four grad = cnn_of_row(a, y, row, g);
+        cnn_gradient(a, &s, &normal, &grad);
+        for (int k = 0; k < CNN_VECTOR; k++) {
+            sum.v[k] += grad.v[k];
+            product.v[k] += grad.v[k] * normal.v[k];
+        }
+    }
+    cnn_put_part(a, g, sum, product);
 }
 
 ITEM void cnn_item_norm_parts(const struct cnn_norm_args *a, size_t i)
 {
-    size_t row, channel, last = cnn_block_rows(a, i, &row, &channel);
-    float sum = 0, product = 0;
+    CNN_EACH_ROW(cnn_do_norm_parts, a, i);
+}
+
+ITEM void cnn_do_bias_parts(const struct cnn_norm_args *a, struct cnn_group g)
+{
+    const void *y = VIEW(const void *, a->y);
+    size_t row = g.row * a->part_rows, last = cnn_part_end(a, g.row);
+    struct cnn_four sum = {{0}}, none = {{0}};
+    CNN_UNROLL
     for (; row < last; row++) {
-        size_t at = row * (size_t)a->channels + channel;
-        float normal = cnn_normal(a, at, channel);
-        float g = cnn_gradient(a, at, channel, normal);
-        sum += g;
-        product += g * normal;
+        struct cnn_four grad = cnn_of_row(a, y, row, g);
+        for (int k = 0; k < CNN_VECTOR; k++)
+            sum.v[k] += grad.v[k];
     }
-    VIEW(float *, a->parts)[2 * i] = sum;
-    VIEW(float *, a->parts)[2 * i + 1] = product;
-}
-
-ITEM void cnn_item_norm_sums(const struct cnn_norm_args *a, size_t i)
-{
-    float *sums = VIEW(float *, a->sums) + 2 * i;
-    sums[0] = (float)cnn_total(a, i, 0);
-    sums[1] = (float)cnn_total(a, i, 1);
-    cnn_put(VIEW(void *, a->dbeta), i, sums[0], a->half);
-    cnn_put(VIEW(void *, a->dgamma), i, sums[1], a->half);
-}
-
-ITEM void cnn_item_norm_back(const struct cnn_norm_args *a, size_t i)
-{
-    size_t c = i % (size_t)a->channels;
-    const float *sums = VIEW(const float *, a->sums) + 2 * c;
-    float normal = cnn_normal(a, i, c), count = (float)a->rows;
-    float factor =
-        VIEW(const float *, a->gamma)[c] * VIEW(const float *, a->inverse)[c];
-    float g = cnn_gradient(a, i, c, normal);
-    float dx = factor * (g - (sums[0] + normal * sums[1]) / count);
-    cnn_put(VIEW(void *, a->dx), i, dx, a->half);
+    cnn_put_part(a, g, sum, none);
 }
 
 ITEM void cnn_item_bias_parts(const struct cnn_norm_args *a, size_t i)
 {
-    const void *y = VIEW(const void *, a->y);
-    size_t row, channel, last = cnn_block_rows(a, i, &row, &channel);
-    float sum = 0;
-    for (; row < last; row++)
-        sum += cnn_get(y, row * (size_t)a->channels + channel, a->half);
-    VIEW(float *, a->parts)[2 * i] = sum;
+    CNN_EACH_ROW(cnn_do_bias_parts, a, i);
+}
+
+struct cnn_sums {
+    double first, second;
+};
+
+ITEM struct cnn_sums cnn_total(const struct cnn_norm_args *a, size_t part, size_t last,
+                               size_t channel)
+{
+    const float *parts = VIEW(const float *, a->parts) + 2 * channel;
+    size_t step = 2 * (size_t)a->channels;
+    struct cnn_sums s = {0, 0};
+    CNN_UNROLL
+    for (; part < last; part++) {
+        s.first += (double)parts[part * step];
+        s.second += (double)parts[part * step + 1];
+    }
+    return s;
+}
+
+ITEM void cnn_item_sum_fold(const struct cnn_norm_args *a, size_t i)
+{
+    size_t part = i, channel = cnn_split(&part, a->channels), first = part * CNN_FOLD;
+    struct cnn_sums s =
+        cnn_total(a, first, cnn_least(first + CNN_FOLD, a->nparts), channel);
+    VIEW(float *, a->folded)[2 * i] = (float)s.first;
+    VIEW(float *, a->folded)[2 * i + 1] = (float)s.second;
+}
+
+ITEM void cnn_item_norm_sums(const struct cnn_norm_args *a, size_t i)
+{
+    float *sums = VIEW(float *, a->sums);
+    struct cnn_sums s = cnn_total(a, 0, a->nparts, i);
+    sums[i] = (float)s.first;
+    sums[(size_t)a->channels + i] = (float)s.second;
+    cnn_put(VIEW(void *, a->dbeta), i, (float)s.first, a->half);
+    cnn_put(VIEW(void *, a->dgamma), i, (float)s.second, a->half);
 }
 
 ITEM void cnn_item_bias_sums(const struct cnn_norm_args *a, size_t i)
 {
-    cnn_put(VIEW(void *, a->dbeta), i, (float)cnn_total(a, i, 0), a->half);
+    cnn_put(VIEW(void *, a->dbeta), i, (float)cnn_total(a, 0, a->nparts, i).first,
+            a->half);
+}
+
+/* Means over the rows of the gradient, and of it times the normal x. */
+struct cnn_means {
+    struct cnn_four grad, product;
+};
+
+ITEM struct cnn_four cnn_by_x(const struct cnn_norm_args *a, const struct cnn_scales *s,
+                              const struct cnn_means *means, struct cnn_four x,
+                              struct cnn_four dy)
+{
+    cnn_gradient(a, s, &x, &dy);
+    for (int k = 0; k < CNN_VECTOR; k++)
+        dy.v[k] = s->gamma.v[k] * s->inverse.v[k] *
+                  (dy.v[k] - (means->grad.v[k] + x.v[k] * means->product.v[k]));
+    return dy;
+}
+
+/* As cnn_write_norm(). */
+ITEM void cnn_do_norm_back(const struct cnn_norm_args *a, struct cnn_group g)
+{
+    const void *x = VIEW(const void *, a->x), *dy = VIEW(const void *, a->y);
+    void *dx = VIEW(void *, a->dx);
+    size_t row = g.row * CNN_ROWS;
+    float per_row = 1 / (float)a->rows;
+    struct cnn_scales s = cnn_scales_of(a, g);
+    struct cnn_means means;
+    means.grad = cnn_of_channels(a->sums, g);
+    means.product = cnn_of_channels(a->sums + a->channels, g);
+    for (int k = 0; k < CNN_VECTOR; k++) {
+        means.grad.v[k] *= per_row;
+        means.product.v[k] *= per_row;
+    }
+    if (row + CNN_ROWS <= a->rows) {
+        struct cnn_four now[CNN_ROWS], grad[CNN_ROWS];
+        for (int r = 0; r < CNN_ROWS; r++) {
+            now[r] = cnn_of_row(a, x, row + (size_t)r, g);
+            grad[r] = cnn_of_row(a, dy, row + (size_t)r, g);
+        }
+        for (int r = 0; r < CNN_ROWS; r++)
+            cnn_put_row(a, dx, row + (size_t)r,
+                        cnn_by_x(a, &s, &means, now[r], grad[r]), g);
+        return;
+    }
+    for (; row < a->rows; row++)
+        cnn_put_row(a, dx, row,
+                    cnn_by_x(a, &s, &means, cnn_of_row(a, x, row, g),
+                             cnn_of_row(a, dy, row, g)),
+                    g);
+}
+
+ITEM void cnn_item_norm_back(const struct cnn_norm_args *a, size_t i)
+{
+    CNN_EACH_ROW(cnn_do_norm_back, a, i);
 }
 
 #endif

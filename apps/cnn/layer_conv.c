@@ -147,7 +147,7 @@ struct value *dnn_make_conv(struct net *net, struct value *x, int channels,
         conv->weight_dims[2 + d] = kernel[d];
         conv->strides[d] = stride;
         conv->pads[d] = pad;
-        conv->out_dims[2 + d] = (x->dims[2 + d] + 2 * pad - kernel[d]) / stride + 1;
+        conv->out_dims[2 + d] = net_output_side(x, d, window);
     }
     if (setup_forward(conv) != DML_OK || setup_backward_weights(conv) != DML_OK ||
         (x->grad && setup_backward_data(conv) != DML_OK))

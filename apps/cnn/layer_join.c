@@ -156,8 +156,9 @@ struct value *dnn_make_shortcut(struct net *net, struct value *x, int channels,
     struct shortcut *shortcut = net_add_layer(net, sizeof *shortcut, &shortcut_ops, x);
     if (!shortcut)
         return NULL;
-    const dnnl_dims_t dims = {x->dims[0], channels, (x->dims[2] + stride - 1) / stride,
-                              (x->dims[3] + stride - 1) / stride};
+    const struct net_window one = {{1, 1}, stride, 0};
+    const dnnl_dims_t dims = {x->dims[0], channels, net_output_side(x, 0, &one),
+                              net_output_side(x, 1, &one)};
     dnnl_memory_desc_t md;
     dnnl_format_tag_t tag = x->md.format_desc.blocking.inner_nblks == 0 ? dnnl_nchw
                             : x->md.format_desc.blocking.inner_blks[0] == 16

@@ -90,11 +90,10 @@ struct value *dnn_make_pool(struct net *net, struct value *x, enum net_pool kind
                                         : dnnl_pooling_avg_exclude_padding,
                             .out_dims = {x->dims[0], x->dims[1]}};
     for (int d = 0; d < 2; d++) {
-        dnnl_dim_t padded = x->dims[2 + d] + 2 * given->pad;
         window.kernel[d] = given->kernel[d];
         window.strides[d] = given->stride;
         window.pads[d] = given->pad;
-        window.out_dims[2 + d] = (padded - given->kernel[d]) / given->stride + 1;
+        window.out_dims[2 + d] = net_output_side(x, d, given);
         /* What the last window leaves out at the far edge. */
         window.far_pads[d] = (window.out_dims[2 + d] - 1) * given->stride +
                              given->kernel[d] - x->dims[2 + d] - given->pad;

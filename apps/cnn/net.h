@@ -266,6 +266,9 @@ struct param *net_add_param(struct net *net, struct layer *layer, const char *na
 dml_status net_add_state(struct net *net, const char *name, size_t count, float fill,
                          float **slot);
 
+/* Height (side 0) or width (side 1) of what a window makes of an image. */
+int net_output_side(const struct value *x, int side, const struct net_window *window);
+
 /* Record a builder's misuse; returns DML_EINVAL. */
 dml_status net_misuse(struct net *net, const char *text);
 

@@ -18,6 +18,22 @@ size_t gpu_element(const struct net *net)
     return net->gpu->gpu->half ? sizeof(uint16_t) : sizeof(float);
 }
 
+struct cnn_window gpu_window(const struct value *x, int channels,
+                             const struct net_window *window)
+{
+    return (struct cnn_window){.rows = (int)x->dims[0],
+                               .c = (int)x->dims[1],
+                               .h = (int)x->dims[2],
+                               .w = (int)x->dims[3],
+                               .p = net_output_side(x, 0, window),
+                               .q = net_output_side(x, 1, window),
+                               .k = channels,
+                               .height = window->kernel[0],
+                               .width = window->kernel[1],
+                               .stride = window->stride,
+                               .pad = window->pad};
+}
+
 size_t gpu_value_bytes(const struct net *net, const struct value *value)
 {
     size_t bytes = gpu_element(net);
@@ -77,11 +93,25 @@ static void *allocate(struct net *net, size_t bytes)
     return memory;
 }
 
+static int loss_lanes(const struct net *net)
+{
+    return net->shape.classes < CNN_LANES ? (int)net->shape.classes : (int)CNN_LANES;
+}
+
+/* What the loss keeps between its kernels; the parts, the rows, and those folded. */
+static size_t loss_bytes(const struct net *net, size_t *rows_at, size_t *folded_at)
+{
+    const size_t rows = net->shape.rows;
+    *rows_at = rows * (size_t)loss_lanes(net) * sizeof(struct cnn_loss_part);
+    *folded_at = *rows_at + rows * sizeof(struct cnn_loss_row);
+    return *folded_at + (rows / CNN_FOLD + 1) * sizeof(struct cnn_loss_row);
+}
+
 static dml_status place_own(struct net *net)
 {
     struct gpu_net *g = net->gpu;
     const struct net_shape *shape = &net->shape;
-    size_t outputs = shape->rows * shape->classes;
+    size_t outputs = shape->rows * shape->classes, rows_at, folded_at;
     size_t pixels = shape->rows * shape->channels * shape->height * shape->width;
     net->input->data_at = allocate(net, net->input->bytes);
     g->state = allocate(net, (net->nstate_floats + 1) * sizeof(float));
@@ -89,11 +119,11 @@ static dml_status place_own(struct net *net)
     g->parts = allocate(net, (g->nparts + 1) * sizeof(float));
     g->sums = allocate(net, (g->nsums + 1) * sizeof(float));
     g->wide = allocate(net, outputs * sizeof(float));
-    g->loss_rows = allocate(net, 2 * shape->rows * sizeof(double));
+    g->loss = allocate(net, loss_bytes(net, &rows_at, &folded_at));
     if (g->gpu->half)
         g->weights = allocate(net, net->nparam_floats * sizeof(uint16_t));
     if (!net->input->data_at || !g->state || !g->images || !g->parts || !g->sums ||
-        !g->wide || !g->loss_rows || (g->gpu->half && !g->weights))
+        !g->wide || !g->loss || (g->gpu->half && !g->weights))
         return DML_ENOMEM;
     void *pinned = NULL;
     CNN_TRY(gpu_note(
@@ -132,7 +162,7 @@ static dml_status refresh_weights(struct net *net)
     if (!g->stale)
         return DML_OK;
     g->stale = false;
-    return GPU_RUN(g->gpu, cast, map, .n = net->nparam_floats, .x = net->param_data,
+    return GPU_MAP(g->gpu, cast, .count = net->nparam_floats, .x = net->param_data,
                    .y = g->weights);
 }
 
@@ -155,8 +185,8 @@ static dml_status fetch_logits(struct net *net)
 {
     struct gpu_net *g = net->gpu;
     size_t count = net->shape.rows * net->shape.classes;
-    CNN_TRY(GPU_RUN(g->gpu, widen, map, .n = count, .x = net->output->data_at,
-                    .y = g->wide, .half = g->gpu->half));
+    CNN_TRY(GPU_MAP(g->gpu, widen, .count = count, .x = net->output->data_at,
+                    .y = g->wide));
     CNN_TRY(gpu_note(g->gpu, dml_gpu_copy(g->gpu->ctx, g->logits, g->wide,
                                           count * sizeof(float), g->gpu->stream)));
     return gpu_note(g->gpu, dml_gpu_stream_sync(g->gpu->ctx, g->gpu->stream));
@@ -169,20 +199,33 @@ static const float *logits(struct net *net)
 
 dml_status gpu_loss(struct net *net, const int32_t *labels)
 {
+    static const enum cnn_kernel kernels[] = {
+        CNN_KERNEL_loss_parts, CNN_KERNEL_loss_rows, CNN_KERNEL_loss_grad,
+        CNN_KERNEL_loss_fold, CNN_KERNEL_loss_sum};
     struct gpu_net *g = net->gpu;
-    struct cnn_loss_args args = {.n = net->shape.rows,
-                                 .logits = net->output->data_at,
+    const size_t rows = net->shape.rows, classes = net->shape.classes;
+    const size_t lanes = (size_t)loss_lanes(net);
+    const size_t items[] = {rows * lanes, rows, rows * classes,
+                            (rows + CNN_FOLD - 1) / CNN_FOLD, 1};
+    size_t rows_at, folded_at;
+    (void)loss_bytes(net, &rows_at, &folded_at);
+    struct cnn_loss_args args = {.logits = net->output->data_at,
                                  .labels = labels,
                                  .pass = g->pass,
                                  .grad = net->output->grad_at,
-                                 .rows = g->loss_rows,
+                                 .parts = (void *)g->loss,
+                                 .rows = (void *)(g->loss + rows_at),
+                                 .folded = (void *)(g->loss + folded_at),
                                  .head = net->param_grad,
-                                 .nrows = (int)net->shape.rows,
-                                 .classes = (int)net->shape.classes,
+                                 .nrows = (int)rows,
+                                 .classes = (int)classes,
+                                 .lanes = (int)lanes,
                                  .half = g->gpu->half};
-    CNN_TRY(gpu_run(g->gpu, CNN_KERNEL_loss, &args));
-    args.n = 1;
-    return gpu_run(g->gpu, CNN_KERNEL_loss_sum, &args);
+    for (size_t i = 0; i < sizeof kernels / sizeof kernels[0]; i++) {
+        args.n = items[i];
+        CNN_TRY(gpu_run(g->gpu, kernels[i], &args));
+    }
+    return DML_OK;
 }
 
 /* ---- to and from the host ------------------------------------------------------- */

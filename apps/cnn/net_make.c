@@ -11,6 +11,12 @@ static struct value *misuse(struct net *net, const char *text)
     return NULL;
 }
 
+int net_output_side(const struct value *x, int side, const struct net_window *window)
+{
+    int padded = (int)x->dims[2 + side] + 2 * window->pad;
+    return (padded - window->kernel[side]) / window->stride + 1;
+}
+
 static bool is_input(const struct value *x)
 {
     return x->grad_group < 0;

@@ -19,9 +19,11 @@
      AT(device), "cpu",    "cpu|gpu",                                                \
      0,          0,        "where the net is; gpu: one for each rank, the nearest"}, \
     {                                                                                \
-        NULL, "kernels", CLI_CHOICE, AT(kernels), "auto", "auto|cudnn|plain", 0, 0,  \
+        NULL, "kernels", CLI_CHOICE, AT(kernels), "auto",                            \
+            "auto|cudnn|cudnn-measured|plain", 0, 0,                                 \
             "who computes convolutions on a GPU; plain: by definition, slow, to "    \
-            "check by; auto: cudnn, plain on the fake device"                        \
+            "check by; cudnn-measured: tries all its ways first; auto: cudnn, "      \
+            "plain on the fake device"                                               \
     }
 
 static const struct cli_option train_options[] = {

@@ -85,8 +85,8 @@ DML_API dml_status dml_images_open_cifar10(dml_ctx *ctx, const char *const *path
  * label as 32-bit numbers, little endian, then the pixels [C][H][W].
  * Not collective. @param[in] paths [npaths] borrowed until return.
  * @return as dml_images_open_idx(); DML_EFORMAT also for a record that is no image, has
- *         a label above 255 or another shape than the first; DML_EINVAL without a path.
- * Threads: any.  @since 0.3
+ *         a label above 65535 or another shape than the first; DML_EINVAL without a
+ * path. Threads: any.  @since 0.3
  */
 DML_API dml_status dml_images_open_records(dml_ctx *ctx, const char *const *paths,
                                            size_t npaths, dml_images **images);
@@ -95,8 +95,8 @@ DML_API dml_status dml_images_open_records(dml_ctx *ctx, const char *const *path
  * Make images up, to measure speed and to test by: each is the pattern of its class and
  * as much noise, all a function of the arguments, so equal on all ranks.
  * Not collective.
- * @param[in] shape  count, channels, height, width; nclasses may be above 256, but
- *                   labels are not: image i has label i mod min(nclasses, 256).
+ * @param[in] shape  count, channels, height, width, nclasses: image i has label i mod
+ *                   nclasses.
  * @param part  other noise on the same patterns: 0 to train, 1 to test.
  * @return DML_OK | DML_EINVAL (a 0; a side, channels or classes above 65536) |
  *         DML_ENOMEM.  Threads: any.  @since 0.4

@@ -9,7 +9,7 @@
 
 dml_status dml__images_new(dml_ctx *ctx, const char *where,
                            const dml_images_info *shape, uint8_t *pixels,
-                           uint8_t *labels, dml_images **out)
+                           uint16_t *labels, dml_images **out)
 {
     dml_images *images = dml__alloc(ctx, sizeof *images);
     if (images == NULL) {
@@ -20,7 +20,7 @@ dml_status dml__images_new(dml_ctx *ctx, const char *where,
     images->info = *shape;
     images->pixels = pixels;
     images->labels = labels;
-    uint8_t largest = 0;
+    uint16_t largest = 0;
     for (size_t i = 0; i < shape->count; i++)
         largest = labels[i] > largest ? labels[i] : largest;
     images->info.nclasses = (size_t)largest + 1;

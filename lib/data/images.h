@@ -11,13 +11,13 @@
 
 struct dml_images {
     dml_images_info info;
-    uint8_t *pixels; /* [N][C][H][W] */
-    uint8_t *labels; /* [N] */
+    uint8_t *pixels;  /* [N][C][H][W] */
+    uint16_t *labels; /* [N] */
 };
 
 /* Make a data set that takes both arrays, also on failure. nclasses is computed. */
 dml_status dml__images_new(dml_ctx *ctx, const char *where,
                            const dml_images_info *shape, uint8_t *pixels,
-                           uint8_t *labels, dml_images **images);
+                           uint16_t *labels, dml_images **images);
 
 #endif

@@ -44,7 +44,7 @@ static dml_status append_file(dml_ctx *ctx, const char *where, const char *path,
 }
 
 /* Moves the labels out and the pixels together, in place. */
-static void split(dml__bytes *records, size_t count, uint8_t *labels)
+static void split(dml__bytes *records, size_t count, uint16_t *labels)
 {
     for (size_t i = 0; i < count; i++) {
         const uint8_t *record = records->data + i * RECORD;
@@ -69,7 +69,7 @@ dml_status dml_images_open_cifar10(dml_ctx *ctx, const char *const *paths,
     if (status != DML_OK)
         goto fail;
     size_t count = records.count / RECORD;
-    uint8_t *labels = dml__alloc(ctx, count);
+    uint16_t *labels = dml__alloc(ctx, dml__mul(count, sizeof *labels));
     if (labels == NULL) {
         status =
             dml__fail(ctx, DML_ENOMEM, __func__, "no memory for %zu labels", count);

@@ -81,9 +81,23 @@ static dml_status read_images(dml__reader *r, dml_images_info *shape, uint8_t **
     return read_body(r, bytes, pixels);
 }
 
-static dml_status read_labels(dml__reader *r, size_t count, uint8_t **labels)
+/* A file has bytes. */
+static dml_status widen(dml__reader *r, size_t count, const uint8_t *bytes,
+                        uint16_t **labels)
+{
+    *labels = dml__alloc(r->ctx, dml__mul(count, sizeof **labels));
+    if (*labels == NULL)
+        return dml__fail(r->ctx, DML_ENOMEM, r->where, "no memory for %zu labels",
+                         count);
+    for (size_t i = 0; i < count; i++)
+        (*labels)[i] = bytes[i];
+    return DML_OK;
+}
+
+static dml_status read_labels(dml__reader *r, size_t count, uint16_t **labels)
 {
     size_t dims[MAX_DIMS] = {0};
+    uint8_t *bytes = NULL;
     DML_TRY(read_header(r, LABELS_MAGIC, dims));
     if (dims[0] != count)
         return dml__fail_values(r->ctx, DML_EFORMAT, r->where, -1, (int64_t)dims[0],
@@ -91,7 +105,10 @@ static dml_status read_labels(dml__reader *r, size_t count, uint8_t **labels)
                                 "%s: %zu labels found, %zu expected, one per image; "
                                 "give the two files of one set",
                                 r->path, dims[0], count);
-    return read_body(r, count, labels);
+    DML_TRY(read_body(r, count, &bytes));
+    dml_status status = widen(r, count, bytes, labels);
+    dml__free(bytes);
+    return status;
 }
 
 dml_status dml_images_open_idx(dml_ctx *ctx, const char *images_path,
@@ -100,7 +117,8 @@ dml_status dml_images_open_idx(dml_ctx *ctx, const char *images_path,
     if (images_path == NULL || labels_path == NULL || images == NULL)
         return dml__fail(ctx, DML_EINVAL, __func__, "a path or the result is NULL");
     dml_images_info shape = {0};
-    uint8_t *pixels = NULL, *labels = NULL;
+    uint8_t *pixels = NULL;
+    uint16_t *labels = NULL;
     dml__reader reader;
     dml_status status = dml__reader_open(&reader, ctx, __func__, images_path);
     if (status == DML_OK)

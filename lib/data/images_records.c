@@ -11,14 +11,15 @@
 #include <string.h>
 
 #define HEAD          16
-#define LARGEST_LABEL UINT8_MAX
+#define LARGEST_LABEL UINT16_MAX
 #define LARGEST_SIDE  (1u << 20) /* so that products of the sides fit */
 
 /* Images as they come in. */
 struct images {
     dml_images_info shape; /* count: so far */
     size_t capacity;
-    uint8_t *pixels, *labels; /* [capacity] */
+    uint8_t *pixels; /* [capacity] */
+    uint16_t *labels;
 };
 
 static dml_status bad(dml_ctx *ctx, const char *where, const char *path,
@@ -39,7 +40,7 @@ static dml_status grow(dml_ctx *ctx, const char *where, struct images *im)
     size_t capacity = im->capacity > 0 ? dml__mul(im->capacity, 2) : 64;
     size_t pixels = im->shape.channels * im->shape.height * im->shape.width;
     uint8_t *more_pixels = dml__alloc(ctx, dml__mul(capacity, pixels));
-    uint8_t *more_labels = dml__alloc(ctx, capacity);
+    uint16_t *more_labels = dml__alloc(ctx, dml__mul(capacity, sizeof *more_labels));
     if (more_pixels == NULL || more_labels == NULL) {
         dml__free(more_labels);
         dml__free(more_pixels);
@@ -47,7 +48,7 @@ static dml_status grow(dml_ctx *ctx, const char *where, struct images *im)
     }
     if (im->shape.count > 0) {
         memcpy(more_pixels, im->pixels, im->shape.count * pixels);
-        memcpy(more_labels, im->labels, im->shape.count);
+        memcpy(more_labels, im->labels, im->shape.count * sizeof *more_labels);
     }
     dml__free(im->pixels);
     dml__free(im->labels);
@@ -85,7 +86,7 @@ static dml_status append(dml_ctx *ctx, const char *where, const char *path,
     if (s->count == im->capacity)
         DML_TRY(grow(ctx, where, im));
     memcpy(im->pixels + s->count * pixels, head + HEAD, (size_t)pixels);
-    im->labels[im->shape.count++] = (uint8_t)label;
+    im->labels[im->shape.count++] = (uint16_t)label;
     return DML_OK;
 }
 

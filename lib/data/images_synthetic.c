@@ -9,8 +9,6 @@
 
 static const char where[] = "dml_images_make";
 
-enum { LABELS = 256 };
-
 /* Sides of at most 2^16 cannot overflow when multiplied; numbers of images have 40 bits
  * in the key of their noise. */
 static bool bytes_of(const dml_images_info *s, size_t *row, size_t *all)
@@ -46,16 +44,15 @@ dml_status dml_images_make(dml_ctx *ctx, const dml_images_info *shape, uint64_t 
         return dml__fail(ctx, DML_EINVAL, where,
                          "an argument is NULL, or the shape has a 0 or is too large");
     uint8_t *pixels = dml__alloc(ctx, all);
-    uint8_t *labels = dml__alloc(ctx, shape->count);
+    uint16_t *labels = dml__alloc(ctx, dml__mul(shape->count, sizeof *labels));
     if (pixels == NULL || labels == NULL) {
         dml__free(pixels);
         dml__free(labels);
         return dml__fail(ctx, DML_ENOMEM, where, "no memory for %zu bytes of images",
                          all);
     }
-    size_t classes = shape->nclasses < LABELS ? shape->nclasses : LABELS;
     for (size_t i = 0; i < shape->count; i++) {
-        labels[i] = (uint8_t)(i % classes);
+        labels[i] = (uint16_t)(i % shape->nclasses);
         make_image(pixels + i * row, row, seed, labels[i],
                    (uint64_t)(part + 1) << 40 | i);
     }

@@ -86,6 +86,11 @@ __attribute__((unused)) static void cudnn_abi_calls(const struct table *t,
         p, p);
     DNN(GetConvolutionBackwardFilterAlgorithm_v7, c->handle, c->x, c->y, c->conv, c->w,
         1, p, p);
+    DNN(FindConvolutionForwardAlgorithm, c->handle, c->x, c->w, c->conv, c->y, 1, p, p);
+    DNN(FindConvolutionBackwardDataAlgorithm, c->handle, c->w, c->y, c->conv, c->x, 1,
+        p, p);
+    DNN(FindConvolutionBackwardFilterAlgorithm, c->handle, c->x, c->y, c->conv, c->w, 1,
+        p, p);
     DNN(ConvolutionForward, c->handle, p, c->x, p, c->w, p, c->conv, c->forward, p,
         bytes, p, c->y, p);
     DNN(ConvolutionBackwardData, c->handle, p, c->w, p, c->y, p, c->conv, c->data, p,

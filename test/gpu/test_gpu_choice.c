@@ -17,6 +17,7 @@
 enum { N = 3000 };
 
 struct told {
+    dml_gpu_stream stream; /* of the communicator: copies are ordered with calls */
     int measured_host, measured_device;
     bool on_device;   /* what is called now: the way through the host chooses, too */
     char choice[512]; /* the last one */
@@ -68,14 +69,14 @@ static void call(struct dml_test *t, dml_ctx *ctx, dml_comm *comm, struct told *
         for (int k = 0; k < N; k++)
             host[k] = (float)(t->rank + k % 7);
         if (on_device)
-            dml_gpu_copy(ctx, x, host, sizeof host, NULL);
+            dml_gpu_copy(ctx, x, host, sizeof host, told->stream);
         dml_test_status(t, "dml_allreduce",
                         dml_allreduce(DML_IN_PLACE, x, N, DML_F32, DML_SUM, comm),
                         DML_OK);
     }
     if (on_device) {
-        dml_gpu_copy(ctx, host, x, sizeof host, NULL);
-        dml_test_status(t, "sync", dml_gpu_stream_sync(ctx, NULL), DML_OK);
+        dml_gpu_copy(ctx, host, x, sizeof host, told->stream);
+        dml_test_status(t, "sync", dml_gpu_stream_sync(ctx, told->stream), DML_OK);
         dml_test_status(t, "dml_gpu_free", dml_gpu_free(ctx, x), DML_OK);
     }
     float ranks = (float)(t->nranks * (t->nranks - 1) / 2);
@@ -149,6 +150,7 @@ static void test_queued(struct dml_test *t)
     dml_test_status(t, "stream", dml_gpu_stream_create(ctx, &stream), DML_OK);
     dml_test_status(t, "dml_comm_set_stream", dml_comm_set_stream(comm, stream, true),
                     DML_OK);
+    told.stream = stream;
     call(t, ctx, comm, &told, true, 5);
     check(t, &told, 0, 1, ": measured:");
     dml_comm_destroy(comm);

@@ -32,13 +32,14 @@ static dml_images *make_images(dml_ctx *ctx, size_t count, size_t height, size_t
     dml_images_info shape = {
         .count = count, .channels = C, .height = height, .width = width};
     size_t bytes = count * C * height * width;
-    uint8_t *pixels = dml__alloc(ctx, bytes), *labels = dml__alloc(ctx, count);
+    uint8_t *pixels = dml__alloc(ctx, bytes);
+    uint16_t *labels = dml__alloc(ctx, count * sizeof *labels);
     assert_non_null(pixels);
     assert_non_null(labels);
     for (size_t i = 0; i < bytes; i++)
         pixels[i] = (uint8_t)dml_rng_u64(5, 0, i);
     for (size_t i = 0; i < count; i++)
-        labels[i] = (uint8_t)i;
+        labels[i] = (uint8_t)i; /* as if they came from a file of bytes */
     dml_images *images = NULL;
     assert_int_equal(dml__images_new(ctx, "test", &shape, pixels, labels, &images),
                      DML_OK);

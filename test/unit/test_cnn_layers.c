@@ -12,8 +12,9 @@
  * Argument: none for the processor; plain or cudnn for the GPU that $DML_GPU names, by
  * whose convolutions.
  */
+#include "cnn_device.h"
+#include "cnn_layer_cases.h"
 #include "cnn_reference.h"
-#include "gpu.h"
 #include "nets.h"
 #include "unit.h"
 
@@ -23,109 +24,11 @@
 
 #define TOLERANCE  2e-5
 #define STEP       1e-6
-#define OUTPUTS    3
 #define MAX_CHECKS 40 /* elements looked at in one parameter */
-
-/* A real device is for those who ask for it: else the test is skipped by name. */
-static void gpu_skip_without_device(void)
-{
-    const char *kind = getenv("DML_GPU"), *asked = getenv("DML_TEST_CUDA");
-    if (kind && strcmp(kind, "cuda") == 0 && !(asked && strcmp(asked, "1") == 0)) {
-        puts("skipped: a real device is used with DML_TEST_CUDA=1 only");
-        exit(77);
-    }
-}
 
 static struct gpu gpu; /* its ctx is NULL on the processor */
 
-enum kind {
-    CONV,
-    MAX_POOL,
-    AVG_POOL,
-    GLOBAL_POOL,
-    NORM,
-    NORM_RELU,
-    RELU,
-    RESIDUAL,
-    SHRINK
-};
-
-struct layer_case {
-    const char *name;
-    enum kind kind;
-    int rows, inputs, height, width; /* of the net's input */
-    int carried;                     /* channels that the tested layer sees */
-    int channels, kernel, stride, pad;
-};
-
-static const struct layer_case cases[] = {
-    {"conv 3x3", CONV, 2, 1, 6, 5, 3, 5, 3, 1, 1},
-    {"conv 3x3, blocked channels", CONV, 2, 3, 7, 7, 16, 32, 3, 1, 1},
-    {"conv 3x3, odd channels", CONV, 3, 2, 5, 9, 17, 19, 3, 1, 1},
-    {"conv 1x1 stride 2", CONV, 2, 3, 7, 6, 16, 16, 1, 2, 0},
-    {"conv 3x3 stride 2", CONV, 2, 1, 8, 8, 16, 32, 3, 2, 1},
-    {"conv 5x5 no pad", CONV, 1, 1, 6, 7, 4, 4, 5, 1, 0},
-    {"conv whole image", CONV, 2, 1, 4, 4, 8, 8, 4, 1, 0},
-    {"max pool 2", MAX_POOL, 2, 1, 6, 6, 16, 0, 2, 2, 0},
-    {"max pool 2, odd", MAX_POOL, 3, 2, 7, 5, 5, 0, 2, 2, 0},
-    {"max pool 3 stride 2", MAX_POOL, 2, 1, 7, 7, 16, 0, 3, 2, 0},
-    {"max pool 3 stride 2, padded", MAX_POOL, 2, 1, 8, 7, 16, 0, 3, 2, 1},
-    {"max pool 3, padded, odd", MAX_POOL, 2, 1, 4, 5, 5, 0, 3, 1, 1},
-    {"average pool 3 stride 2, padded", AVG_POOL, 2, 1, 6, 7, 16, 0, 3, 2, 1},
-    {"average pool 2", AVG_POOL, 2, 1, 6, 4, 16, 0, 2, 2, 0},
-    {"average pool 3, overlapping", AVG_POOL, 1, 1, 5, 6, 3, 0, 3, 1, 0},
-    {"global pool", GLOBAL_POOL, 2, 1, 5, 7, 16, 0, 0, 0, 0},
-    {"global pool, odd channels", GLOBAL_POOL, 3, 1, 3, 4, 7, 0, 0, 0, 0},
-    {"batch norm", NORM, 4, 1, 4, 4, 16, 0, 0, 0, 0},
-    {"batch norm, odd channels", NORM, 3, 2, 5, 3, 5, 0, 0, 0, 0},
-    {"batch norm + relu", NORM_RELU, 4, 1, 4, 5, 16, 0, 0, 0, 0},
-    {"batch norm + relu, odd channels", NORM_RELU, 3, 1, 5, 3, 3, 0, 0, 0, 0},
-    {"relu", RELU, 2, 1, 5, 5, 16, 0, 0, 0, 0},
-    {"relu, odd channels", RELU, 1, 1, 3, 7, 3, 0, 0, 0, 0},
-    {"residual", RESIDUAL, 2, 1, 5, 6, 16, 16, 3, 1, 1},
-    {"residual, odd channels", RESIDUAL, 2, 1, 5, 6, 6, 6, 3, 1, 1},
-    {"residual that shrinks", SHRINK, 2, 1, 6, 6, 16, 32, 3, 2, 1},
-    {"residual that shrinks, odd size", SHRINK, 2, 1, 7, 5, 16, 32, 3, 2, 1},
-};
-#define NCASES (sizeof cases / sizeof cases[0])
-
-/* ---- the net and its reference -------------------------------------------------- */
-
-static struct value *build(struct net *net, const struct layer_case *t)
-{
-    struct value *side = NULL;
-    struct value *x = net_conv(net, net->input, t->carried, 1, 1, 0, true);
-    switch (t->kind) {
-    case CONV:
-        x = net_conv(net, x, t->channels, t->kernel, t->stride, t->pad, true);
-        break;
-    case MAX_POOL:
-        x = net_padded_pool(net, x, NET_POOL_MAX, t->kernel, t->stride, t->pad);
-        break;
-    case AVG_POOL:
-        x = net_padded_pool(net, x, NET_POOL_AVERAGE, t->kernel, t->stride, t->pad);
-        break;
-    case GLOBAL_POOL:
-        x = net_global_pool(net, x);
-        break;
-    case NORM:
-    case NORM_RELU:
-        x = net_batch_norm(net, x, t->kind == NORM_RELU);
-        break;
-    case RELU:
-        x = net_relu(net, x);
-        break;
-    case RESIDUAL:
-    case SHRINK:
-        x = net_fork(net, x, &side);
-        x = net_conv(net, x, t->channels, t->kernel, t->stride, t->pad, false);
-        if (t->kind == SHRINK)
-            side = net_shortcut(net, side, t->channels, t->stride);
-        x = net_relu(net, net_add(net, x, side));
-        break;
-    }
-    return net_linear(net, x, OUTPUTS);
-}
+/* ---- the reference --------------------------------------------------------------- */
 
 static void replace(struct tensor *x, struct tensor y)
 {
@@ -175,7 +78,7 @@ static double reference(const struct layer_case *t, const struct tensor *input,
         q += 1;
         break;
     }
-    replace(&x, ref_linear(&x, q[0], q[1], OUTPUTS));
+    replace(&x, ref_linear(&x, q[0], q[1], LAYER_OUTPUTS));
     double sum = 0;
     for (size_t i = 0; i < tensor_count(&x); i++)
         sum += r[i] * x.v[i];
@@ -189,7 +92,7 @@ struct bench {
     struct net *net;
     struct tensor input;
     double *params[NET_MAX_PARAMS]; /* row-major copies */
-    double *r;                      /* [rows * OUTPUTS] */
+    double *r;                      /* [rows * LAYER_OUTPUTS] */
 };
 
 static void *must(void *pointer)
@@ -229,7 +132,8 @@ static void set_gradient(struct net *net, const float *grad, size_t bytes)
 static void run_passes(struct bench *bench)
 {
     struct net *net = bench->net;
-    size_t count = tensor_count(&bench->input), nlogits = net->shape.rows * OUTPUTS;
+    size_t count = tensor_count(&bench->input),
+           nlogits = net->shape.rows * LAYER_OUTPUTS;
     float *images = must(malloc(count * sizeof *images));
     float *grad = must(malloc(nlogits * sizeof *grad));
     for (size_t i = 0; i < count; i++) {
@@ -251,7 +155,7 @@ static void check_output(struct bench *bench, const struct layer_case *t)
 {
     const float *logits = must((void *)net_logits_of(bench->net));
     double sum = 0, scale = 0;
-    for (size_t i = 0; i < bench->net->shape.rows * OUTPUTS; i++) {
+    for (size_t i = 0; i < bench->net->shape.rows * LAYER_OUTPUTS; i++) {
         sum += bench->r[i] * (double)logits[i];
         scale += fabs(bench->r[i] * (double)logits[i]);
     }
@@ -292,14 +196,14 @@ static void run_case(const struct layer_case *t)
 {
     struct bench bench = {.input = {t->rows, t->inputs, t->height, t->width, NULL}};
     struct net_shape shape = {(size_t)t->rows, (size_t)t->inputs, (size_t)t->height,
-                              (size_t)t->width, OUTPUTS};
+                              (size_t)t->width, LAYER_OUTPUTS};
     assert_int_equal(net_create_on(gpu.ctx ? &gpu : NULL, &shape, 1, 0, &bench.net),
                      DML_OK);
-    dml_status status = net_finish(bench.net, build(bench.net, t));
+    dml_status status = net_finish(bench.net, layer_build(bench.net, t));
     if (status != DML_OK)
         fail_msg("%s: %s", t->name, net_error(bench.net));
     bench.input.v = must(malloc(tensor_count(&bench.input) * sizeof(double)));
-    bench.r = must(malloc(shape.rows * OUTPUTS * sizeof *bench.r));
+    bench.r = must(malloc(shape.rows * LAYER_OUTPUTS * sizeof *bench.r));
     fill_params(&bench);
     run_passes(&bench);
     check_output(&bench, t);
@@ -315,40 +219,109 @@ static void run_case(const struct layer_case *t)
 static void gradients_are_difference_quotients(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < NCASES; i++)
-        run_case(&cases[i]);
+    for (size_t i = 0; i < layer_ncases; i++)
+        run_case(&layer_cases[i]);
+}
+
+/* ---- what is planned ------------------------------------------------------------ */
+
+static int nplans, nby_data;
+
+static dml_status count_plan(struct gpu *on, const struct cnn_conv_args *shape,
+                             bool by_data, void **plan)
+{
+    nplans++;
+    nby_data += by_data;
+    return gpu_math_plain.plan(on, shape, by_data, plan);
+}
+
+/* The data have no gradient: nobody plans for it, nor takes work space. */
+static void the_first_layer_has_no_data_gradient(void **state)
+{
+    struct gpu counting = gpu;
+    struct gpu_math math = gpu_math_plain;
+    const struct net_shape shape = {1, 3, 8, 8, 10};
+    struct net *net = NULL;
+    (void)state;
+    if (!gpu.ctx)
+        skip();
+    math.plan = count_plan;
+    counting.math = &math;
+    assert_int_equal(nets_make_on(&counting, nets_find("resnet20"), &shape, 1, 0, &net),
+                     DML_OK);
+    assert_int_equal(nplans, 20);
+    assert_int_equal(nby_data, 19);
+    net_destroy(net);
+}
+
+/* ---- dropout -------------------------------------------------------------------- */
+
+/* Which numbers are dropped shows in the logits. */
+static void forward_with_dropout(struct gpu *on, int channels, int side, float *logits)
+{
+    enum { ROWS = 3 };
+    const struct net_shape shape = {ROWS, 1, (size_t)side, (size_t)side, LAYER_OUTPUTS};
+    const struct cnn_pass pass = {.step = 5, .first_row = 7};
+    float *images =
+        must(calloc(shape.rows * shape.height * shape.width, sizeof *images));
+    struct net *net = NULL;
+    void *on_device = NULL;
+    for (size_t i = 0; i < shape.rows * shape.height * shape.width; i++)
+        images[i] = (float)dml_rng_normal(7, 1, i);
+    assert_int_equal(net_create_on(on, &shape, 3, 0, &net), DML_OK);
+    struct value *x = net_conv(net, net->input, channels, 1, 1, 0, true);
+    x = net_linear(net, net_dropout(net, x, 0.4), 6);
+    x = net_dropout(net, x, 0.3);
+    assert_int_equal(net_finish(net, net_linear(net, x, LAYER_OUTPUTS)), DML_OK);
+    net->step = pass.step;
+    net->first_row = pass.first_row;
+    if (on)
+        net->gpu->pass = on_device = device_put(on, &pass, sizeof pass);
+    assert_int_equal(net_forward(net, NET_TRAIN, images), DML_OK);
+    memcpy(logits, net_logits_of(net), ROWS * LAYER_OUTPUTS * sizeof *logits);
+    if (on)
+        dml_gpu_free(on->ctx, on_device);
+    net_destroy(net);
+    free(images);
+}
+
+static void masks_are_the_processors(void **state)
+{
+    static const int channels[] = {1, 3, 8, 16, 17, 33}, sides[] = {1, 2, 5};
+    (void)state;
+    if (!gpu.ctx)
+        skip();
+    for (size_t i = 0; i < 6; i++)
+        for (size_t k = 0; k < 3; k++) {
+            float here[3 * LAYER_OUTPUTS], there[3 * LAYER_OUTPUTS];
+            forward_with_dropout(NULL, channels[i], sides[k], here);
+            forward_with_dropout(&gpu, channels[i], sides[k], there);
+            for (size_t j = 0; j < 3 * LAYER_OUTPUTS; j++)
+                if (!(fabsf(here[j] - there[j]) <= 1e-5f * (1 + fabsf(here[j]))))
+                    fail_msg("%d channels, side %d: logit %zu is %.9g on the processor "
+                             "and %.9g on the GPU",
+                             channels[i], sides[k], j, (double)here[j],
+                             (double)there[j]);
+        }
 }
 
 static int close_gpu(void **state)
 {
     (void)state;
-    if (!gpu.ctx)
-        return 0;
-    gpu.math->close(&gpu);
-    dml_gpu_stream_destroy(gpu.ctx, gpu.stream);
-    dml_ctx_destroy(gpu.ctx);
+    if (gpu.ctx)
+        device_close(&gpu);
     return 0;
-}
-
-static bool open_gpu(const char *math)
-{
-    gpu.math = strcmp(math, "cudnn") == 0 ? &gpu_math_cudnn : &gpu_math_plain;
-    bool open = dml_ctx_create(NULL, &gpu.ctx) == DML_OK &&
-                dml_gpu_stream_create(gpu.ctx, &gpu.stream) == DML_OK &&
-                dml_gpu_device(gpu.ctx, &gpu.index) == DML_OK &&
-                gpu.math->open(&gpu) == DML_OK;
-    if (!open)
-        fprintf(stderr, "no GPU for %s: %s\n", math, gpu.error);
-    return open;
 }
 
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_are_difference_quotients),
+        cmocka_unit_test(masks_are_the_processors),
+        cmocka_unit_test(the_first_layer_has_no_data_gradient),
     };
-    gpu_skip_without_device();
-    if (argc > 1 && !open_gpu(argv[1]))
+    device_skip_unless_asked();
+    if (argc > 1 && !device_open(&gpu, argv[1]))
         return 1;
     return cmocka_run_group_tests(tests, NULL, close_gpu);
 }

@@ -86,10 +86,36 @@ static void what_was_written_comes_back(void **state)
     size_t bytes = (size_t)C * H * W;
     assert_memory_equal(both->pixels, d->f->images->pixels, N * bytes);
     assert_memory_equal(both->pixels + N * bytes, other->pixels, 11 * bytes);
-    assert_memory_equal(both->labels, d->f->images->labels, N);
-    assert_memory_equal(both->labels + N, other->labels, 11);
+    const size_t each = sizeof *both->labels;
+    assert_memory_equal(both->labels, d->f->images->labels, N * each);
+    assert_memory_equal(both->labels + N, other->labels, 11 * each);
     dml_images_destroy(both);
     dml_images_destroy(other);
+}
+
+/* More classes than a byte can tell, made up and written. */
+static void labels_reach_all_classes(void **state)
+{
+    folder *d = *state;
+    dml_ctx *ctx = d->f->ctx;
+    const dml_images_info shape = {2003, C, H, W, 1000};
+    dml_images *made = NULL, *back = NULL;
+    dml_images_info info;
+    const char *const paths[] = {d->first};
+    assert_int_equal(dml_images_make(ctx, &shape, 1, 0, &made), DML_OK);
+    write_images(ctx, made, d->first);
+    assert_int_equal(dml_images_open_records(ctx, paths, 1, &back), DML_OK);
+    dml_images_get_info(back, &info);
+    assert_int_equal(info.nclasses, 1000);
+    for (size_t i = 0; i < shape.count; i++) {
+        int32_t label = -1, read = -1;
+        (void)dml_images_pixels(made, i, &label);
+        (void)dml_images_pixels(back, i, &read);
+        assert_int_equal(label, i % 1000);
+        assert_int_equal(read, label);
+    }
+    dml_images_destroy(back);
+    dml_images_destroy(made);
 }
 
 /* A good image first, then the record in question. */
@@ -134,8 +160,8 @@ static void records_that_are_no_images(void **state)
     refuse(d, r, 16, "does not have its pixels");
     memset(r, 0xff, 12);
     refuse(d, r, 20, "does not have its pixels");
-    r[13] = 1;
-    refuse(d, r, 20, "has a large label: 257 found, 255 expected");
+    r[14] = 1;
+    refuse(d, r, 20, "has a large label: 65537 found, 65535 expected");
 }
 
 static void files_that_hold_nothing(void **state)
@@ -161,6 +187,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         FOLDER_TEST(what_was_written_comes_back),
+        FOLDER_TEST(labels_reach_all_classes),
         FOLDER_TEST(records_that_are_no_images),
         FOLDER_TEST(files_that_hold_nothing),
     };

@@ -30,25 +30,28 @@ struct emulate_dim {
 };
 extern struct emulate_dim threadIdx, blockIdx, blockDim, gridDim;
 
-struct alignas(16) float4 {
-    float x, y, z, w;
-};
-struct alignas(16) uint4 {
-    uint32_t x, y, z, w;
-};
-struct alignas(8) ushort4 {
-    uint16_t x, y, z, w;
-};
-
-static inline float4 make_float4(float x, float y, float z, float w)
-{
-    return float4{x, y, z, w};
-}
-
-static inline ushort4 make_ushort4(uint16_t x, uint16_t y, uint16_t z, uint16_t w)
-{
-    return ushort4{x, y, z, w};
-}
+/* Loads and stores of them are checked for their alignment (meson.build). */
+#define EMULATE_TWO(T, name)                 \
+    struct alignas(2 * sizeof(T)) name {     \
+        T x, y;                              \
+    };                                       \
+    static inline name make_##name(T x, T y) \
+    {                                        \
+        return name{x, y};                   \
+    }
+#define EMULATE_FOUR(T, name)                          \
+    struct alignas(4 * sizeof(T)) name {               \
+        T x, y, z, w;                                  \
+    };                                                 \
+    static inline name make_##name(T x, T y, T z, T w) \
+    {                                                  \
+        return name{x, y, z, w};                       \
+    }
+EMULATE_FOUR(float, float4)
+EMULATE_TWO(uint32_t, uint2)
+EMULATE_FOUR(uint32_t, uint4)
+EMULATE_FOUR(uint16_t, ushort4)
+EMULATE_FOUR(uint8_t, uchar4)
 
 /* ---- where threads meet; line: of the call, which must be the same for all --------
  */
