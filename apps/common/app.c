@@ -9,6 +9,7 @@
 #include "paths.h"
 #include "stop.h"
 
+#include <signal.h>
 #include <string.h>
 
 /* The number of a command; when there is none of that name, that of all commands. */
@@ -170,6 +171,7 @@ static bool takes_snapshots(const struct app *app, size_t command)
 int app_main(const struct app *app, int argc, char **argv)
 {
     stop_catch();
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, and told */
     size_t command = find_command(app, argc > 1 ? argv[1] : NULL);
     struct option_words words = {0};
     char error[CLI_TEXT] = "";

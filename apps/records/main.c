@@ -224,6 +224,7 @@ int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : NULL;
     const struct command *command = find_command(name);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, and told */
     if (command)
         return flushed(run_command(command, argc, argv));
     bool help = name && (strcmp(name, "--help") == 0 || strcmp(name, "help") == 0);
