@@ -4,7 +4,16 @@
  */
 #include "state_words.h"
 
+#include <limits.h>
+#include <math.h>
 #include <stdlib.h>
+
+/* Numbers that no job comes to. */
+static dml_status senseless(struct job *job)
+{
+    return job_fail(job, DML_EFORMAT,
+                    "--resume: the snapshot's counters make no sense");
+}
 
 static dml_status get_words(struct job *job, const dml_snapshot *snapshot,
                             uint64_t words[NWORDS])
@@ -27,6 +36,8 @@ dml_status state_progress(struct job *job, const dml_snapshot *snapshot,
                                  .elapsed_s = state_number(words[WORD_ELAPSED_S]),
                                  .result = {state_number(words[WORD_TEST_LOSS]),
                                             state_number(words[WORD_TEST_ACCURACY])}};
+    if (!(p->loss_count >= 0 && p->loss_count <= INT_MAX) || !isfinite(p->elapsed_s))
+        return senseless(job);
     return DML_OK;
 }
 
@@ -56,6 +67,9 @@ static dml_status check(struct trainer *trainer, const dml_snapshot *snapshot)
                         "%d, with this --layout: start as many ranks",
                         (unsigned long long)words[WORD_EPOCH_STEPS], info.ranks,
                         (unsigned long long)trainer->epoch_steps, job->nranks);
+    if (words[WORD_STEP] > trainer->epoch_steps * (uint64_t)trainer->options->epochs ||
+        !isfinite(state_number(words[WORD_STEP_S])))
+        return senseless(job);
     if (strcmp(trainer->options->precision, "bf16") == 0 &&
         (dml_snapshot_find(snapshot, "slot:master", 0, &master) == DML_OK) ==
             (strcmp(trainer->options->device, "gpu") == 0))

@@ -8,7 +8,9 @@
 #include "option_file.h"
 #include "paths.h"
 #include "stop.h"
+#include "version.h"
 
+#include <signal.h>
 #include <string.h>
 
 /* The number of a command; when there is none of that name, that of all commands. */
@@ -20,8 +22,18 @@ static size_t find_command(const struct app *app, const char *name)
     return i;
 }
 
-static void print_help(const struct app *app, size_t command)
+/* In place of a command. */
+static bool is_version(const char *name)
 {
+    return name && strcmp(name, "--version") == 0;
+}
+
+static void print_help(const struct app *app, size_t command, bool version)
+{
+    if (version) {
+        version_print(app->name);
+        return;
+    }
     if (app->command(command)) {
         cli_help(app->command(command), stdout);
         return;
@@ -29,6 +41,8 @@ static void print_help(const struct app *app, size_t command)
     printf("usage: %s COMMAND [options]\n\ncommands:\n", app->name);
     for (size_t i = 0; app->command(i); i++)
         printf("  %-8s %s\n", app->command(i)->name, app->command(i)->summary);
+    printf("\n  --help    this text; after a command, its options\n"
+           "  --version of the program, libdml and MPI, and whether there is CUDA\n");
     if (app->more)
         app->more(stdout);
     printf("\n%s\n", app->help);
@@ -86,10 +100,11 @@ static dml_status check_files(struct job *job, const struct cli_command *command
 
 /* All ranks have understood their command lines: compare them, work. */
 static dml_status run_command(struct job *job, const struct app *app, size_t command,
-                              const struct option_words *words, bool wants_help)
+                              const struct option_words *words, bool wants_help,
+                              bool version)
 {
     dml_status status = job_same_value(
-        job, command,
+        job, command + version,
         "started with another command than rank 0: give all ranks the same command");
     if (status == DML_OK)
         status = job_same_value(job, wants_help,
@@ -98,7 +113,7 @@ static dml_status run_command(struct job *job, const struct app *app, size_t com
                                            : "started without --help, but rank 0 with "
                                              "it: give all ranks the same options");
     if (status == DML_OK && wants_help && job->rank == 0)
-        print_help(app, command);
+        print_help(app, command, version);
     if (status != DML_OK || wants_help)
         return status;
     status = job_same_options(job, app->command(command), app->options);
@@ -147,7 +162,8 @@ static enum cli_result parse(const struct app *app, size_t command, int argc,
         return parse_with_files(app, found, argc, argv, words, error);
     if (found)
         return cli_parse(found, argc, argv, 2, app->options, error);
-    if (name && (strcmp(name, "--help") == 0 || strcmp(name, "help") == 0))
+    if (name &&
+        (strcmp(name, "--help") == 0 || strcmp(name, "help") == 0 || is_version(name)))
         return CLI_HELP;
     if (name)
         snprintf(error, CLI_TEXT, "unknown command \"%.60s\"; see %s --help", name,
@@ -170,7 +186,9 @@ static bool takes_snapshots(const struct app *app, size_t command)
 int app_main(const struct app *app, int argc, char **argv)
 {
     stop_catch();
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, and told */
     size_t command = find_command(app, argc > 1 ? argv[1] : NULL);
+    bool version = is_version(argc > 1 ? argv[1] : NULL);
     struct option_words words = {0};
     char error[CLI_TEXT] = "";
     enum cli_result parsed = parse(app, command, argc, argv, &words, error);
@@ -179,7 +197,7 @@ int app_main(const struct app *app, int argc, char **argv)
 
     /* Help needs no MPI; but under a launcher other ranks may wait for this one. */
     if (parsed == CLI_HELP && !job_is_launched()) {
-        print_help(app, command);
+        print_help(app, command, version);
         option_words_free(&words);
         return job_end_alone(app->name);
     }
@@ -192,7 +210,7 @@ int app_main(const struct app *app, int argc, char **argv)
         status = job_agree(
             &job, parsed == CLI_BAD ? job_fail(&job, DML_EINVAL, "%s", error) : DML_OK);
     if (status == DML_OK)
-        status = run_command(&job, app, command, &words, parsed == CLI_HELP);
+        status = run_command(&job, app, command, &words, parsed == CLI_HELP, version);
     option_words_free(&words);
     return job_end(&job, status);
 }

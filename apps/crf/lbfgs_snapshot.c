@@ -34,14 +34,14 @@ static void pass(struct tape *tape, double *values, size_t n)
     tape->at += n;
 }
 
-/* Doubles hold every counter that a search can reach; on loading one that makes no
- * sense becomes SIZE_MAX, which no limit allows. */
+/* Doubles hold every counter; on loading one that no search can reach becomes SIZE_MAX,
+ * which no limit allows. */
 static void pass_counter(struct tape *tape, size_t *counter)
 {
     double value = (double)*counter;
     pass(tape, &value, 1);
     if (tape->load)
-        *counter = value >= 0 && value < 0x1p53 ? (size_t)value : SIZE_MAX;
+        *counter = value >= 0 && value < 0x1p32 ? (size_t)value : SIZE_MAX;
 }
 
 static size_t count_numbers(const struct lbfgs_search *search)

@@ -253,6 +253,8 @@ static dml_status load(struct batches *batches)
         status = dml_optim_set_counters(batches->optim, &words.counters);
     if (status != DML_OK)
         return job_note(training->run->job, status);
+    if (words.step > batches->rate.total_steps)
+        return state_senseless(training->run->job);
     batches->step = words.step;
     batches->loss = words.loss;
     batches->exchange.dense = training->dense_steps;

@@ -236,7 +236,11 @@ static dml_status load(struct perceptron *perceptron)
     struct training *training = perceptron->training;
     CRF_TRY(state_get(training, "weights", perceptron->weights));
     CRF_TRY(state_get(training, "average", training->trainer.weights));
-    return load_sums(perceptron);
+    CRF_TRY(load_sums(perceptron));
+    if (training->iterations > (size_t)training->run->options->epochs ||
+        perceptron->steps > training->iterations * training->trainer.shard.nsentences)
+        return state_senseless(training->run->job);
+    return DML_OK;
 }
 
 /* ---- epochs -----------------------------------------------------------------------

@@ -188,11 +188,19 @@ static dml_status check_words(struct forest *forest)
 /* Rank 0 has the importance of the trees so far. */
 static dml_status load_importance(struct forest *forest)
 {
-    size_t bytes = forest->set->train.nfeatures * sizeof *forest->importance;
-    if (forest->job->rank != 0)
+    struct job *job = forest->job;
+    size_t width = forest->set->train.nfeatures;
+    if (job->rank != 0)
         return DML_OK;
-    return job_note(forest->job, dml_snapshot_get_shared(forest->snapshot, "importance",
-                                                         forest->importance, bytes));
+    dml_status status = job_note(
+        job, dml_snapshot_get_shared(forest->snapshot, "importance", forest->importance,
+                                     width * sizeof *forest->importance));
+    /* New trees' are added. */
+    for (size_t f = 0; f < width && status == DML_OK; f++)
+        if (forest->importance[f] > INT64_MAX / 2 ||
+            forest->importance[f] < -INT64_MAX / 2)
+            status = unusable(job, "an importance makes no sense");
+    return status;
 }
 
 /* Lengths before memory is asked for. */

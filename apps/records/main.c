@@ -4,6 +4,7 @@
  * process; no launcher.
  */
 #include "records.h"
+#include "version.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -171,6 +172,8 @@ static void print_usage(FILE *out)
         fprintf(out, "  %-8s %s\n", commands[i].cli.name, commands[i].cli.summary);
     fprintf(
         out,
+        "\n  --help    this text; after a command, its options\n"
+        "  --version of the program, libdml and MPI, and whether there is CUDA\n"
         "\nTry dml-records convert --help. Exit status: 0 all is well, 1 bad or "
         "unreadable data, 64 refused options. doc/data.md describes the formats.\n");
 }
@@ -224,8 +227,13 @@ int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : NULL;
     const struct command *command = find_command(name);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, and told */
     if (command)
         return flushed(run_command(command, argc, argv));
+    if (name && strcmp(name, "--version") == 0) {
+        version_print("dml-records");
+        return flushed(EXIT_GOOD);
+    }
     bool help = name && (strcmp(name, "--help") == 0 || strcmp(name, "help") == 0);
     print_usage(help ? stdout : stderr);
     return flushed(help ? EXIT_GOOD : EXIT_USAGE);

@@ -120,26 +120,33 @@ static const struct cli_option plan_options[] = {
     JSON_OPTION,
 };
 
-#define JOB_OPTIONS                                                       \
-    RATE_OPTION, SAMPLE_OPTION, ENTRIES_OPTION, SEED_OPTION,              \
-        {"exchange",                                                      \
-         "budget",                                                        \
-         CLI_INT,                                                         \
-         AT(budget_mib),                                                  \
-         "64",                                                            \
-         "MIB",                                                           \
-         1,                                                               \
-         1 << 20,                                                         \
-         "memory for messages, per rank"},                                \
-        {"output", "out", CLI_STRING,                                     \
-         AT(out),  NULL,  "PREFIX",                                       \
-         0,        0,     "write each rank's part to PREFIX.RANK"},       \
-        {NULL,       "report", CLI_OUTPUT,                                \
-         AT(report), NULL,     "FILE",                                    \
-         0,          0,        "times of the phases and loads, as JSON"}, \
-    {                                                                     \
-        NULL, "quiet", CLI_FLAG, AT(quiet), NULL, NULL, 0, 0,             \
-            "print nothing but errors"                                    \
+#define JOB_OPTIONS                                                                \
+    RATE_OPTION, SAMPLE_OPTION, ENTRIES_OPTION, SEED_OPTION,                       \
+        {"exchange",                                                               \
+         "budget",                                                                 \
+         CLI_INT,                                                                  \
+         AT(budget_mib),                                                           \
+         "64",                                                                     \
+         "MIB",                                                                    \
+         1,                                                                        \
+         1 << 20,                                                                  \
+         "memory for messages, per rank"},                                         \
+        {"output",                                                                 \
+         "out",                                                                    \
+         CLI_STRING,                                                               \
+         AT(out),                                                                  \
+         NULL,                                                                     \
+         "PREFIX",                                                                 \
+         0,                                                                        \
+         0,                                                                        \
+         "write each rank's part to PREFIX.RANK; without it the result is thrown " \
+         "away when it is verified, and only times and loads are shown"},          \
+        {NULL,       "report", CLI_OUTPUT,                                         \
+         AT(report), NULL,     "FILE",                                             \
+         0,          0,        "times of the phases and loads, as JSON"},          \
+    {                                                                              \
+        NULL, "quiet", CLI_FLAG, AT(quiet), NULL, NULL, 0, 0,                      \
+            "print nothing but errors"                                             \
     }
 
 static const struct cli_option sort_options[] = {
@@ -186,6 +193,20 @@ static const struct cli_option make_options[] = {
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
+static void explain_columns(FILE *out)
+{
+    fputs("columns, of one planner each:\n"
+          "  max/mean     load of the busiest rank, over the mean of all\n"
+          "  cv           standard deviation of the ranks' loads, over their mean\n"
+          "  predicted    max/mean as the plan expected it from the sample\n"
+          "  load error   half the sum over ranks of |expected - real share|\n"
+          "  bytes moved  of keys that leave the rank where they lay\n"
+          "  plan ms      time to make the plan, in milliseconds\n"
+          "  ns/route     time to find a record's rank, in nanoseconds\n"
+          "  split        keys that several ranks share\n",
+          out);
+}
+
 const struct cli_command skew_compare_command = {
     .app = "dml-skew",
     .name = "compare",
@@ -195,6 +216,7 @@ const struct cli_command skew_compare_command = {
     .examples = "  dml-skew compare --data kddcup.tsv.gz --key Atr-2 --ranks 8\n"
                 "  dml-skew compare --data flights.csv.gz --key tailnum --json c.json\n"
                 "  scripts/plot c.json -o loads.png\n",
+    .more = explain_columns,
 };
 
 const struct cli_command skew_plan_command = {
@@ -204,6 +226,7 @@ const struct cli_command skew_plan_command = {
     .options = plan_options,
     .noptions = COUNT(plan_options),
     .examples = "  dml-skew plan --data flights.csv.gz --key dest --planner krhp\n",
+    .more = explain_columns,
 };
 
 const struct cli_command skew_sort_command = {

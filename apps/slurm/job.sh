@@ -117,7 +117,8 @@ say "job $SLURM_JOB_ID: $SLURM_NTASKS ranks on $SLURM_JOB_NODELIST, start $((res
 echo "== git $(git -C "$SOURCE" describe --always --dirty 2>/dev/null || echo unknown)"
 echo "== $(srun --version), $(mpirun --version 2>/dev/null | head -n 1)"
 srun --ntasks="$SLURM_NNODES" --ntasks-per-node=1 bash -c \
-    'echo "== $(hostname): $(lscpu | sed -n "s/^Model name: *//p"), $(nproc) CPUs"'
+    'echo "== $(hostname): $(lscpu | sed -n "s/^Model name: *//p"), $(nproc) CPUs" \
+        ${CUDA_VISIBLE_DEVICES:+"with GPUs $CUDA_VISIBLE_DEVICES"}'
 if [ "$restarts" -gt "$RESTARTS" ]; then
     say "given up: restarted $restarts times (RESTARTS=$RESTARTS)"
     exit 1

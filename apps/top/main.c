@@ -3,6 +3,8 @@
  * dml-top: files of --metrics in a terminal, read anew every second or two. It needs
  * neither MPI nor the job's machine, only its files.
  */
+#include "dml/version.h"
+
 #include "view.h"
 
 #include <errno.h>
@@ -186,6 +188,7 @@ static const char help[] =
     "  --once         show the files as they are now, and end\n"
     "  --no-color     as with NO_COLOR in the environment, or without a terminal\n"
     "  --help         this text\n"
+    "  --version      of the program, which needs neither libdml nor MPI\n"
     "\n"
     "examples:\n"
     "  mpirun -n 4 dml-cnn train --metrics run.prom & dml-top run.prom\n"
@@ -201,20 +204,23 @@ static bool read_interval(const char *text, double *interval_s)
     return end != text && *end == '\0' && *interval_s >= 0.05 && *interval_s <= 86400;
 }
 
-/* 0, or 1 after the help, or -1 after a line of error. */
+/* 0, or 1 after help or version, or -1 after a line of error. */
 static int parse(struct top *top, int argc, char **argv)
 {
-    static const struct option table[] = {{"interval", required_argument, NULL, 'i'},
-                                          {"once", no_argument, NULL, 'o'},
-                                          {"no-color", no_argument, NULL, 'n'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
+    static const struct option table[] = {
+        {"interval", required_argument, NULL, 'i'}, {"once", no_argument, NULL, 'o'},
+        {"no-color", no_argument, NULL, 'n'},       {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},        {0}};
     const char *wish = getenv("NO_COLOR"), *term = getenv("TERM");
     *top = (struct top){.interval_s = 2, .terminal = isatty(STDOUT_FILENO)};
     top->color = top->terminal && !(wish && *wish) && term && strcmp(term, "dumb") != 0;
     for (int got; (got = getopt_long(argc, argv, "h", table, NULL)) != -1;) {
-        if (got == 'h') {
-            fputs(help, stdout);
+        if (got == 'h' || got == 'v') {
+            if (got == 'h')
+                fputs(help, stdout);
+            else
+                printf("dml-top %d.%d.%d\n", DML_VERSION_MAJOR, DML_VERSION_MINOR,
+                       DML_VERSION_PATCH);
             return fflush(stdout) == 0 ? 1 : -1;
         }
         if (got == '?')

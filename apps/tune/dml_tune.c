@@ -12,6 +12,7 @@
 #include "dml/gpu.h"
 #include "dml/mpi.h"
 
+#include "../common/version.h"
 #include "tune.h"
 
 #include <stdio.h>
@@ -288,9 +289,11 @@ int main(int argc, char **argv)
     if (!tune_options(&t.o, argc, argv, error, sizeof error)) {
         complain(&t, error);
         exit_status = 64; /* as the other applications say it */
-    } else if (t.o.help) {
-        if (t.rank == 0)
+    } else if (t.o.help || t.o.version) {
+        if (t.rank == 0 && t.o.help)
             tune_help();
+        else if (t.rank == 0)
+            version_print("dml-tune");
         exit_status = 0;
     } else {
         unsetenv("DML_TUNING"); /* the table is being made */

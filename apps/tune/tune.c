@@ -25,6 +25,7 @@ void tune_help(void)
         "--gpu              time the paths for device memory instead; one file may\n"
         "                   hold these rules and the others\n"
         "--help             this text\n"
+        "--version          of the program, libdml and MPI, and whether there is CUDA\n"
         "\n"
         "example: mpirun -n 4 dml-tune --output four-ranks.tuning\n",
         stdout);
@@ -71,6 +72,8 @@ static bool set_option(struct tune_options *o, int option, char *error,
         return false;
     case 'g':
         return o->gpu = true;
+    case 'v':
+        return o->version = true;
     default:
         o->help = true;
         return true;
@@ -87,6 +90,7 @@ bool tune_options(struct tune_options *o, int argc, char **argv, char *error,
         {"seconds", required_argument, NULL, 's'},
         {"gpu", no_argument, NULL, 'g'},
         {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},
         {NULL, 0, NULL, 0},
     };
     *o = (struct tune_options){.max_bytes = (size_t)16 << 20, .seconds = 10};

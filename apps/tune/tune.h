@@ -19,7 +19,7 @@ struct tune_options {
     double seconds;     /* for each pass of a collective */
     const char *output; /* NULL: standard output */
     bool gpu;           /* device memory */
-    bool help;
+    bool help, version;
 };
 
 /* One size. */

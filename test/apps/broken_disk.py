@@ -15,7 +15,6 @@ import os
 import re
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -36,7 +35,6 @@ PROGRESS = re.compile(r"\w+ +\d+ sizes, [\d.]+ s *")
 
 def run(command, folder, env=None, limit=None):
     def child():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         if limit:
             resource.setrlimit(*limit)
     return subprocess.run(command, cwd=folder, env=dict(os.environ, **(env or {})),

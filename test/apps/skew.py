@@ -275,6 +275,23 @@ class Cases:
             fails(folder, [Job.launcher, "-n", self.nranks, Job.program, command, "--data",
                            "pipe"], ["pipe", "regular file"])
 
+    def help_texts(self, _):
+        """They explain what compare shows, and that sort without --out keeps nothing."""
+        def told(command):
+            return " ".join(subprocess.run([Job.program, command, "--help"], text=True,
+                                           capture_output=True, check=True).stdout.split())
+
+        shown = subprocess.run([Job.program, "compare", "--data", self.data, "--key", "1"],
+                               capture_output=True, text=True, check=True).stdout
+        head = next(line for line in shown.splitlines() if line.startswith("planner"))
+        columns = ["max/mean", "cv", "predicted", "load error", "bytes moved", "plan ms",
+                   "ns/route", "split"]
+        require(head.split() == ["planner", *" ".join(columns).split()], head)
+        for column in columns:
+            require(f" {column} " in told("compare"), f"{column} is not explained")
+        for command in "sort", "count":
+            require("without it the result is thrown away" in told(command), command)
+
     def full_output(self, folder):
         put(os.path.join(folder, "t"), b"a b\nc d\n")
         for words in ["--help"], ["plan", "--help"], ["compare", "--data", "t"]:
@@ -390,6 +407,7 @@ def make_cases(top, nranks):
         ("bad: not a number, compared", c.refuses("compare", b"x y\n", ["--as", "number"],
                                                   ["bad, row 1", "\"x\""])),
         ("bad: full output", c.full_output),
+        ("help", c.help_texts),
         ("bad: json not writable", c.refuses("compare", b"a b\n", ["--json", "no/c.json"],
                                              ["no/c.json"])),
         ("bad: option", c.refuses("plan", None, ["--rat", "2"], ["--rate", "2"])),

@@ -63,7 +63,10 @@ SlurmdParameters=config_overrides
 SlurmdTimeout={node_timeout}
 KillWait={kill_wait}
 MailProg=/bin/true
+GresTypes=gpu
 """
+# Slurm wants a file for each GPU, of whatever kind, and counts them.
+GRES = "Name=gpu File={file}\n"
 
 
 class Slurm:
@@ -77,8 +80,8 @@ class Slurm:
     def path(self, *parts):
         return os.path.join(self.top, *parts)
 
-    def configure(self, cpus):
-        """Nodes of so many processors, whatever the machine has."""
+    def configure(self, cpus, gpus):
+        """Nodes of so many processors and GPUs, whatever the machine has."""
         for name in ("munge", "state", "log"):
             os.mkdir(self.path(name), 0o700)
         text = CONF.format(top=self.top, credential=CREDENTIAL_S,
@@ -88,9 +91,13 @@ class Slurm:
             os.mkdir(self.path(f"spool.h{i}"))
             os.mkdir(self.path(f"tmp.h{i}"))
             text += (f"NodeName=h{i} NodeAddr=198.18.0.{i + 1} CPUs={cpus} "
-                     "RealMemory=1000 State=UNKNOWN\n")
+                     f"RealMemory=1000 Gres=gpu:{gpus} State=UNKNOWN\n")
         text += "PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP\n"
-        for name, words in (("slurm.conf", text),
+        gres = ""
+        for i in range(gpus):
+            os.symlink("/dev/null", self.path(f"gpu{i}"))
+            gres += GRES.format(file=self.path(f"gpu{i}"))
+        for name, words in (("slurm.conf", text), ("gres.conf", gres),
                             ("cgroup.conf", CGROUP_CONF.format(top=self.top))):
             with open(self.path(name), "w", encoding="utf-8") as file:
                 file.write(words)
@@ -215,12 +222,12 @@ def private():
 
 
 @contextlib.contextmanager
-def running(count, cpus):
+def running(count, cpus, gpus):
     """A Slurm of so many nodes while the block runs."""
     with cluster.cluster(count) as hosts_up, \
             tempfile.TemporaryDirectory(prefix="dml-slurm-") as top:
         slurm = Slurm(hosts_up, top, count)
-        slurm.configure(cpus)
+        slurm.configure(cpus, gpus)
         try:
             slurm.start()
             yield slurm

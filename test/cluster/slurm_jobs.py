@@ -22,7 +22,7 @@ import slurm
 sys.path.insert(0, os.path.join(cluster.HERE, "../apps"))
 import jobs  # noqa: E402
 
-HOSTS, CPUS = 4, 16
+HOSTS, CPUS, GPUS = 4, 16, 2
 NODES = 2         # of a job
 PER_NODE = min(2, os.cpu_count())  # ranks: mpirun binds each to a core
 RANKS = NODES * PER_NODE
@@ -31,11 +31,16 @@ JOB_S = 120       # a job, on a loaded machine
 WARNING_S = 60    # Slurm looks at time limits every 30 s
 REQUEUE = 75
 # What each application writes beside its report, in its folder.
-RESULTS = {"cnn": "net.model", "crf": "model.crf", "prf": "forest.dml", "skew": "sort.0"}
-EXTRA = {"cnn": "", "crf": "--max-iterations 10", "prf": "--test-every 5", "skew": ""}
+RESULTS = {"cnn": "net.model", "cnn-gpu": "net.model", "crf": "model.crf",
+           "prf": "forest.dml", "skew": "sort.0"}
+EXTRA = {"cnn": "", "cnn-gpu": "--kernels plain", "crf": "--max-iterations 10",
+         "prf": "--test-every 5", "skew": ""}
 SIZES = {"EPOCHS": "24", "BATCH_PER_RANK": "4", "EVERY": "5", "TREES": "8",
          "DML_REPRODUCIBLE": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1",
          "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_mpi_yield_when_idle": "1"}
+# The fake device is slow.
+OWN_SIZES = {"cnn-gpu": {"DML_GPU": f"fake:{GPUS}", "DML_LOG": "info", "NET": "small",
+                         "EPOCHS": "4"}}
 
 
 def make_data(folder):
@@ -54,7 +59,7 @@ def make_data(folder):
     lines = "".join(f"k{rng.randrange(50)}\t{i}\n" for i in range(500))
     jobs.put(os.path.join(folder, "skew.tsv"), lines.encode())
     return {app: os.path.join(folder, name) for app, name in (
-        ("cnn", "cnn"), ("crf", "crf"), ("prf", "prf.csv"), ("skew", "skew.tsv"))}
+        ("cnn", "cnn"), ("cnn-gpu", "cnn"), ("crf", "crf"), ("prf", "prf.csv"), ("skew", "skew.tsv"))}
 
 
 def signal_all(pids, number):
@@ -67,7 +72,9 @@ class Cases:
     def __init__(self, here, folder, source, programs):
         self.slurm, self.folder, self.source = here, folder, source
         self.programs = {os.path.basename(path)[len("dml-"):]: path for path in programs}
+        self.programs["cnn-gpu"] = self.programs["cnn"]
         self.data = make_data(folder)
+        self.apps = {}   # of each job
         self.whole = {}
 
     # ---- jobs --------------------------------------------------------------------------
@@ -76,14 +83,20 @@ class Cases:
         """The number of a job."""
         build = os.path.dirname(os.path.dirname(self.programs[app]))
         words = {"SOURCE": self.source, "BUILD": build, "DATA": self.data[app],
-                 "EXTRA": EXTRA[app], **SIZES, **env}
+                 "EXTRA": EXTRA[app], **SIZES, **OWN_SIZES.get(app, {}), **env}
         if not any(word.startswith("--exclude=") for word in options):
             options += (f"--exclude={SPARE}",)
-        return self.slurm.run(
+        job = self.slurm.run(
             "sbatch", "--parsable", f"--nodes={NODES}", f"--ntasks-per-node={PER_NODE}",
             "--cpus-per-task=1", "--time=10", *options,
             os.path.join(self.source, "apps/slurm", app + ".sbatch"),
             cwd=self.folder, env=words).strip()
+        self.apps[job] = app
+        return job
+
+    def warn(self, job):
+        """What Slurm does ahead of the time limit (requeued() waits for that)."""
+        self.slurm.run("scancel", "--batch", "--signal=USR1", job)
 
     def path(self, *parts):
         return os.path.join(self.folder, *parts)
@@ -132,6 +145,15 @@ class Cases:
             log = self.ends(app, job, "COMPLETED", "0:0")
             cluster.require("done: " in log, log)
             self.same_result(app, f"dml-{app}-{job}")
+            if app == "cnn-gpu":
+                self.took_gpus(log)
+
+    @staticmethod
+    def took_gpus(log):
+        """A job's nodes have all of their GPUs, and each rank of a node took its own."""
+        for text, count in [(" with GPUs 0,1\n", NODES)] + [
+                (f"dml: GPU {i} of kind fake\n", NODES) for i in range(PER_NODE)]:
+            cluster.require(log.count(text) == count, f"not {count} of {text}:\n{log}")
 
     def array(self):
         job = self.submit("prf", "--array=1-3")
@@ -166,7 +188,7 @@ class Cases:
         signal_all(self.ranks(job), signal.SIGCONT)
 
     def snapshots(self, job):
-        path = self.path(f"dml-cnn-{job}", "snapshots")
+        path = self.path(f"dml-{self.apps[job]}-{job}", "snapshots")
         names = os.listdir(path) if os.path.isdir(path) else []
         return {name for name in names if name.startswith("snapshot-")}
 
@@ -184,7 +206,8 @@ class Cases:
         signal_all(ranks, signal.SIGSTOP)
 
     def says(self, job, text, limit_s=JOB_S):
-        self.slurm.await_(lambda: text in self.log("cnn", job), f"\"{text}\"", limit_s)
+        self.slurm.await_(lambda: text in self.log(self.apps[job], job), f"\"{text}\"",
+                          limit_s)
 
     def requeued(self):
         """A job whose time limit is as far away as the script's own warning: it writes a
@@ -208,10 +231,22 @@ class Cases:
             cluster.require(log.count(text) == count, f"not {count} of \"{text}\":\n{log}")
         return f"dml-cnn-{job}"
 
+    def requeued_with_gpus(self):
+        """Warned once, by hand. Its folder."""
+        job = self.submit("cnn-gpu")
+        self.freeze(job)
+        self.warn(job)
+        self.says(job, "is warned")
+        self.thaw(job)
+        log = self.ends("cnn-gpu", job, "COMPLETED", "0:0")
+        for text in ("stopped by a signal after step", "goes on after step", "start 2"):
+            cluster.require(text in log, f"\"{text}\" is not in the log:\n{log}")
+        return f"dml-cnn-gpu-{job}"
+
     def given_up(self):
         job = self.submit("cnn", RESTARTS="0")
         self.freeze(job)
-        self.slurm.run("scancel", "--batch", "--signal=USR1", job)
+        self.warn(job)
         self.says(job, "is warned")
         self.thaw(job)
         self.has("cnn", job, "given up after 0 restarts", f"OUT={self.folder}/dml-cnn-{job}",
@@ -225,7 +260,7 @@ class Cases:
         os.chmod(program, 0o755)
         job = self.submit("cnn", BUILD=self.path("fake"), RESTARTS="0")
         self.says(job, "begun")
-        self.slurm.run("scancel", "--batch", "--signal=USR1", job)
+        self.warn(job)
         self.has("cnn", job, "given up after 0 restarts", status="138:0")
 
     def requeued_too_often(self):
@@ -278,14 +313,15 @@ def main():
     why = slurm.private() or cluster.unavailable()
     if why:
         return cluster.skip(why, "batch scripts under Slurm")
-    with concurrent.futures.ThreadPoolExecutor(3) as beside, \
+    with concurrent.futures.ThreadPoolExecutor(4) as beside, \
             tempfile.TemporaryDirectory(prefix="dml-slurm-jobs-") as folder, \
-            slurm.running(HOSTS, CPUS) as here:
+            slurm.running(HOSTS, CPUS, GPUS) as here:
         cases = Cases(here, folder, cluster.argument(1),
                       [os.path.realpath(path) for path in sys.argv[2:]])
         requeued = beside.submit(cases.requeued)  # these wait most of the time
         lost = beside.submit(cases.node_lost)
         too_often = beside.submit(cases.requeued_too_often)
+        with_gpus = beside.submit(cases.requeued_with_gpus)
         return cluster.run([
             ("every script, by srun", lambda: cases.launched("srun")),
             ("every script, by mpirun", lambda: cases.launched("mpirun")),
@@ -298,6 +334,8 @@ def main():
             ("requeued too often", too_often.result),
             ("requeued by a warning and by hand: the same bits",
              lambda: cases.same_result("cnn", requeued.result())),
+            ("requeued with GPUs: the same bits",
+             lambda: cases.same_result("cnn-gpu", with_gpus.result())),
             ("a node is lost: the same bits",
              lambda: cases.same_result("cnn", lost.result())),
         ])

@@ -158,7 +158,35 @@ def lbfgs(memory, kept, oldest, iteration, value=36.3):
         *[0.125, -0.25] * (6 * memory))
 
 
+# Changes of a snapshot, see going_on.h: one of each kind, of one section.
+def changes(section):
+    nan = struct.pack("<d", float("nan"))
+    return {"bytes": bytes([section, 3]) + b"\1\0\0\xff\xff\xff\xff",
+            "double": bytes([1 << 5 | section]) + b"\0\0" + nan,
+            "word": bytes([1 << 5 | section]) + b"\1\0" + b"\xff" * 8,
+            "float": bytes([2 << 5 | section]) + b"\2\0\0\0\x80\x7f",
+            "fill": bytes([3 << 5 | section]) + nan,
+            "count": bytes([4 << 5 | section]) + b"\3\0\0",
+            "kind": bytes([5 << 5 | section]) + b"\6",
+            "gone": bytes([6 << 5 | section]),
+            "ranks": bytes([7 << 5]) + b"\1\5\0\0\0\0\0\0\0"}
+
+
+# The first sections are the options, then the curve where there is one.
+def states(nvariants, sections):
+    inputs = {f"good{v}": bytes([v]) for v in range(nvariants)}
+    inputs["many"] = b"\0" + b"".join(changes(30)[name] for name in (
+        "bytes", "double", "float", "word", "bytes", "float", "ranks"))
+    for section in sections:
+        for name, data in changes(section).items():
+            inputs[f"{name}{section}"] = bytes([section % nvariants]) + data
+    return inputs
+
+
 SEEDS = {
+    "cnn_state": states(5, [2]),
+    "crf_state": states(5, [2, 3, 4]),
+    "prf_state": states(4, [1, 2, 3, 4]),
     "crf_lbfgs": {"good": b"\1" + lbfgs(3, 2, 1, 7), "first": b"\0" + lbfgs(1, 0, 0, 1),
                   "l1": b"\7" + lbfgs(3, 3, 2, 12), "end": b"\2" + lbfgs(1, 1, 0, 40),
                   "kept": b"\1" + lbfgs(3, 4, 0, 7), "nan": b"\3" + lbfgs(
