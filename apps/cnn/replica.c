@@ -346,12 +346,16 @@ dml_status replica_average(struct replica *replica)
     return DML_OK;
 }
 
+dml_optim *replica_optim(const struct replica *replica)
+{
+    return replica->sharded ? dml_sharded_optim(replica->sharded) : replica->optim;
+}
+
 dml_status replica_update(struct replica *replica, double rate, double momentum)
 {
-    dml_optim *optim =
-        replica->sharded ? dml_sharded_optim(replica->sharded) : replica->optim;
     if (replica->options->low_momentum != CLI_AUTO)
-        CNN_TRY(job_note(replica->job, dml_optim_set_momentum(optim, momentum)));
+        CNN_TRY(job_note(replica->job,
+                         dml_optim_set_momentum(replica_optim(replica), momentum)));
     double start = now_s();
     dml_status status;
     if (replica->sharded)

@@ -142,8 +142,8 @@ static dml_status load_slot(struct trainer *trainer, const dml_snapshot *snapsho
     dml_sharded *sharded = trainer->replica.sharded;
     char name[DML_CKPT_NAME_MAX];
     dml_optim_slot own;
-    CNN_TRY(job_note(
-        job, dml_optim_get_slot(state_optimizer(trainer), (size_t)param, slot, &own)));
+    CNN_TRY(job_note(job, dml_optim_get_slot(replica_optim(&trainer->replica),
+                                             (size_t)param, slot, &own)));
     if (!state_slot(trainer, &own, name))
         return DML_OK;
     if (!sharded)
@@ -163,7 +163,7 @@ static dml_status load_slots(struct trainer *trainer, const dml_snapshot *snapsh
 {
     const struct net *net = trainer->net;
     size_t most = state_largest(net),
-           nslots = dml_optim_nslots(state_optimizer(trainer));
+           nslots = dml_optim_nslots(replica_optim(&trainer->replica));
     float *memory = calloc(2 * most, sizeof *memory);
     dml_status status =
         memory ? DML_OK
@@ -228,7 +228,8 @@ static dml_status load_rest(struct trainer *trainer, const dml_snapshot *snapsho
                                          .loss_scale =
                                              state_number(words[WORD_LOSS_SCALE]),
                                          .last_lr = state_number(words[WORD_LAST_LR])};
-    CNN_TRY(job_note(job, dml_optim_set_counters(state_optimizer(trainer), &counters)));
+    CNN_TRY(job_note(
+        job, dml_optim_set_counters(replica_optim(&trainer->replica), &counters)));
     return go_to_step(trainer);
 }
 

@@ -111,6 +111,7 @@ static dml_status queue_pass(struct trainer *trainer)
     struct device_work *work = &trainer->device;
     struct gpu *gpu = &work->gpu;
     struct net *net = trainer->net;
+    CNN_TRY(replica_gpu_need(&trainer->replica));
     CNN_TRY(net_forward(net, NET_TRAIN, NULL));
     if (work->pass == 0)
         CNN_TRY(gpu_note(gpu, dml_gpu_fill(gpu->ctx, net->param_grad, 0,

@@ -13,6 +13,7 @@ import sys
 from jobs import LIMIT_S, Job, fails, get, main, make_idx, mpirun, require
 
 GPU = ["--device", "gpu"]
+BITS = {"DML_REPRODUCIBLE": "1"}
 MADE_UP = "synthetic:24x3x32x32x8"
 
 
@@ -23,7 +24,7 @@ def read_json(folder, name):
 
 class Cases:
     def __init__(self, top, nranks):
-        os.environ["DML_GPU"] = "fake:2"
+        os.environ.setdefault("DML_GPU", "fake:2")
         self.nranks = nranks
         self.idx = os.path.join(top, "idx")
         make_idx(self.idx)
@@ -136,9 +137,12 @@ class Cases:
 
     @staticmethod
     def has_snapshot(folder):
-        """Else a job would begin anew, and end with the same bits."""
+        """The newest's name: without one a job would begin anew, and end with the same
+        bits."""
         kept = sorted(os.listdir(os.path.join(folder, "kept")))
-        require(any(name.startswith("snapshot-") for name in kept), f"no snapshot: {kept}")
+        found = [name for name in kept if name.startswith("snapshot-")]
+        require(found, f"no snapshot: {kept}")
+        return found[-1]
 
     def goes_on(self, folder):
         """To the same bits on a GPU; on the other device to the same loss."""
@@ -164,6 +168,48 @@ class Cases:
                 require(abs(report["train_loss"] / whole["train_loss"] - 1) < 1e-4,
                         f"{report['train_loss']} and {whole['train_loss']}")
 
+    def sharded(self, folder):
+        """State in shares: the bits of the whole, also from step to step of a snapshot,
+        and of another number of ranks."""
+        every = (["--optimizer", "adam", "--lr", 0.002],
+                 ["--optimizer", "lamb", "--clip-norm", 1, "--accumulate", 2],
+                 ["--net", "resnet20", "--precision", "bf16", "--max-steps", 4])
+        for options in every:
+            words = ["--max-steps", 8, *options]
+            whole, _ = self.bits(folder, "off", *words, env=BITS)
+            cut, _ = self.bits(folder, "auto", *words, "--shard-optimizer", env=BITS)
+            require(cut == whole, f"another model when sharded, with {options}")
+            state = read_json(folder, "report.json")
+            require(state["state_bytes"] <= state["whole_state_bytes"] / self.nranks
+                    + 2 * 4 * 1024, f"{state['state_bytes']} bytes of state")
+        words = [*every[0], "--shard-optimizer"]
+        kept = ["--checkpoint", "kept", "--checkpoint-every", 2]
+        whole, _ = self.bits(folder, "off", *words, "--max-steps", 7, env=BITS)
+        self.bits(folder, "off", *words, *kept, "--max-steps", 5, env=BITS)
+        self.has_snapshot(folder)
+        copied = os.path.join(folder, "copied")
+        shutil.copytree(os.path.join(folder, "kept"), copied)
+        model, _ = self.bits(folder, "off", *words, *kept, "--resume", "auto",
+                             "--max-steps", 7, env=BITS)
+        require(model == whole, "another model after a snapshot")
+        shutil.rmtree(os.path.join(folder, "kept"))
+        os.rename(copied, os.path.join(folder, "kept"))
+        # On one rank more no further step is done: all of the state must have arrived.
+        step = int(self.has_snapshot(folder).rsplit("-", 1)[1])
+        for nranks in self.nranks, self.nranks + 1:
+            mpirun(folder, nranks, *self.words(
+                *GPU, *words, *kept, "--resume", "auto", "--max-steps", step, "--model",
+                f"{nranks}.model"))
+        require(get(os.path.join(folder, f"{self.nranks}.model")) ==
+                get(os.path.join(folder, f"{self.nranks + 1}.model")),
+                "parameters changed on their way to other ranks")
+        mpirun(folder, self.nranks + 1, *self.words(
+            *GPU, *words, *kept, "--resume", "auto", "--max-steps", 7, "--report",
+            "more.json"))
+        require(abs(read_json(folder, "more.json")["train_loss"] /
+                    read_json(folder, "report.json")["train_loss"] - 1) < 1e-3,
+                "another loss on another number of ranks")
+
     def refuses(self, folder):
         def refused(*words):
             *options, text = words
@@ -172,11 +218,12 @@ class Cases:
 
         refused(*GPU, "--kernels", "cudnn", "no cuDNN")
         refused(*GPU, "--compress", "topk:0.1", "--compress")
-        refused(*GPU, "--shard-optimizer", "--shard-optimizer")
         refused("--graph", "on", "--device gpu")
         refused(*GPU, "--graph", "on", *(
             ["--schedule", "onecycle", "--low-momentum", 0.8, "--low-momentum"]
             if self.nranks == 1 else ["one rank"]))
+        refused(*GPU, "--graph", "on", "--shard-optimizer",
+                "--shard-optimizer" if self.nranks == 1 else "one rank")
         refused("--precision", "tf32", "tf32")
         refused("--kernels", "plain", "--device gpu")
         fails(folder, [Job.launcher, "-n", self.nranks, Job.program, "test", "--model",
@@ -185,6 +232,7 @@ class Cases:
 
     def diverges(self, folder):
         for options in (["--lr", "1e6", "--warmup-epochs", 0],
+                        ["--lr", "1e6", "--warmup-epochs", 0, "--shard-optimizer"],
                         ["--lr", 30, "--warmup-epochs", 2]):  # in a graph, with one rank
             fails(folder, [Job.launcher, "-n", self.nranks, Job.program,
                            *self.words(*GPU, *options)], ["diverged"])
@@ -200,6 +248,7 @@ def make_cases(top, nranks):
              ("models both ways", cases.models),
              ("snapshots", cases.goes_on),
              ("graphs of a step", cases.graphs),
+             ("shares of the state", cases.sharded),
              ("what is refused", cases.refuses),
              ("divergence", cases.diverges)]
     if nranks == 1:
