@@ -35,10 +35,6 @@ dml_status replica_gpu_check(struct job *job, const struct cnn_options *options)
                         "--compress %.60s does not work with --device gpu: leave one "
                         "of the two out",
                         options->compress);
-    if (gpu && checkpoint_shrinks(&options->checkpoint))
-        return job_fail(job, DML_EUNSUPPORTED,
-                        "--on-failure shrink does not work with --device gpu: leave "
-                        "one of the two out");
     return DML_OK;
 }
 

@@ -15,8 +15,14 @@ dml_status trainer_open_device(struct job *job, const struct cnn_options *option
     if (strcmp(options->device, "gpu") != 0)
         return DML_OK;
     *use = gpu;
-    return gpu_open(job, options->precision ? options->precision : "f32",
-                    options->kernels, gpu);
+    CNN_TRY(gpu_open(job, options->precision ? options->precision : "f32",
+                     options->kernels, gpu));
+    if (!checkpoint_shrinks(&options->checkpoint))
+        return DML_OK;
+    /* A wait for the device alone would never end after a rank has: libdml's own waits,
+     * for calls that are not only queued, look who is alive. */
+    return job_agree(job,
+                     job_note(job, dml_comm_set_stream(job->comm, gpu->stream, false)));
 }
 
 dml_status trainer_gpu_open(struct trainer *trainer)
