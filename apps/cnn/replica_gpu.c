@@ -30,11 +30,6 @@ dml_status replica_gpu_check(struct job *job, const struct cnn_options *options)
                         "--graph on is for --device gpu: leave it out, or give both");
     if (lack)
         return job_fail(job, DML_EUNSUPPORTED, "--graph on: %s", lack);
-    if (gpu && replica_has_codec(options))
-        return job_fail(job, DML_EUNSUPPORTED,
-                        "--compress %.60s does not work with --device gpu: leave one "
-                        "of the two out",
-                        options->compress);
     return DML_OK;
 }
 

@@ -42,7 +42,7 @@ static dml_status check(struct trainer *trainer, const dml_snapshot *snapshot)
     struct job *job = trainer->job;
     uint64_t words[NWORDS];
     dml_snapshot_info info;
-    dml_section_info master;
+    dml_section_info section;
     dml_snapshot_get_info(snapshot, &info);
     CNN_TRY(get_words(job, snapshot, words));
     if (words[WORD_IMAGES] != trainer->images || words[WORD_PIXELS] != trainer->pixels)
@@ -57,7 +57,7 @@ static dml_status check(struct trainer *trainer, const dml_snapshot *snapshot)
                         (unsigned long long)words[WORD_EPOCH_STEPS], info.ranks,
                         (unsigned long long)trainer->epoch_steps, job->nranks);
     if (strcmp(trainer->options->precision, "bf16") == 0 &&
-        (dml_snapshot_find(snapshot, "slot:master", 0, &master) == DML_OK) ==
+        (dml_snapshot_find(snapshot, "slot:master", 0, &section) == DML_OK) ==
             (strcmp(trainer->options->device, "gpu") == 0))
         return job_fail(job, DML_EMISMATCH,
                         "--resume: with --precision bf16 a snapshot is for the device "
@@ -68,6 +68,12 @@ static dml_status check(struct trainer *trainer, const dml_snapshot *snapshot)
                         "part of the gradients, so it needs the %d ranks of the "
                         "snapshot, not %d",
                         trainer->options->compress, info.ranks, job->nranks);
+    if (replica_has_codec(trainer->options) &&
+        dml_snapshot_find(snapshot, state_reducer(trainer), job->rank, &section) !=
+            DML_OK)
+        return job_fail(job, DML_EMISMATCH,
+                        "--resume: with --compress a snapshot is for the device it was "
+                        "made on: give the other --device");
     return DML_OK;
 }
 

@@ -107,7 +107,7 @@ static dml_status save_tensors(struct trainer *trainer, dml_ckpt *ckpt, float *s
 
 const char *state_reducer(const struct trainer *trainer)
 {
-    return trainer->net->gpu ? "reducer-gpu" : "reducer";
+    return strcmp(trainer->options->device, "gpu") == 0 ? "reducer-gpu" : "reducer";
 }
 
 static dml_status save_reducer(struct trainer *trainer, dml_ckpt *ckpt)

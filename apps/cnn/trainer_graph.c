@@ -27,6 +27,8 @@ const char *replica_gpu_graph_lack(const struct job *job,
     if (checkpoint_shrinks(&options->checkpoint))
         return "--on-failure shrink waits for collectives on the host, which no graph "
                "holds";
+    if (replica_has_codec(options))
+        return "--compress waits for the device in a step, which no graph can";
     if (options->shard_optimizer)
         return "--shard-optimizer gathers parameters while the next step begins, which "
                "no graph of a step holds";

@@ -210,6 +210,36 @@ class Cases:
                     read_json(folder, "report.json")["train_loss"] - 1) < 1e-3,
                 "another loss on another number of ranks")
 
+    def compresses(self, folder):
+        """Codecs learn; one that sends all is no codec; parts of a job are the whole."""
+        dense = self.train(folder, "--max-steps", 6, *GPU)
+        whole = self.train(folder, "--max-steps", 6, *GPU, "--compress", "topk:1,force")
+        require(abs(whole["train_loss"] / dense["train_loss"] - 1) < 1e-4,
+                f"topk:1 has the loss {whole['train_loss']}, no codec "
+                f"{dense['train_loss']}")
+        for codec in "onebit", "sign", "8bit", "topk:0.05", "powersgd:2":
+            report = self.train(folder, *GPU, "--compress", codec + ",force")
+            require(report["test_value"] >= 0.7, f"{codec}: {report['test_value']}")
+            used = [b for b in report["compress_buckets"] if b["compressed_steps"] > 0]
+            require(used and all(b["code_bytes"] < 0.6 * b["dense_bytes"] for b in used),
+                    f"{codec}: {report['compress_buckets']}")
+        report = self.train(folder, *GPU, "--compress", "topk:0.01", "--accumulate", 2,
+                            "--max-steps", 5)
+        require(report["compress_buckets"][0]["why"], "nothing was chosen")
+        for codec in "sign,force", "topk:0.05,force", "powersgd:2,force":
+            words = ["--compress", codec, "--accumulate", 2]
+            kept = ["--checkpoint", "kept", "--checkpoint-every", 3]
+            whole, _ = self.bits(folder, "auto", *words, "--max-steps", 9, env=BITS)
+            self.bits(folder, "auto", *words, *kept, "--max-steps", 7, env=BITS)
+            self.has_snapshot(folder)
+            model, _ = self.bits(folder, "auto", *words, *kept, "--resume", "auto",
+                                 "--max-steps", 9, env=BITS)
+            require(model == whole, f"{codec}: another model after a snapshot")
+            fails(folder, [Job.launcher, "-n", self.nranks, Job.program,
+                           *self.words(*words, "--checkpoint", "kept", "--resume", "auto",
+                                       "--max-steps", 9)], ["the other --device"])
+            shutil.rmtree(os.path.join(folder, "kept"))
+
     def refuses(self, folder):
         def refused(*words):
             *options, text = words
@@ -217,13 +247,16 @@ class Cases:
                            *self.words(*options)], [text])
 
         refused(*GPU, "--kernels", "cudnn", "no cuDNN")
-        refused(*GPU, "--compress", "topk:0.1", "--compress")
+        for codec in "f16", "terngrad", "dgc:0.1", "randomk:0.1":
+            refused(*GPU, "--compress", codec, "does not run")
+        refused(*GPU, "--compress", "onebit", "--precision", "bf16", "--compress onebit")
         refused("--graph", "on", "--device gpu")
         refused(*GPU, "--graph", "on", *(
             ["--schedule", "onecycle", "--low-momentum", 0.8, "--low-momentum"]
             if self.nranks == 1 else ["one rank"]))
-        refused(*GPU, "--graph", "on", "--shard-optimizer",
-                "--shard-optimizer" if self.nranks == 1 else "one rank")
+        for option in ["--shard-optimizer"], ["--compress", "onebit"]:
+            refused(*GPU, "--graph", "on", *option,
+                    option[0] if self.nranks == 1 else "one rank")
         refused("--precision", "tf32", "tf32")
         refused("--kernels", "plain", "--device gpu")
         fails(folder, [Job.launcher, "-n", self.nranks, Job.program, "test", "--model",
@@ -249,6 +282,7 @@ def make_cases(top, nranks):
              ("snapshots", cases.goes_on),
              ("graphs of a step", cases.graphs),
              ("shares of the state", cases.sharded),
+             ("codecs", cases.compresses),
              ("what is refused", cases.refuses),
              ("divergence", cases.diverges)]
     if nranks == 1:
