@@ -132,6 +132,14 @@ void dml__exchange_close(struct dml__exchange *x)
     dml__free(x);
 }
 
+/* A device that failed: the others would wait for this rank. */
+static dml_status tell(const struct dml__exchange *x, dml_status status)
+{
+    if (x->device != NULL && status == DML_ECOMM)
+        dml__comm_break(x->comm, status);
+    return status;
+}
+
 /* Codes whose scales are shared need one stage more. */
 int dml__exchange_stages(const struct dml__exchange *x)
 {
@@ -165,7 +173,7 @@ dml_status dml__exchange_start(struct dml__exchange *x, int stage)
     if (x->device != NULL)
         dml__sync_device_take(x->device);
     x->encode_s += dml__now_s() - begin_s;
-    return status;
+    return tell(x, status);
 }
 
 dml_status dml__exchange_finish(struct dml__exchange *x)
@@ -173,7 +181,7 @@ dml_status dml__exchange_finish(struct dml__exchange *x)
     double begin_s = dml__now_s();
     dml_status status = x->ops->finish(x);
     x->decode_s = dml__now_s() - begin_s;
-    return status;
+    return tell(x, status);
 }
 
 dml_status dml__exchange_encode(struct dml__exchange *x, dml_codec *codec,
@@ -214,7 +222,7 @@ dml_status dml__exchange_flush(struct dml__exchange *x)
         const struct dml__exchange_codec *each = &x->codecs[i];
         float *data = x->data + each->offset;
         if (x->device != NULL) {
-            DML_TRY(dml__codec_device_flush(each->codec, each->weight, data));
+            DML_TRY(tell(x, dml__codec_device_flush(each->codec, each->weight, data)));
             each->codec->waiting = false;
             continue;
         }
@@ -234,7 +242,7 @@ dml_status dml__exchange_look(struct dml__exchange *x)
         if (status == DML_ENUMERIC)
             x->top = DML__CODEC_TOP;
         else if (status != DML_OK)
-            return status;
+            return tell(x, status);
     }
     return DML_OK;
 }
