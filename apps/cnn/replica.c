@@ -5,7 +5,8 @@
  *
  * - Plain: a reducer on the net's f32 gradients, an optimizer on its parameters.
  * - With a codec: the reducer works on copies in row-major order, because a codec looks
- *   at matrices, and oneDNN's layouts are none.
+ *   at matrices, and oneDNN's layouts are none. A GPU's are: rows are the first
+ *   dimension's there, too.
  * - bf16: gradients are rounded before they are exchanged; the optimizer keeps f32
  *   masters, and what the net computes with are the rounded parameters.
  * - Sharded: dml_sharded in place of reducer and optimizer. The loss then travels in a
@@ -159,8 +160,9 @@ static dml_status make_memory(struct replica *replica)
         replica->grads16 = calloc(net->nparam_floats, sizeof *replica->grads16);
         enough = replica->params16 && replica->grads16;
     }
-    if (replica_has_codec(replica->options)) {
+    if (replica_has_codec(replica->options))
         (void)make_codec_text(replica->options, replica->codec); /* was checked */
+    if (replica_has_codec(replica->options) && !net->gpu) {
         replica->plain = calloc(net->nparam_floats, sizeof *replica->plain);
         enough = replica->plain != NULL;
         float *next = replica->plain + NET_HEAD;
@@ -237,7 +239,7 @@ static dml_status make_reducer(struct replica *replica)
     grads[net->nparams] = (dml_tensor){
         replica->plain ? replica->plain : net->param_grad, NET_HEAD, DML_F32, "loss"};
     rows[net->nparams] = DML_KEEP_DENSE;
-    if (replica->plain) {
+    if (replica_has_codec(replica->options)) {
         opts.codec = replica->codec;
         opts.rows = rows;
     }
@@ -295,7 +297,7 @@ dml_status replica_begin(struct replica *replica, bool last_step)
     if (replica->sharded)
         return job_note(replica->job, dml_sharded_begin(replica->sharded));
     /* What a codec still holds back would be lost. */
-    if (replica->plain && last_step)
+    if (replica_has_codec(replica->options) && last_step)
         CNN_TRY(job_note(replica->job, dml_reducer_flush(replica->reducer)));
     return job_note(replica->job, dml_reducer_begin(replica->reducer, true));
 }
@@ -346,12 +348,16 @@ dml_status replica_average(struct replica *replica)
     return DML_OK;
 }
 
+dml_optim *replica_optim(const struct replica *replica)
+{
+    return replica->sharded ? dml_sharded_optim(replica->sharded) : replica->optim;
+}
+
 dml_status replica_update(struct replica *replica, double rate, double momentum)
 {
-    dml_optim *optim =
-        replica->sharded ? dml_sharded_optim(replica->sharded) : replica->optim;
     if (replica->options->low_momentum != CLI_AUTO)
-        CNN_TRY(job_note(replica->job, dml_optim_set_momentum(optim, momentum)));
+        CNN_TRY(job_note(replica->job,
+                         dml_optim_set_momentum(replica_optim(replica), momentum)));
     double start = now_s();
     dml_status status;
     if (replica->sharded)

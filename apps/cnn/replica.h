@@ -46,6 +46,9 @@ dml_status replica_ready(struct replica *replica, int param);
 dml_status replica_average(struct replica *replica);
 dml_status replica_update(struct replica *replica, double rate, double momentum);
 
+/* That of the whole tensors, or when sharded of this rank's pieces. */
+dml_optim *replica_optim(const struct replica *replica);
+
 /* Keep libdml's line; on a number that is not finite, what a user can do. */
 dml_status replica_note(struct replica *replica, dml_status status);
 
@@ -58,6 +61,8 @@ dml_status replica_gpu_check_kernels(struct job *job,
 dml_status replica_gpu_check(struct job *job, const struct cnn_options *options);
 dml_status replica_gpu_bcast(struct replica *replica);
 dml_status replica_gpu_settle(struct replica *replica);
+/* Before the first layer: what it reads of all parameters at once has come. */
+dml_status replica_gpu_need(struct replica *replica);
 
 /* Why steps cannot be graphs, or NULL; see trainer_graph.c. */
 const char *replica_gpu_graph_lack(const struct job *job,

@@ -30,19 +30,6 @@ dml_status replica_gpu_check(struct job *job, const struct cnn_options *options)
                         "--graph on is for --device gpu: leave it out, or give both");
     if (lack)
         return job_fail(job, DML_EUNSUPPORTED, "--graph on: %s", lack);
-    if (gpu && replica_has_codec(options))
-        return job_fail(job, DML_EUNSUPPORTED,
-                        "--compress %.60s does not work with --device gpu: leave one "
-                        "of the two out",
-                        options->compress);
-    if (gpu && options->shard_optimizer)
-        return job_fail(job, DML_EUNSUPPORTED,
-                        "--shard-optimizer does not work with --device gpu: leave one "
-                        "of the two out");
-    if (gpu && checkpoint_shrinks(&options->checkpoint))
-        return job_fail(job, DML_EUNSUPPORTED,
-                        "--on-failure shrink does not work with --device gpu: leave "
-                        "one of the two out");
     return DML_OK;
 }
 
@@ -58,16 +45,26 @@ dml_status replica_gpu_bcast(struct replica *replica)
 dml_status replica_gpu_settle(struct replica *replica)
 {
     struct net *net = replica->net;
-    CNN_TRY(dml_optim_wait(replica->optim));
+    if (replica->sharded)
+        CNN_TRY(dml_sharded_wait_all(replica->sharded));
+    CNN_TRY(dml_optim_wait(replica_optim(replica)));
     dml_status status = net_pull_state(net);
     if (status != DML_OK)
         return job_fail(replica->job, status, "%s", net_error(net));
     return DML_OK;
 }
 
+/* The weights that products read in bf16 are rounded all together. */
+dml_status replica_gpu_need(struct replica *replica)
+{
+    if (!replica->sharded || !replica->net->gpu->stale)
+        return DML_OK;
+    return replica_note(replica, dml_sharded_wait_all(replica->sharded));
+}
+
 dml_status replica_gpu_check_step(struct replica *replica)
 {
-    return replica_note(replica, dml_optim_wait(replica->optim));
+    return replica_note(replica, dml_optim_wait(replica_optim(replica)));
 }
 
 void replica_gpu_abandon(struct replica *replica)

@@ -61,10 +61,10 @@ json_t *replica_report(const struct replica *replica)
     json_t *report = json_pack(
         "{s:s, s:s, s:b, s:s, s:I, s:I, s:I, s:I}", "optimizer", options->optimizer,
         "precision", options->precision, "shard_optimizer", options->shard_optimizer,
-        "compress", replica->plain ? replica->codec : "none", "state_bytes",
+        "compress", replica_has_codec(options) ? replica->codec : "none", "state_bytes",
         (json_int_t)state_bytes, "whole_state_bytes", (json_int_t)whole_state_bytes,
         "buckets", (json_int_t)buckets, "packed_buckets", (json_int_t)packed);
-    if (replica->plain)
+    if (replica_has_codec(options))
         json_object_set_new(report, "compress_buckets", report_codec(replica));
     return report;
 }

@@ -53,7 +53,7 @@ static dml_status check(struct trainer *trainer, const dml_snapshot *snapshot)
     struct job *job = trainer->job;
     uint64_t words[NWORDS];
     dml_snapshot_info info;
-    dml_section_info master;
+    dml_section_info section;
     dml_snapshot_get_info(snapshot, &info);
     CNN_TRY(get_words(job, snapshot, words));
     if (words[WORD_IMAGES] != trainer->images || words[WORD_PIXELS] != trainer->pixels)
@@ -71,7 +71,7 @@ static dml_status check(struct trainer *trainer, const dml_snapshot *snapshot)
         !isfinite(state_number(words[WORD_STEP_S])))
         return senseless(job);
     if (strcmp(trainer->options->precision, "bf16") == 0 &&
-        (dml_snapshot_find(snapshot, "slot:master", 0, &master) == DML_OK) ==
+        (dml_snapshot_find(snapshot, "slot:master", 0, &section) == DML_OK) ==
             (strcmp(trainer->options->device, "gpu") == 0))
         return job_fail(job, DML_EMISMATCH,
                         "--resume: with --precision bf16 a snapshot is for the device "
@@ -82,6 +82,12 @@ static dml_status check(struct trainer *trainer, const dml_snapshot *snapshot)
                         "part of the gradients, so it needs the %d ranks of the "
                         "snapshot, not %d",
                         trainer->options->compress, info.ranks, job->nranks);
+    if (replica_has_codec(trainer->options) &&
+        dml_snapshot_find(snapshot, state_reducer(trainer), job->rank, &section) !=
+            DML_OK)
+        return job_fail(job, DML_EMISMATCH,
+                        "--resume: with --compress a snapshot is for the device it was "
+                        "made on: give the other --device");
     return DML_OK;
 }
 
@@ -156,8 +162,8 @@ static dml_status load_slot(struct trainer *trainer, const dml_snapshot *snapsho
     dml_sharded *sharded = trainer->replica.sharded;
     char name[DML_CKPT_NAME_MAX];
     dml_optim_slot own;
-    CNN_TRY(job_note(
-        job, dml_optim_get_slot(state_optimizer(trainer), (size_t)param, slot, &own)));
+    CNN_TRY(job_note(job, dml_optim_get_slot(replica_optim(&trainer->replica),
+                                             (size_t)param, slot, &own)));
     if (!state_slot(trainer, &own, name))
         return DML_OK;
     if (!sharded)
@@ -177,7 +183,7 @@ static dml_status load_slots(struct trainer *trainer, const dml_snapshot *snapsh
 {
     const struct net *net = trainer->net;
     size_t most = state_largest(net),
-           nslots = dml_optim_nslots(state_optimizer(trainer));
+           nslots = dml_optim_nslots(replica_optim(&trainer->replica));
     float *memory = calloc(2 * most, sizeof *memory);
     dml_status status =
         memory ? DML_OK
@@ -242,7 +248,8 @@ static dml_status load_rest(struct trainer *trainer, const dml_snapshot *snapsho
                                          .loss_scale =
                                              state_number(words[WORD_LOSS_SCALE]),
                                          .last_lr = state_number(words[WORD_LAST_LR])};
-    CNN_TRY(job_note(job, dml_optim_set_counters(state_optimizer(trainer), &counters)));
+    CNN_TRY(job_note(
+        job, dml_optim_set_counters(replica_optim(&trainer->replica), &counters)));
     return go_to_step(trainer);
 }
 

@@ -16,12 +16,6 @@
 
 #include <stdlib.h>
 
-dml_optim *state_optimizer(const struct trainer *trainer)
-{
-    const struct replica *replica = &trainer->replica;
-    return replica->sharded ? dml_sharded_optim(replica->sharded) : replica->optim;
-}
-
 uint64_t state_mark(const struct dataset *set)
 {
     uint64_t mark = dml_rng_u64(set->info.channels, set->info.height, set->info.width);
@@ -83,8 +77,8 @@ static dml_status save_slot(struct trainer *trainer, dml_ckpt *ckpt, int param,
     dml_sharded *sharded = trainer->replica.sharded;
     char name[DML_CKPT_NAME_MAX];
     dml_optim_slot own;
-    CNN_TRY(job_note(
-        job, dml_optim_get_slot(state_optimizer(trainer), (size_t)param, slot, &own)));
+    CNN_TRY(job_note(job, dml_optim_get_slot(replica_optim(&trainer->replica),
+                                             (size_t)param, slot, &own)));
     if (!state_slot(trainer, &own, name))
         return DML_OK;
     int root = state_keeper(trainer, param);
@@ -100,7 +94,7 @@ static dml_status save_tensors(struct trainer *trainer, dml_ckpt *ckpt, float *s
                                float *plain)
 {
     const struct net *net = trainer->net;
-    size_t nslots = dml_optim_nslots(state_optimizer(trainer));
+    size_t nslots = dml_optim_nslots(replica_optim(&trainer->replica));
     for (int i = 0; i < net->nparams; i++) {
         if (state_keeper(trainer, i) == trainer->job->rank)
             CNN_TRY(put_plain(trainer, ckpt, "params", i,
@@ -113,7 +107,7 @@ static dml_status save_tensors(struct trainer *trainer, dml_ckpt *ckpt, float *s
 
 const char *state_reducer(const struct trainer *trainer)
 {
-    return trainer->net->gpu ? "reducer-gpu" : "reducer";
+    return strcmp(trainer->options->device, "gpu") == 0 ? "reducer-gpu" : "reducer";
 }
 
 static dml_status save_reducer(struct trainer *trainer, dml_ckpt *ckpt)
@@ -138,7 +132,7 @@ static dml_status save_words(struct trainer *trainer, dml_ckpt *ckpt,
                              struct progress_state p)
 {
     dml_optim_counters counters;
-    dml_optim_get_counters(state_optimizer(trainer), &counters);
+    dml_optim_get_counters(replica_optim(&trainer->replica), &counters);
     const uint64_t words[NWORDS] = {
         [WORD_STEP] = trainer->step,
         [WORD_SAMPLES] = trainer->samples,

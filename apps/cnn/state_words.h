@@ -45,8 +45,6 @@ static inline double state_number(uint64_t word)
     return value;
 }
 
-dml_optim *state_optimizer(const struct trainer *trainer);
-
 /* The rank whose turn it is to put a tensor; sharded ones are gathered there. */
 int state_keeper(const struct trainer *trainer, int param);
 

@@ -15,8 +15,14 @@ dml_status trainer_open_device(struct job *job, const struct cnn_options *option
     if (strcmp(options->device, "gpu") != 0)
         return DML_OK;
     *use = gpu;
-    return gpu_open(job, options->precision ? options->precision : "f32",
-                    options->kernels, gpu);
+    CNN_TRY(gpu_open(job, options->precision ? options->precision : "f32",
+                     options->kernels, gpu));
+    if (!checkpoint_shrinks(&options->checkpoint))
+        return DML_OK;
+    /* A wait for the device alone would never end after a rank has: libdml's own waits,
+     * for calls that are not only queued, look who is alive. */
+    return job_agree(job,
+                     job_note(job, dml_comm_set_stream(job->comm, gpu->stream, false)));
 }
 
 dml_status trainer_gpu_open(struct trainer *trainer)
@@ -111,6 +117,7 @@ static dml_status queue_pass(struct trainer *trainer)
     struct device_work *work = &trainer->device;
     struct gpu *gpu = &work->gpu;
     struct net *net = trainer->net;
+    CNN_TRY(replica_gpu_need(&trainer->replica));
     CNN_TRY(net_forward(net, NET_TRAIN, NULL));
     if (work->pass == 0)
         CNN_TRY(gpu_note(gpu, dml_gpu_fill(gpu->ctx, net->param_grad, 0,

@@ -24,6 +24,14 @@ const char *replica_gpu_graph_lack(const struct job *job,
                "missing";
     if (options->low_momentum != CLI_AUTO)
         return "--low-momentum changes the momentum, which a graph keeps";
+    if (checkpoint_shrinks(&options->checkpoint))
+        return "--on-failure shrink waits for collectives on the host, which no graph "
+               "holds";
+    if (replica_has_codec(options))
+        return "--compress waits for the device in a step, which no graph can";
+    if (options->shard_optimizer)
+        return "--shard-optimizer gathers parameters while the next step begins, which "
+               "no graph of a step holds";
     return NULL;
 }
 

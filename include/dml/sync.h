@@ -26,7 +26,10 @@
  * stream of the reducer's own, those of tensors that lie apart in a copy on the device.
  * After finish() the communicator's stream waits for the averages; the host does, where
  * that stream is not "queued", for buckets that go by another path than nccl, and for
- * tensors on the host. Codecs take host memory only.
+ * tensors on the host. With a codec that runs on a device (onebit, sign, 8bit, topk,
+ * powersgd) codes are made, exchanged and read there. finish() of a step that
+ * compresses something waits on the host for all of the step, to tell of numbers that
+ * are not finite; so it cannot be captured in a graph.
  *
  * Thread rule: a reducer belongs to the thread that uses its communicator.
  *
@@ -87,7 +90,7 @@ DML_API void dml_reducer_opts_init(dml_reducer_opts *opts);
  * @param[in] opts   NULL for the defaults.
  * @param[out] reducer  returned; free with dml_reducer_destroy().
  * @return DML_OK | DML_EINVAL | DML_EMISMATCH | DML_EUNSUPPORTED (device memory with a
- * codec) | DML_ENOMEM | DML_ECOMM | DML_ETIMEOUT.
+ * codec that does not run there) | DML_ENOMEM | DML_ECOMM | DML_ETIMEOUT.
  * Threads: as the communicator.  @since 0.1
  */
 DML_API dml_status dml_reducer_create(const dml_tensor *grads, size_t ngrads,
@@ -123,7 +126,8 @@ DML_API dml_status dml_reducer_ready(dml_reducer *reducer, size_t index);
  * Collective. @return DML_OK | DML_EINVAL (no step open) | DML_ENOMEM | DML_ECOMM |
  * DML_EMISMATCH | DML_ETIMEOUT |
  * DML_ENUMERIC on all ranks: a compressed gradient is not finite (or 2^100 and above);
- * the text names tensor, rank and step. The gradients are undefined then, what waited
+ * the text names tensor, rank and step, of device memory the first tensor of the
+ * bucket. The gradients are undefined then, what waited
  * is forgotten, and the next step may begin. A dense bucket hands a NaN on instead,
  * unless the codec is dgc, whose momentum would keep it.
  * @since 0.1
@@ -183,7 +187,8 @@ DML_API dml_status dml_reducer_get_bucket(const dml_reducer *reducer, size_t ind
  * Bytes of the state that a reducer keeps from step to step on this rank: the order of
  * its buckets, and with a codec what waits in residuals, momentum, and what was
  * measured. A reducer made alike whose state is then set to the saved one goes on with
- * the same bits. Not collective; it differs between ranks, and changes in the first
+ * the same bits; also one of gradients on the other side, device or host. Not
+ * collective; it differs between ranks, and changes in the first
  * step and with the codec's options only.  @since 0.3 */
 DML_API size_t dml_reducer_state_bytes(const dml_reducer *reducer);
 

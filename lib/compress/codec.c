@@ -184,11 +184,13 @@ uint32_t dml__codec_flush(dml_codec *c, float weight, float *g)
 
 void dml__codec_clear(dml_codec *c)
 {
-    if (c->residual != NULL)
+    if (c->residual != NULL && c->device == NULL)
         memset(c->residual, 0, c->count * sizeof(float));
     if (c->velocity != NULL)
         memset(c->velocity, 0, c->count * sizeof(float));
     c->waiting = false;
     if (c->spec.kind->open != NULL)
         c->spec.kind->open(c);
+    if (c->device != NULL)
+        (void)dml__codec_device_load(c, NULL);
 }

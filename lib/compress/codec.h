@@ -88,7 +88,8 @@ dml_status dml__codec_open(dml_ctx *ctx, const struct dml__codec_spec *spec,
  * magnitude, else 0. */
 uint32_t dml__codec_flush(dml_codec *codec, float weight, float *g);
 
-/* Forgets residual and momentum, after numbers that are not finite. */
+/* Forgets residual and momentum, after numbers that are not finite. A device that fails
+ * says so in the next call. */
 void dml__codec_clear(dml_codec *codec);
 
 /* By what dgc multiplies a gradient (of a bucket) whose norm is above its share of the
@@ -101,6 +102,7 @@ size_t dml__codec_blocks(size_t count);
 /* What top-k's limit is made of: see struct sparse. */
 void dml__sparse_get_limits(const dml_codec *codec, float *limit, float *edge,
                             uint64_t *slots);
+void dml__sparse_set_limits(dml_codec *codec, float limit, float edge, uint64_t slots);
 
 /* Elements that top-k, dgc and random-k send of "count". */
 size_t dml__codec_slots(const dml_codec *codec);

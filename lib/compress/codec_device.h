@@ -12,6 +12,9 @@ struct dml__codec_device;
 /* Does p lie on the context's device? DML_EINVAL where on another. */
 dml_status dml__codec_on_device(const dml_codec *codec, const void *p, bool *on);
 
+/* Has it device code? */
+bool dml__codec_runs_on_device(const struct dml__codec_kind *kind);
+
 /* Takes residual and factors of a codec to the device, where they stay. */
 dml_status dml__codec_device_open(dml_codec *codec);
 void dml__codec_device_close(struct dml__codec_device *device);
@@ -21,6 +24,20 @@ dml_status dml__codec_device_encode(dml_codec *codec, const float *g, void *code
 dml_status dml__codec_device_decode(const dml_codec *codec, const void *code,
                                     float scale, bool add, float *dst);
 dml_status dml__codec_device_stream(dml_codec *codec, void *stream);
+
+/* Queued: g += weight * residual, which is 0 then. */
+dml_status dml__codec_device_flush(dml_codec *codec, float weight, float *g);
+
+/* Queued: the three parts of a step of PowerSGD (powersgd.h). */
+dml_status dml__codec_device_power_first(dml_codec *codec, const float *g, float *p);
+dml_status dml__codec_device_power_second(dml_codec *codec, float *p, float *q);
+dml_status dml__codec_device_power_third(dml_codec *codec, float *p, float *q,
+                                         float *dst);
+
+/* All that is kept from code to code, to the host's codec, its residual to "residual"
+ * [count]; and back, where NULL is a residual of zeros. They wait. */
+dml_status dml__codec_device_save(dml_codec *codec, float *residual);
+dml_status dml__codec_device_load(dml_codec *codec, const float *residual);
 
 /* Waits, if asked; DML_ENUMERIC with the number of the gradient that was unusable. */
 dml_status dml__codec_device_look(dml_codec *codec, bool wait, uint64_t *step);

@@ -49,29 +49,71 @@ static dml_status get_memory(const dml_codec *c, struct dml__codec_device *d)
     return DML_OK;
 }
 
-/* What the host's codec has kept so far. */
-static dml_status send_kept(const dml_codec *c, struct dml__codec_device *d)
+/* What the host's codec has kept so far, but for the residual; forgets a fault. */
+static dml_status send_kept(const dml_codec *c, struct dml__codec_device *d,
+                            const float *residual)
 {
     const struct dml__gpu *gpu = d->gpu;
     const struct dml__gpu_ops *ops = gpu->ops;
     const size_t bytes = c->count * sizeof(float);
     struct dml__gpu_topk_state state = {0}; /* read until the end */
-    if (bytes > 0)
-        DML_TRY(ops->copy(gpu, d->residual, c->residual, bytes, d->stream));
+    if (bytes > 0 && residual != NULL)
+        DML_TRY(ops->copy(gpu, d->residual, residual, bytes, d->stream));
+    else if (bytes > 0)
+        DML_TRY(ops->fill(gpu, d->residual, 0, bytes, d->stream));
     if (c->spec.kind == &dml__codec_powersgd)
         DML_TRY(ops->copy(gpu, d->work, c->work, work_bytes(c), d->stream));
-    if (c->spec.kind == &dml__codec_topk) {
+    if (c->spec.kind == &dml__codec_topk)
         dml__sparse_get_limits(c, &state.limit, &state.edge, &state.slots);
-        DML_TRY(ops->copy(gpu, d->state, &state, sizeof state, d->stream));
-    }
-    return ops->stream_sync(gpu, d->stream);
+    DML_TRY(ops->copy(gpu, d->state, &state, sizeof state, d->stream));
+    DML_TRY(ops->stream_sync(gpu, d->stream));
+    memset(d->mirror, 0, sizeof *d->mirror);
+    return DML_OK;
+}
+
+static dml_status fetch_kept(dml_codec *c, const struct dml__codec_device *d,
+                             float *residual)
+{
+    const struct dml__gpu *gpu = d->gpu;
+    const struct dml__gpu_ops *ops = gpu->ops;
+    const size_t bytes = c->count * sizeof(float);
+    struct dml__gpu_topk_state state;
+    if (bytes > 0)
+        DML_TRY(ops->copy(gpu, residual, d->residual, bytes, d->stream));
+    if (c->spec.kind == &dml__codec_powersgd)
+        DML_TRY(ops->copy(gpu, c->work, d->work, work_bytes(c), d->stream));
+    DML_TRY(ops->copy(gpu, &state, d->state, sizeof state, d->stream));
+    DML_TRY(ops->stream_sync(gpu, d->stream));
+    if (c->spec.kind == &dml__codec_topk)
+        dml__sparse_set_limits(c, state.limit, state.edge, state.slots);
+    return DML_OK;
+}
+
+dml_status dml__codec_device_save(dml_codec *c, float *residual)
+{
+    const struct dml__gpu *gpu = c->device->gpu;
+    DML_TRY(dml__gpu_enter(gpu));
+    dml_status status = fetch_kept(c, c->device, residual);
+    dml__gpu_leave(gpu);
+    return status;
+}
+
+dml_status dml__codec_device_load(dml_codec *c, const float *residual)
+{
+    const struct dml__gpu *gpu = c->device->gpu;
+    DML_TRY(dml__gpu_enter(gpu));
+    dml_status status = send_kept(c, c->device, residual);
+    dml__gpu_leave(gpu);
+    return status;
 }
 
 /* Codes may be captured from the second on. */
 static dml_status load_kernels(const dml_codec *c, const struct dml__gpu *gpu)
 {
     static const struct dml_gpu_kernel *const
-        block[] = {&dml__codec_kernel_encode_blocks, &dml__codec_kernel_decode_blocks},
+        any[] = {&dml__codec_kernel_flush},
+        *const block[] = {&dml__codec_kernel_encode_blocks,
+                          &dml__codec_kernel_decode_blocks},
         *const topk[] = {&dml__topk_kernel_begin,  &dml__topk_kernel_mark,
                          &dml__topk_kernel_plan,   &dml__topk_kernel_gather,
                          &dml__topk_kernel_edge,   &dml__topk_kernel_count,
@@ -80,6 +122,7 @@ static dml_status load_kernels(const dml_codec *c, const struct dml__gpu *gpu)
         *const power[] = {&dml__power_kernel_left, &dml__power_kernel_orthonormal,
                           &dml__power_kernel_right, &dml__power_kernel_product,
                           &dml__power_kernel_keep};
+    DML_TRY(dml__gpu_load_kernels(gpu, any, sizeof any / sizeof any[0]));
     if (dml__gpu_is_block(c->spec.kind))
         return dml__gpu_load_kernels(gpu, block, sizeof block / sizeof block[0]);
     if (c->spec.kind == &dml__codec_topk)
@@ -98,11 +141,16 @@ static void free_memory(struct dml__codec_device *d)
         gpu->ops->free_pinned(gpu, d->mirror);
 }
 
+bool dml__codec_runs_on_device(const struct dml__codec_kind *kind)
+{
+    return dml__gpu_is_block(kind) || kind == &dml__codec_topk ||
+           kind == &dml__codec_powersgd;
+}
+
 dml_status dml__codec_device_open(dml_codec *c)
 {
     const struct dml__codec_kind *kind = c->spec.kind;
-    if (!dml__gpu_is_block(kind) && kind != &dml__codec_topk &&
-        kind != &dml__codec_powersgd)
+    if (!dml__codec_runs_on_device(kind))
         return dml__fail(c->ctx, DML_EUNSUPPORTED, "dml_codec_encode",
                          "%s does not run on a device; use onebit, sign, 8bit, topk or "
                          "powersgd, or host memory",
@@ -125,7 +173,7 @@ dml_status dml__codec_device_open(dml_codec *c)
     if (status == DML_OK)
         status = load_kernels(c, d->gpu);
     if (status == DML_OK)
-        status = send_kept(c, d);
+        status = send_kept(c, d, c->residual);
     dml__gpu_leave(d->gpu);
     if (status != DML_OK) {
         dml__codec_device_close(d);

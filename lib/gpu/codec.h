@@ -46,7 +46,7 @@ static inline struct dml__topk_parts dml__topk_parts(const dml_codec *c)
 }
 
 extern const struct dml_gpu_kernel dml__codec_kernel_encode_blocks,
-    dml__codec_kernel_decode_blocks;
+    dml__codec_kernel_decode_blocks, dml__codec_kernel_flush;
 
 extern const struct dml_gpu_kernel dml__topk_kernel_begin, dml__topk_kernel_mark,
     dml__topk_kernel_plan, dml__topk_kernel_gather, dml__topk_kernel_edge,

@@ -94,7 +94,17 @@ static void decode(const void *args, unsigned blocks)
         dml__gpu_block_decode(&a, i);
 }
 
+static void flush(const void *args, unsigned blocks)
+{
+    const args_t a = viewed(args);
+    (void)blocks;
+    for (uint64_t i = 0; i < a.n; i++)
+        dml__gpu_codec_flush(&a, i);
+}
+
 const struct dml_gpu_kernel dml__codec_kernel_encode_blocks = {
     "dml__codec_encode_blocks", "codec_block", 128, encode};
 const struct dml_gpu_kernel dml__codec_kernel_decode_blocks = {
     "dml__codec_decode_blocks", "codec_block", 256, decode};
+const struct dml_gpu_kernel dml__codec_kernel_flush = {"dml__codec_flush",
+                                                       "codec_block", 256, flush};

@@ -96,3 +96,10 @@ extern "C" __global__ void __launch_bounds__(256)
     for (uint64_t i = first_thread(); i < args.n; i += all_threads())
         dml__gpu_block_decode(&args, i);
 }
+
+extern "C" __global__ void __launch_bounds__(256)
+    dml__codec_flush(const __grid_constant__ args_t args)
+{
+    for (uint64_t i = first_thread(); i < args.n; i += all_threads())
+        dml__gpu_codec_flush(&args, i);
+}

@@ -208,4 +208,11 @@ DML__LANE void dml__gpu_block_decode(const struct dml__gpu_block_args *a, uint64
     a->dst[i] = a->add ? a->dst[i] + x : x;
 }
 
+/* Of any codec: dst += scale * e, of which nothing is left. */
+DML__LANE void dml__gpu_codec_flush(const struct dml__gpu_block_args *a, uint64_t i)
+{
+    a->dst[i] = a->dst[i] + a->scale * a->e[i];
+    a->e[i] = 0;
+}
+
 #endif

@@ -103,15 +103,14 @@ static dml_status encode_topk(dml_codec *c, const float *g, void *code)
 }
 
 static struct dml__gpu_power_args power_args(const dml_codec *c, const float *g,
-                                             const void *code)
+                                             float *p, float *q)
 {
     const struct dml__codec_device *d = c->device;
-    float *p = (float *)(uintptr_t)code; /* decode only reads it */
     return (struct dml__gpu_power_args){
         .g = g,
         .m = d->residual,
         .p = p,
-        .q = p + c->shape.rank * c->shape.rows,
+        .q = q,
         .dst = d->residual,
         .kept = (float *)d->work,
         .rows = c->shape.rows,
@@ -126,20 +125,51 @@ static struct dml__gpu_power_args power_args(const dml_codec *c, const float *g,
     };
 }
 
+/* The state as it is then, for the host. */
+static dml_status show_state(const struct dml__codec_device *d)
+{
+    return d->gpu->ops->copy(d->gpu, d->mirror, d->state, sizeof *d->mirror, d->stream);
+}
+
+static dml_status power_first(const dml_codec *c, const float *g, float *p)
+{
+    const struct dml__gpu_power_args args = power_args(c, g, p, NULL);
+    return launch(c->device, &dml__power_kernel_left, args.rows * DML__CODEC_LANES,
+                  &args, sizeof args);
+}
+
+static dml_status power_second(const dml_codec *c, float *p, float *q)
+{
+    const struct dml__gpu_power_args args = power_args(c, NULL, p, q);
+    DML_TRY(launch(c->device, &dml__power_kernel_orthonormal, 1, &args, sizeof args));
+    return launch(c->device, &dml__power_kernel_right, args.cols, &args, sizeof args);
+}
+
+/* The product: into the residual, from which scale -1 takes it, or into dst, and from
+ * the residual. The sums differ in their order of addition. */
+static dml_status power_third(const dml_codec *c, float *p, float *q, float *dst)
+{
+    struct dml__gpu_power_args args = power_args(c, NULL, p, q);
+    if (dst != NULL) {
+        args.dst = dst;
+        args.scale = 1;
+        args.add = 0;
+        args.take = 1;
+    }
+    DML_TRY(
+        launch(c->device, &dml__power_kernel_product, c->count, &args, sizeof args));
+    return launch(c->device, &dml__power_kernel_keep, args.rank * DML__POWER_LANES,
+                  &args, sizeof args);
+}
+
 static dml_status encode_power(dml_codec *c, const float *g, void *code)
 {
-    const struct dml__codec_device *d = c->device;
-    const struct dml__gpu_power_args args = power_args(c, g, code);
-    const size_t size = sizeof args;
+    float *p = code, *q = p + c->shape.rank * c->shape.rows;
     if (c->count == 0)
         return DML_OK;
-    DML_TRY(
-        launch(d, &dml__power_kernel_left, args.rows * DML__CODEC_LANES, &args, size));
-    DML_TRY(launch(d, &dml__power_kernel_orthonormal, 1, &args, size));
-    DML_TRY(launch(d, &dml__power_kernel_right, args.cols, &args, size));
-    DML_TRY(launch(d, &dml__power_kernel_product, c->count, &args, size));
-    return launch(d, &dml__power_kernel_keep, args.rank * DML__POWER_LANES, &args,
-                  size);
+    DML_TRY(power_first(c, g, p));
+    DML_TRY(power_second(c, p, q));
+    return power_third(c, p, q, NULL);
 }
 
 static dml_status encode(dml_codec *c, const float *g, void *code)
@@ -152,7 +182,7 @@ static dml_status encode(dml_codec *c, const float *g, void *code)
     else
         DML_TRY(encode_power(c, g, code));
     c->step++;
-    return d->gpu->ops->copy(d->gpu, d->mirror, d->state, sizeof *d->mirror, d->stream);
+    return show_state(d);
 }
 
 dml_status dml__codec_device_encode(dml_codec *c, const float *g, void *code)
@@ -161,6 +191,53 @@ dml_status dml__codec_device_encode(dml_codec *c, const float *g, void *code)
     DML_TRY(dml__gpu_enter(gpu));
     dml_status status = encode(c, g, code);
     dml__gpu_leave(gpu);
+    return status;
+}
+
+/* ---- parts of it -------------------------------------------------------------------
+ */
+
+dml_status dml__codec_device_power_first(dml_codec *c, const float *g, float *p)
+{
+    const struct dml__gpu *gpu = c->device->gpu;
+    DML_TRY(dml__gpu_enter(gpu));
+    dml_status status = power_first(c, g, p);
+    if (status == DML_OK)
+        status = show_state(c->device);
+    dml__gpu_leave(gpu);
+    return status;
+}
+
+dml_status dml__codec_device_power_second(dml_codec *c, float *p, float *q)
+{
+    const struct dml__gpu *gpu = c->device->gpu;
+    DML_TRY(dml__gpu_enter(gpu));
+    dml_status status = power_second(c, p, q);
+    dml__gpu_leave(gpu);
+    return status;
+}
+
+dml_status dml__codec_device_power_third(dml_codec *c, float *p, float *q, float *dst)
+{
+    const struct dml__gpu *gpu = c->device->gpu;
+    DML_TRY(dml__gpu_enter(gpu));
+    dml_status status = power_third(c, p, q, dst);
+    c->step++;
+    dml__gpu_leave(gpu);
+    return status;
+}
+
+dml_status dml__codec_device_flush(dml_codec *c, float weight, float *g)
+{
+    const struct dml__codec_device *d = c->device;
+    const struct dml__gpu_block_args args = {
+        .dst = g, .e = d->residual, .n = c->count, .scale = weight};
+    if (c->count == 0)
+        return DML_OK;
+    DML_TRY(dml__gpu_enter(d->gpu));
+    dml_status status =
+        launch(d, &dml__codec_kernel_flush, c->count, &args, sizeof args);
+    dml__gpu_leave(d->gpu);
     return status;
 }
 
@@ -198,7 +275,9 @@ static dml_status decode(const dml_codec *c, const void *code, float scale, bool
     if (c->spec.kind == &dml__codec_topk)
         return decode_topk(c, code, scale, add, dst);
     if (c->spec.kind == &dml__codec_powersgd) {
-        struct dml__gpu_power_args args = power_args(c, NULL, code);
+        float *p = (float *)(uintptr_t)code; /* only read */
+        struct dml__gpu_power_args args =
+            power_args(c, NULL, p, p + c->shape.rank * c->shape.rows);
         args.dst = dst;
         args.scale = scale;
         args.add = add;

@@ -21,8 +21,8 @@ struct dml__gpu_power_args {
     float *kept; /* [rank][cols] of the step before, for left; of this one, by keep */
     uint64_t rows, cols, rank;
     uint64_t seed, stream, step;
-    float scale; /* of product */
-    uint32_t add;
+    float scale;        /* of product */
+    uint32_t add, take; /* take: the product is taken from m */
     struct dml__gpu_codec_state *state;
 };
 
@@ -70,6 +70,8 @@ DML__LANE void dml__power_product_element(const struct dml__gpu_power_args *a,
     for (uint64_t k = 0; k < a->rank; k++)
         x = x + a->scale * a->p[k * a->rows + r] * a->q[k * a->cols + j];
     a->dst[at] = x;
+    if (a->take)
+        a->m[at] = a->m[at] - x;
 }
 
 /* ---- inner products ----------------------------------------------------------------

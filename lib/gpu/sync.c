@@ -178,6 +178,11 @@ dml_status dml__sync_device_wait(struct dml__sync_device *d)
     CALL(d, gpu->ops->stream_sync(gpu, d->stream));
 }
 
+dml_status dml__sync_device_captured(struct dml__sync_device *d, bool *captured)
+{
+    CALL(d, gpu->ops->stream_captured(gpu, d->stream, captured));
+}
+
 static dml_status mark(const struct dml__sync_device *d, void **event)
 {
     const struct dml__gpu *gpu = d->g->gpu;

@@ -11,6 +11,7 @@
  */
 #include "comm/comm.h"
 #include "sync/compress.h"
+#include "sync/device.h"
 
 #include <math.h>
 
@@ -25,13 +26,25 @@ static const double enough_s = 0.25;
  * it is as a rule far more than that. */
 static const double margin = 2.0 / 3;
 
-static dml_status time_dense(dml_reducer *r, float *data, size_t count, double *seconds)
+/* What is queued has ended. */
+static dml_status settle(const struct dml__exchange *x)
+{
+    return x->device != NULL ? dml__sync_device_wait(x->device) : DML_OK;
+}
+
+static dml_status time_dense(const struct dml__exchange *x, double *seconds)
 {
     dml_request *request = NULL;
     double begin_s = dml__now_s();
-    DML_TRY(
-        dml_iallreduce(DML_IN_PLACE, data, count, DML_F32, DML_AVG, r->comm, &request));
+    if (x->device != NULL)
+        dml__sync_device_lend(x->device);
+    dml_status status = dml_iallreduce(DML_IN_PLACE, x->data, x->count, DML_F32,
+                                       DML_AVG, x->comm, &request);
+    if (x->device != NULL)
+        dml__sync_device_take(x->device);
+    DML_TRY(status);
     DML_TRY(dml_wait(&request));
+    DML_TRY(settle(x));
     *seconds = dml__now_s() - begin_s;
     return DML_OK;
 }
@@ -43,7 +56,8 @@ static dml_status time_coded(struct dml__exchange *x, double *seconds)
         DML_TRY(dml__exchange_start(x, stage));
         DML_TRY(dml_wait(&x->request));
     }
-    dml__exchange_finish(x);
+    DML_TRY(dml__exchange_finish(x));
+    DML_TRY(settle(x));
     *seconds = dml__now_s() - begin_s;
     return DML_OK;
 }
@@ -58,6 +72,18 @@ static void fill(float *data, size_t count, uint32_t seed)
         float x = (float)(int32_t)mixed * 0x1p-31f;
         data[i] = x * x * x;
     }
+}
+
+/* The same where the exchange's vector lies; "numbers" [count] are for a device. */
+static dml_status fill_vector(const struct dml__exchange *x, float *numbers,
+                              uint32_t seed)
+{
+    fill(x->device != NULL ? numbers : x->data, x->count, seed);
+    if (x->device == NULL)
+        return DML_OK;
+    DML_TRY(
+        dml__sync_device_copy(x->device, x->data, numbers, x->count * sizeof *numbers));
+    return settle(x);
 }
 
 static bool pays(const struct dml__sample *sample)
@@ -80,15 +106,15 @@ static void keep(struct dml__sample *sample, const double seconds[4], bool first
 
 /* Trials only raise the codec's time and lower the plain average's, so a codec that has
  * lost does not win again, and most have lost at the first trial after the warm-up. */
-static dml_status repeat(dml_reducer *r, struct dml__exchange *x,
+static dml_status repeat(dml_reducer *r, struct dml__exchange *x, float *numbers,
                          struct dml__sample *sample)
 {
     double spent_s = 0;
     for (int i = 0; i < REPEATS && (i < 2 || spent_s < enough_s); i++) {
         double s[4] = {0};
-        fill(x->data, x->count, (uint32_t)(i + 1) * 77u + (uint32_t)x->rank);
+        DML_TRY(fill_vector(x, numbers, (uint32_t)(i + 1) * 77u + (uint32_t)x->rank));
         DML_TRY(dml__comm_max(r->comm, s, 1)); /* all begin together */
-        DML_TRY(time_dense(r, x->data, x->count, &s[0]));
+        DML_TRY(time_dense(x, &s[0]));
         DML_TRY(dml__comm_max(r->comm, s, 1));
         DML_TRY(time_coded(x, &s[1])); /* the averages are numbers like the others */
         s[2] = x->encode_s;
@@ -107,27 +133,61 @@ static dml_status repeat(dml_reducer *r, struct dml__exchange *x,
     return DML_OK;
 }
 
+/* Memory for trials, like that of a bucket. */
+struct trial {
+    struct dml__sync_device *device; /* NULL: on the host */
+    bool symmetric;                  /* memory that the node's ranks share */
+    void *data;
+    float *numbers; /* of a device's vector, on the host */
+};
+
+/* Collective where it is symmetric. */
+static dml_status get_memory(dml_reducer *r, size_t bytes, struct trial *t)
+{
+    dml_ctx *ctx = dml_comm_ctx(r->comm);
+    if (t->symmetric)
+        return dml_alloc(r->comm, bytes, &t->data);
+    if (t->device == NULL) {
+        t->data = dml__alloc(ctx, bytes);
+        return t->data != NULL ? DML_OK : DML_ENOMEM;
+    }
+    t->numbers = dml__alloc(ctx, bytes);
+    return t->numbers != NULL ? dml__sync_device_alloc(t->device, bytes, &t->data)
+                              : DML_ENOMEM;
+}
+
+/* After a failure symmetric memory stays the communicator's. */
+static void free_memory(dml_reducer *r, struct trial *t, dml_status status)
+{
+    dml__free(t->numbers);
+    if (t->device != NULL)
+        dml__sync_device_free(t->device, t->data);
+    else if (!t->symmetric)
+        dml__comm_release(r->comm, t->data);
+    else if (status == DML_OK || status == DML_ENOMEM)
+        dml_free(r->comm, t->data);
+}
+
 /* Tries a bucket of this size and these shapes, on memory like its own. */
 static dml_status measure(dml_reducer *r, const struct dml__bucket *b,
                           struct dml__sample *sample)
 {
     dml_ctx *ctx = dml_comm_ctx(r->comm);
     const size_t bytes = dml__mul(b->count, sizeof(float));
+    struct trial t = {.device = b->on_device ? r->device : NULL};
+    struct dml__exchange *x = NULL;
     /* Memory that the node's ranks share makes the plain average faster. */
-    double apart = b->layout == DML__APART ||
+    double apart = b->on_device || b->layout == DML__APART ||
                    !dml__place_shared(dml__place(r->comm, b->data, bytes));
     DML_TRY(dml__comm_max(r->comm, &apart, 1));
-    const bool symmetric = apart == 0;
-    struct dml__exchange *x = NULL;
-    void *data = NULL;
-    if (symmetric)
-        DML_TRY(dml_alloc(r->comm, bytes, &data));
-    else
-        data = dml__alloc(ctx, bytes);
-    dml_status status = DML_ENOMEM;
-    if (data != NULL)
-        status = dml__exchange_open(r->comm, &r->compression->spec, data, b->count,
-                                    r->compression->members + b->first, b->n, 0, &x);
+    t.symmetric = apart == 0;
+    dml_status status = get_memory(r, bytes, &t);
+    if (t.symmetric)
+        DML_TRY(status);
+    if (status == DML_OK)
+        status = dml__exchange_open(r->comm, &r->compression->spec, t.device, t.data,
+                                    b->count, r->compression->members + b->first, b->n,
+                                    0, &x);
     if (status == DML_OK)
         dml__exchange_age(x, r->stats.steps);
     double failed = status != DML_OK;
@@ -136,13 +196,9 @@ static dml_status measure(dml_reducer *r, const struct dml__bucket *b,
         agreed =
             dml__fail(ctx, DML_ENOMEM, "dml_reducer", "no memory to measure the codec");
     if (agreed == DML_OK)
-        agreed = repeat(r, x, sample);
+        agreed = repeat(r, x, t.numbers, sample);
     dml__exchange_close(x);
-    /* After a failure symmetric memory stays the communicator's. */
-    if (!symmetric)
-        dml__comm_release(r->comm, data);
-    else if (agreed == DML_OK || agreed == DML_ENOMEM)
-        dml_free(r->comm, data);
+    free_memory(r, &t, agreed);
     return agreed;
 }
 

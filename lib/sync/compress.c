@@ -5,7 +5,9 @@
 #include "sync/compress.h"
 
 #include "comm/comm.h"
+#include "compress/codec_device.h"
 #include "compress/powersgd.h"
+#include "sync/device.h"
 
 #include <math.h>
 #include <string.h>
@@ -43,6 +45,21 @@ dml_status dml__compress_check(const dml_tensor *grads, size_t ngrads,
                              i, dml__tensor_name(t), dml_dtype_name(t->dtype),
                              spec.kind->name);
     }
+    return DML_OK;
+}
+
+dml_status dml__compress_check_places(const dml_reducer *r)
+{
+    const struct dml__compression *c = r->compression;
+    for (size_t i = 0; c != NULL && i < r->ngrads; i++)
+        if (r->slots[i].on_device && dml__compress_kind(r, i) != DML__KEPT &&
+            !dml__codec_runs_on_device(c->spec.kind))
+            return dml__fail(dml_comm_ctx(r->comm), DML_EUNSUPPORTED,
+                             "dml_reducer_create",
+                             "gradient %zu (%s) lies in device memory, where the codec "
+                             "%s does not run: use onebit, sign, 8bit, topk or "
+                             "powersgd, or host memory",
+                             i, dml__tensor_name(&r->grads[i]), c->spec.kind->name);
     return DML_OK;
 }
 
@@ -130,6 +147,14 @@ void dml__compress_forget(dml_reducer *r)
         dml__exchange_close(r->buckets[b].exchange);
 }
 
+/* The one vector of a bucket; NULL where the exchange shall have it. */
+static float *vector_of(const struct dml__bucket *b)
+{
+    if (b->layout == DML__APART)
+        return (float *)(void *)b->packed;
+    return (float *)(void *)b->data;
+}
+
 /* Where a bucket's tensors lie in its data; of those that lie apart, in a copy. */
 static void locate_members(dml_reducer *r, const struct dml__bucket *b)
 {
@@ -172,10 +197,9 @@ static dml_status open_exchanges(dml_reducer *r)
         uint64_t stream = (uint64_t)(i & 0x3fff) << 16;
         if (spec->kind->own_stream)
             stream += (uint64_t)dml_comm_rank(r->comm) & 0xffff;
-        float *data = b->layout == DML__APART ? NULL : (float *)(void *)b->data;
-        DML_TRY(dml__exchange_open(r->comm, spec, data, b->count,
-                                   r->compression->members + b->first, b->n, stream,
-                                   &b->exchange));
+        DML_TRY(dml__exchange_open(
+            r->comm, spec, b->on_device ? r->device : NULL, vector_of(b), b->count,
+            r->compression->members + b->first, b->n, stream, &b->exchange));
         begin_velocity(r, b);
     }
     return DML_OK;
@@ -232,7 +256,7 @@ void dml__compress_look(dml_reducer *r, const struct dml__bucket *b)
     /* A sum with the residual may be too large where no gradient is: then the bucket's
      * first tensor stands for it. */
     size_t tensor = r->order[b->first];
-    bool found = false;
+    bool found = b->on_device; /* the average is there by now */
     for (size_t i = b->first; i < b->first + b->n && !found; i++) {
         const dml_tensor *t = &r->grads[r->order[i]];
         const float *x = t->data;
@@ -248,6 +272,30 @@ void dml__compress_look(dml_reducer *r, const struct dml__bucket *b)
     c->fault = fault > c->fault ? fault : c->fault;
 }
 
+/* The same, once a step is over, of the buckets that a device has encoded; and then the
+ * agreement. */
+static dml_status look_at_devices(dml_reducer *r)
+{
+    struct dml__compression *c = r->compression;
+    bool captured = false;
+    if (r->device == NULL || !c->any)
+        return DML_OK;
+    DML_TRY(dml__sync_device_captured(r->device, &captured));
+    if (captured)
+        return dml__fail(dml_comm_ctx(r->comm), DML_EUNSUPPORTED, "dml_reducer_finish",
+                         "a step that compresses gradients cannot be captured in a "
+                         "graph: it waits for the device");
+    DML_TRY(dml__sync_device_wait(r->device));
+    for (size_t i = 0; i < r->nbuckets; i++) {
+        const struct dml__bucket *b = &r->buckets[i];
+        if (!b->coded || !b->on_device)
+            continue;
+        DML_TRY(dml__exchange_look(b->exchange));
+        dml__compress_look(r, b);
+    }
+    return dml__comm_max(r->comm, &c->fault, 1);
+}
+
 static dml_status fail_numeric(dml_reducer *r)
 {
     const int64_t fault = (int64_t)r->compression->fault, n = (int64_t)r->ngrads;
@@ -260,10 +308,11 @@ static dml_status fail_numeric(dml_reducer *r)
     return dml__fail_values(
         dml_comm_ctx(r->comm), DML_ENUMERIC, "dml_reducer_finish", rank,
         (int64_t)tensor, 0,
-        "gradient %zu (%s) of rank %d in step %llu holds an element that is not "
+        "gradient %zu (%s)%s of rank %d in step %llu holds an element that is not "
         "finite, "
         "or of magnitude 2^100 or more; do not use this step's gradients",
-        tensor, dml__tensor_name(&r->grads[tensor]), rank,
+        tensor, dml__tensor_name(&r->grads[tensor]),
+        r->slots[tensor].on_device ? ", or another of its bucket," : "", rank,
         (unsigned long long)r->stats.steps);
 }
 
@@ -282,6 +331,7 @@ dml_status dml__compress_end(dml_reducer *r, dml_status status)
     dml_status agreed = dml_wait(&c->agreement);
     DML_TRY(status);
     DML_TRY(agreed);
+    DML_TRY(look_at_devices(r));
     if (c->any && c->fault > 0)
         return fail_numeric(r);
     if (r->stats.steps != c->next_measure && !ratio_changes(r))

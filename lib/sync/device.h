@@ -51,6 +51,9 @@ void dml__sync_device_unmark(struct dml__sync_device *device, void *mark);
 /* The host waits for all of the stream. */
 dml_status dml__sync_device_wait(struct dml__sync_device *device);
 
+/* Is the stream captured in a graph, so that it cannot be waited for? */
+dml_status dml__sync_device_captured(struct dml__sync_device *device, bool *captured);
+
 /* Collectives of the communicator between the two are in the stream. One that only has
  * to be queued returns no request: its result is there for what comes next in the
  * stream. */

@@ -5,6 +5,8 @@
 #include "sync/exchange.h"
 
 #include "comm/comm.h"
+#include "compress/codec_device.h"
+#include "sync/device.h"
 
 static const struct dml__form_ops *const forms[] = {
     [DML__FORM_SHARDS] = &dml__form_shards,
@@ -37,16 +39,38 @@ dml_status dml__exchange_add(struct dml__exchange *x, size_t index,
     DML_TRY(dml__codec_open(dml_comm_ctx(x->comm), x->spec, where->count, where->rows,
                             stream, &each->codec));
     each->codec->nranks = x->nranks;
-    return DML_OK;
+    if (x->device == NULL)
+        return DML_OK;
+    DML_TRY(dml__codec_device_open(each->codec));
+    return dml_codec_set_stream(each->codec, dml__sync_device_stream(x->device));
+}
+
+static dml_status get_codes(struct dml__exchange *x, size_t bytes, char **codes)
+{
+    void *memory = NULL;
+    if (x->device == NULL) {
+        *codes = dml__alloc(dml_comm_ctx(x->comm), bytes);
+        return *codes != NULL ? DML_OK : no_memory(x);
+    }
+    dml_status status =
+        dml__sync_device_alloc(x->device, bytes > 0 ? bytes : 1, &memory);
+    *codes = memory;
+    return status;
+}
+
+static void free_codes(struct dml__exchange *x, char *codes)
+{
+    if (x->device == NULL)
+        dml__comm_release(x->comm, codes);
+    else
+        dml__sync_device_free(x->device, codes);
 }
 
 dml_status dml__exchange_memory(struct dml__exchange *x, size_t send_bytes,
                                 size_t recv_bytes)
 {
-    dml_ctx *ctx = dml_comm_ctx(x->comm);
-    x->send = dml__alloc(ctx, send_bytes);
-    x->recv = dml__alloc(ctx, recv_bytes);
-    return x->send != NULL && x->recv != NULL ? DML_OK : no_memory(x);
+    DML_TRY(get_codes(x, send_bytes, &x->send));
+    return get_codes(x, recv_bytes, &x->recv);
 }
 
 size_t dml__allreduce_bytes(const struct dml__exchange *x, size_t bytes)
@@ -55,9 +79,10 @@ size_t dml__allreduce_bytes(const struct dml__exchange *x, size_t bytes)
 }
 
 dml_status dml__exchange_open(dml_comm *comm, const struct dml__codec_spec *spec,
-                              float *data, size_t count,
-                              const struct dml__member *members, size_t nmembers,
-                              uint64_t stream, struct dml__exchange **out)
+                              struct dml__sync_device *device, float *data,
+                              size_t count, const struct dml__member *members,
+                              size_t nmembers, uint64_t stream,
+                              struct dml__exchange **out)
 {
     dml_ctx *ctx = dml_comm_ctx(comm);
     struct dml__exchange *x = dml__alloc(ctx, sizeof *x);
@@ -67,6 +92,7 @@ dml_status dml__exchange_open(dml_comm *comm, const struct dml__codec_spec *spec
     x->comm = comm;
     x->spec = spec;
     x->ops = forms[spec->kind->form];
+    x->device = device;
     x->rank = dml_comm_rank(comm);
     x->nranks = dml_comm_size(comm);
     x->data = data;
@@ -100,10 +126,18 @@ void dml__exchange_close(struct dml__exchange *x)
         dml_codec_destroy(codec);
     }
     dml__free(x->codecs);
-    dml__comm_release(x->comm, x->send);
-    dml__comm_release(x->comm, x->recv);
+    free_codes(x, x->send);
+    free_codes(x, x->recv);
     dml__comm_release(x->comm, x->own);
     dml__free(x);
+}
+
+/* A device that failed: the others would wait for this rank. */
+static dml_status tell(const struct dml__exchange *x, dml_status status)
+{
+    if (x->device != NULL && status == DML_ECOMM)
+        dml__comm_break(x->comm, status);
+    return status;
 }
 
 /* Codes whose scales are shared need one stage more. */
@@ -133,16 +167,40 @@ dml_status dml__exchange_start(struct dml__exchange *x, int stage)
             x->codecs[i].codec->waiting = true;
         x->steps++;
     }
+    if (x->device != NULL)
+        dml__sync_device_lend(x->device);
     dml_status status = start(x, stage);
+    if (x->device != NULL)
+        dml__sync_device_take(x->device);
     x->encode_s += dml__now_s() - begin_s;
-    return status;
+    return tell(x, status);
 }
 
-void dml__exchange_finish(struct dml__exchange *x)
+dml_status dml__exchange_finish(struct dml__exchange *x)
 {
     double begin_s = dml__now_s();
-    x->ops->finish(x);
+    dml_status status = x->ops->finish(x);
     x->decode_s = dml__now_s() - begin_s;
+    return tell(x, status);
+}
+
+dml_status dml__exchange_encode(struct dml__exchange *x, dml_codec *codec,
+                                const float *g, void *code)
+{
+    if (x->device != NULL)
+        return dml__codec_device_encode(codec, g, code);
+    uint32_t top = x->spec->kind->encode(codec, g, code);
+    x->top = top > x->top ? top : x->top;
+    return DML_OK;
+}
+
+dml_status dml__exchange_decode(struct dml__exchange *x, const dml_codec *codec,
+                                const void *code, float scale, bool add, float *dst)
+{
+    if (x->device != NULL)
+        return dml__codec_device_decode(codec, code, scale, add, dst);
+    x->spec->kind->decode(codec, code, scale, add, dst);
+    return DML_OK;
 }
 
 void dml__exchange_age(struct dml__exchange *x, uint64_t steps)
@@ -158,14 +216,35 @@ bool dml__exchange_waits(const struct dml__exchange *x)
     return x->codecs[0].codec->waiting || x->spec->kind->velocity;
 }
 
-void dml__exchange_flush(struct dml__exchange *x)
+dml_status dml__exchange_flush(struct dml__exchange *x)
 {
     for (size_t i = 0; i < x->ncodecs; i++) {
         const struct dml__exchange_codec *each = &x->codecs[i];
-        uint32_t top =
-            dml__codec_flush(each->codec, each->weight, x->data + each->offset);
+        float *data = x->data + each->offset;
+        if (x->device != NULL) {
+            DML_TRY(tell(x, dml__codec_device_flush(each->codec, each->weight, data)));
+            each->codec->waiting = false;
+            continue;
+        }
+        uint32_t top = dml__codec_flush(each->codec, each->weight, data);
         x->top = top > x->top ? top : x->top;
     }
+    return DML_OK;
+}
+
+/* The share's own code counts as little as on the host: it is of others' codes. */
+dml_status dml__exchange_look(struct dml__exchange *x)
+{
+    const size_t n = x->spec->kind->form == DML__FORM_SHARDS ? 1 : x->ncodecs;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t step = 0;
+        dml_status status = dml__codec_device_look(x->codecs[i].codec, false, &step);
+        if (status == DML_ENUMERIC)
+            x->top = DML__CODEC_TOP;
+        else if (status != DML_OK)
+            return tell(x, status);
+    }
+    return DML_OK;
 }
 
 void dml__exchange_clear(struct dml__exchange *x)

@@ -3,6 +3,10 @@
  * Averaging one vector over the ranks by a codec: a list of stages, each of which does
  * local work and starts one collective. Which stages depends on the form of the code;
  * one file each.
+ *
+ * Where the vector lies on a device, so do the codes: local work is queued in the
+ * stream of lib/sync/device.h, the collectives are those of device memory, and one that
+ * is only queued has no request.
  */
 #ifndef DML__EXCHANGE_H
 #define DML__EXCHANGE_H
@@ -27,6 +31,7 @@ struct dml__exchange_codec {
 };
 
 struct dml__exchange;
+struct dml__sync_device;
 
 struct dml__form_ops {
     int stages;
@@ -35,7 +40,7 @@ struct dml__form_ops {
     /* Starts stage 0, 1 ...; the one before it is complete. */
     dml_status (*start)(struct dml__exchange *x, int stage);
     /* When all are complete: data = the average. */
-    void (*finish)(struct dml__exchange *x);
+    dml_status (*finish)(struct dml__exchange *x);
     /* Sets the code's length, where it differs from step to step; else NULL. */
     void (*size)(struct dml__exchange *x);
 };
@@ -44,9 +49,10 @@ struct dml__exchange {
     dml_comm *comm;
     const struct dml__codec_spec *spec;
     const struct dml__form_ops *ops;
+    struct dml__sync_device *device; /* where data and codes lie; NULL: on the host */
     int rank, nranks;
     float *data; /* [count] gradient, then average */
-    float *own;  /* [count] where the data are the exchange's; else NULL */
+    float *own;  /* [count] where the data are the exchange's; else NULL (host) */
     size_t count;
     const struct dml__member *members; /* [nmembers] of the data; the owner's */
     size_t nmembers;
@@ -55,8 +61,8 @@ struct dml__exchange {
     size_t ncodecs;
     char *send, *recv; /* codes */
     size_t code_bytes, wire_bytes;
-    uint32_t top;              /* largest magnitude met in this step */
-    double encode_s, decode_s; /* of this step so far */
+    uint32_t top;              /* largest magnitude met in this step (host) */
+    double encode_s, decode_s; /* of this step so far; on a device what the host took */
     uint64_t steps;            /* compressed so far */
     dml_request *request;
 };
@@ -64,17 +70,18 @@ struct dml__exchange {
 extern const struct dml__form_ops dml__form_same_indices, dml__form_shards,
     dml__form_sparse, dml__form_factors;
 
-/* Local; "data", "spec" and "members" are borrowed until close. Without data the
- * exchange has memory of its own for them. */
+/* Local; "data", "spec", "members" and "device" are borrowed until close. Without data,
+ * which is for the host, the exchange has memory of its own for them. */
 dml_status dml__exchange_open(dml_comm *comm, const struct dml__codec_spec *spec,
-                              float *data, size_t count,
-                              const struct dml__member *members, size_t nmembers,
-                              uint64_t stream, struct dml__exchange **exchange);
+                              struct dml__sync_device *device, float *data,
+                              size_t count, const struct dml__member *members,
+                              size_t nmembers, uint64_t stream,
+                              struct dml__exchange **exchange);
 void dml__exchange_close(struct dml__exchange *exchange);
 
 int dml__exchange_stages(const struct dml__exchange *exchange);
 dml_status dml__exchange_start(struct dml__exchange *exchange, int stage);
-void dml__exchange_finish(struct dml__exchange *exchange);
+dml_status dml__exchange_finish(struct dml__exchange *exchange);
 
 /* The reducer's steps so far, by which dgc's warm-up goes. */
 void dml__exchange_age(struct dml__exchange *exchange, uint64_t steps);
@@ -82,7 +89,9 @@ void dml__exchange_age(struct dml__exchange *exchange, uint64_t steps);
 /* Must a gradient that is sent whole take something along? Then data += what waits, and
  * "top" is of what is kept. */
 bool dml__exchange_waits(const struct dml__exchange *exchange);
-void dml__exchange_flush(struct dml__exchange *exchange);
+dml_status dml__exchange_flush(struct dml__exchange *exchange);
+/* On a device: sets "top" of a step that is over. Waits where something is wrong. */
+dml_status dml__exchange_look(struct dml__exchange *exchange);
 /* Forgets what waits. */
 void dml__exchange_clear(struct dml__exchange *exchange);
 
@@ -93,6 +102,13 @@ dml_status dml__exchange_add(struct dml__exchange *x, size_t index,
 /* And the memory of the codes. */
 dml_status dml__exchange_memory(struct dml__exchange *x, size_t send_bytes,
                                 size_t recv_bytes);
+
+/* Code and decode, wherever the exchange's vectors lie; what is found goes into "top".
+ */
+dml_status dml__exchange_encode(struct dml__exchange *x, dml_codec *codec,
+                                const float *g, void *code);
+dml_status dml__exchange_decode(struct dml__exchange *x, const dml_codec *codec,
+                                const void *code, float scale, bool add, float *dst);
 
 /* What a rank sends in a ring's all-reduce of so many bytes. */
 size_t dml__allreduce_bytes(const struct dml__exchange *x, size_t bytes);

@@ -3,6 +3,7 @@
  * PowerSGD: the left factors of all the vector's matrices are averaged in one
  * all-reduce, then the right ones in another.
  */
+#include "compress/codec_device.h"
 #include "compress/powersgd.h"
 #include "sync/exchange.h"
 
@@ -22,17 +23,30 @@ static dml_status open_factors(struct dml__exchange *x)
     return dml__exchange_memory(x, left * sizeof(float), right * sizeof(float));
 }
 
+/* The codec's part before a stage: the left factor of its gradient, then the right. */
+static dml_status factor(struct dml__exchange *x, int stage,
+                         const struct dml__exchange_codec *each, float *p, float *q)
+{
+    dml_codec *c = each->codec;
+    const float *g = x->data + each->offset;
+    if (x->device != NULL)
+        return stage == 0 ? dml__codec_device_power_first(c, g, p)
+                          : dml__codec_device_power_second(c, p, q);
+    if (stage > 0) {
+        dml__power_second(c, p, q);
+        return DML_OK;
+    }
+    uint32_t top = dml__power_first(c, g, p);
+    x->top = top > x->top ? top : x->top;
+    return DML_OK;
+}
+
 static dml_status start_factors(struct dml__exchange *x, int stage)
 {
     float *p = (float *)x->send, *q = (float *)x->recv;
     for (size_t i = 0; i < x->ncodecs; i++) {
         const struct dml__exchange_codec *each = &x->codecs[i];
-        if (stage == 0) {
-            uint32_t top = dml__power_first(each->codec, x->data + each->offset, p);
-            x->top = top > x->top ? top : x->top;
-        } else {
-            dml__power_second(each->codec, p, q);
-        }
+        DML_TRY(factor(x, stage, each, p, q));
         p += dml__power_left_count(each->codec);
         q += dml__power_right_count(each->codec);
     }
@@ -42,15 +56,20 @@ static dml_status start_factors(struct dml__exchange *x, int stage)
                           x->comm, &x->request);
 }
 
-static void finish_factors(struct dml__exchange *x)
+static dml_status finish_factors(struct dml__exchange *x)
 {
-    const float *p = (const float *)x->send, *q = (const float *)x->recv;
+    float *p = (float *)x->send, *q = (float *)x->recv;
     for (size_t i = 0; i < x->ncodecs; i++) {
         const struct dml__exchange_codec *each = &x->codecs[i];
-        dml__power_third(each->codec, p, q, x->data + each->offset);
+        float *data = x->data + each->offset;
+        if (x->device != NULL)
+            DML_TRY(dml__codec_device_power_third(each->codec, p, q, data));
+        else
+            dml__power_third(each->codec, p, q, data);
         p += dml__power_left_count(each->codec);
         q += dml__power_right_count(each->codec);
     }
+    return DML_OK;
 }
 
 const struct dml__form_ops dml__form_factors = {2, open_factors, start_factors,

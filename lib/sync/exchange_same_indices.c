@@ -18,14 +18,14 @@ static dml_status open_same(struct dml__exchange *x)
 static dml_status start_same(struct dml__exchange *x, int stage)
 {
     (void)stage;
-    x->top = x->spec->kind->encode(x->codecs[0].codec, x->data, x->send);
+    DML_TRY(dml__exchange_encode(x, x->codecs[0].codec, x->data, x->send));
     return dml_iallreduce(DML_IN_PLACE, x->send, x->code_bytes / sizeof(float), DML_F32,
                           DML_AVG, x->comm, &x->request);
 }
 
-static void finish_same(struct dml__exchange *x)
+static dml_status finish_same(struct dml__exchange *x)
 {
-    x->spec->kind->decode(x->codecs[0].codec, x->send, 1, false, x->data);
+    return dml__exchange_decode(x, x->codecs[0].codec, x->send, 1, false, x->data);
 }
 
 const struct dml__form_ops dml__form_same_indices = {1, open_same, start_same,

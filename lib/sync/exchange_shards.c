@@ -52,35 +52,38 @@ static dml_status open_shards(struct dml__exchange *x)
 }
 
 /* The codes of my share become its average, and that a code: my block of "send". */
-static void average_share(struct dml__exchange *x)
+static dml_status average_share(struct dml__exchange *x)
 {
     const struct dml__codec_kind *kind = x->spec->kind;
+    const uint32_t top = x->top;
     const struct dml__exchange_codec *share = &x->codecs[SHARE];
     float *average = x->data + share->offset;
     for (int r = 0; r < x->nranks; r++)
-        kind->decode(share->codec, x->recv + r * share_bytes(x), 1 / (float)x->nranks,
-                     r > 0, average);
+        DML_TRY(dml__exchange_decode(x, share->codec, x->recv + r * share_bytes(x),
+                                     1 / (float)x->nranks, r > 0, average));
     if (kind->prepare != NULL)
         kind->prepare(share->codec, average);
-    kind->encode(share->codec, average, x->send + x->rank * share_bytes(x));
+    DML_TRY(dml__exchange_encode(x, share->codec, average,
+                                 x->send + x->rank * share_bytes(x)));
+    x->top = top; /* of the gradient, whose fault it would be */
+    return DML_OK;
 }
 
 static dml_status start_shards(struct dml__exchange *x, int stage)
 {
     if (stage == 0) {
-        uint32_t top = x->spec->kind->encode(x->codecs[WHOLE].codec, x->data, x->send);
-        x->top = top > x->top ? top : x->top;
+        DML_TRY(dml__exchange_encode(x, x->codecs[WHOLE].codec, x->data, x->send));
         return dml_ialltoall(x->send, x->recv, share_bytes(x), DML_U8, x->comm,
                              &x->request);
     }
-    average_share(x);
+    DML_TRY(average_share(x));
     return dml_iallgather(DML_IN_PLACE, x->send, share_bytes(x), DML_U8, x->comm,
                           &x->request);
 }
 
-static void finish_shards(struct dml__exchange *x)
+static dml_status finish_shards(struct dml__exchange *x)
 {
-    x->spec->kind->decode(x->codecs[WHOLE].codec, x->send, 1, false, x->data);
+    return dml__exchange_decode(x, x->codecs[WHOLE].codec, x->send, 1, false, x->data);
 }
 
 const struct dml__form_ops dml__form_shards = {2, open_shards, start_shards,

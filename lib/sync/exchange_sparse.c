@@ -27,17 +27,18 @@ static dml_status start_sparse(struct dml__exchange *x, int stage)
 {
     (void)stage;
     dml_codec *c = x->codecs[0].codec;
-    x->top = x->spec->kind->encode(c, x->data, x->recv + x->rank * x->code_bytes);
+    DML_TRY(dml__exchange_encode(x, c, x->data, x->recv + x->rank * x->code_bytes));
     return dml_iallgather(DML_IN_PLACE, x->recv, x->code_bytes, DML_U8, x->comm,
                           &x->request);
 }
 
-static void finish_sparse(struct dml__exchange *x)
+static dml_status finish_sparse(struct dml__exchange *x)
 {
     const float share = 1 / (float)x->nranks;
     for (int r = 0; r < x->nranks; r++)
-        x->spec->kind->decode(x->codecs[0].codec, x->recv + r * x->code_bytes, share,
-                              r > 0, x->data);
+        DML_TRY(dml__exchange_decode(x, x->codecs[0].codec, x->recv + r * x->code_bytes,
+                                     share, r > 0, x->data));
+    return DML_OK;
 }
 
 const struct dml__form_ops dml__form_sparse = {1, open_sparse, start_sparse,

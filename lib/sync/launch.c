@@ -28,7 +28,7 @@ static dml_request **request_of(struct dml__bucket *b)
 static void copy_pieces(const struct dml__bucket *b, bool to_vector)
 {
     float *at = b->exchange->data;
-    for (size_t i = 0; i < b->n && b->layout == DML__APART; i++) {
+    for (size_t i = 0; i < b->n && b->layout == DML__APART && !b->on_device; i++) {
         const dml_piece *piece = &b->pieces[i];
         if (piece->count > 0)
             memcpy(to_vector ? at : piece->data, to_vector ? piece->data : at,
@@ -55,6 +55,8 @@ static dml_status copy_packed(dml_reducer *r, const struct dml__bucket *b, bool 
 static dml_status start_on_device(dml_reducer *r, struct dml__bucket *b)
 {
     DML_TRY(copy_packed(r, b, true));
+    if (b->exchange != NULL && dml__exchange_waits(b->exchange))
+        DML_TRY(dml__exchange_flush(b->exchange));
     dml__sync_device_lend(r->device);
     dml_status status =
         dml_iallreduce(DML_IN_PLACE, b->packed != NULL ? b->packed : b->data, b->count,
@@ -72,7 +74,7 @@ static dml_status start_plain(dml_reducer *r, struct dml__bucket *b)
         b->exchange->top = 0;
     if (b->exchange != NULL && dml__exchange_waits(b->exchange)) {
         copy_pieces(b, true);
-        dml__exchange_flush(b->exchange);
+        DML_TRY(dml__exchange_flush(b->exchange));
         copy_pieces(b, false);
     }
     if (r->compression != NULL)
@@ -88,19 +90,22 @@ static dml_status start(dml_reducer *r, struct dml__bucket *b, int stage)
 {
     if (!b->coded)
         return start_plain(r, b);
-    if (stage == 0)
+    if (stage == 0) {
         copy_pieces(b, true);
+        DML_TRY(copy_packed(r, b, true));
+    }
     dml_status status = dml__exchange_start(b->exchange, stage);
-    if (stage == 0)
+    if (stage == 0 && !b->on_device)
         dml__compress_look(r, b);
     return status;
 }
 
-/* When every bucket is encoded: did any rank meet a number that is not finite? */
+/* When every bucket is encoded: did any rank meet a number that is not finite? What a
+ * device met is known at the end of the step. */
 static dml_status start_agreement(dml_reducer *r)
 {
     struct dml__compression *c = r->compression;
-    if (c == NULL || !c->any)
+    if (c == NULL || !c->any || r->device != NULL)
         return DML_OK;
     return dml_iallreduce(DML_IN_PLACE, &c->fault, 1, DML_F64, DML_MAX, r->comm,
                           &c->agreement);
@@ -156,8 +161,10 @@ dml_status dml__complete(dml_reducer *r, struct dml__bucket *b)
         status = copy_packed(r, b, false);
     b->to_unpack = false;
     if (status == DML_OK && b->coded && b->started == stages_of(b)) {
-        dml__exchange_finish(b->exchange);
+        status = dml__exchange_finish(b->exchange);
         copy_pieces(b, false);
+        if (status == DML_OK)
+            status = copy_packed(r, b, false);
     }
     return status;
 }

@@ -5,6 +5,7 @@
  * must be equal is compared, and every item is held against the bytes that are left.
  */
 #include "comm/comm.h"
+#include "compress/codec_device.h"
 #include "sync/compress.h"
 
 #include <string.h>
@@ -16,7 +17,8 @@ struct walk {
     uint8_t *to;         /* SAVE */
     const uint8_t *from; /* LOAD */
     size_t at, room;
-    bool bad; /* LOAD: it does not fit this reducer */
+    bool bad;          /* LOAD: it does not fit this reducer; or what is next: */
+    dml_status failed; /* a device, or memory */
 };
 
 static const uint64_t first_word = 0x31544154534c4d44; /* "DMLSTAT1" */
@@ -49,6 +51,33 @@ static void flag(struct walk *w, bool *value)
         *value = seen != 0;
 }
 
+/* A codec's memory; that on a device by way of the host. */
+static void walk_memory(struct walk *w, dml_codec *c, void *kept, size_t kept_bytes)
+{
+    float *residual = c->residual;
+    const size_t bytes = c->residual != NULL ? c->count * sizeof *residual : 0;
+    const bool fetch = c->device != NULL && w->mode != COUNT && !w->bad;
+    if (fetch) {
+        residual = dml__alloc(c->ctx, bytes);
+        if (residual == NULL)
+            w->failed = dml__fail(c->ctx, DML_ENOMEM, "dml_reducer",
+                                  "no memory for a residual of %zu bytes", bytes);
+        else if (w->mode == SAVE)
+            w->failed = dml__codec_device_save(c, residual);
+        w->bad = w->failed != DML_OK;
+    }
+    item(w, residual, bytes);
+    if (c->velocity != NULL)
+        item(w, c->velocity, c->count * sizeof *c->velocity);
+    item(w, kept, kept_bytes);
+    if (fetch && w->mode == LOAD && !w->bad) {
+        w->failed = dml__codec_device_load(c, residual);
+        w->bad = w->failed != DML_OK;
+    }
+    if (fetch)
+        dml__free(residual);
+}
+
 static void walk_codec(struct walk *w, dml_codec *c)
 {
     size_t kept_bytes = 0;
@@ -57,11 +86,7 @@ static void walk_codec(struct walk *w, dml_codec *c)
     same(w, kept_bytes);
     item(w, &c->step, sizeof c->step);
     flag(w, &c->waiting);
-    if (c->residual != NULL)
-        item(w, c->residual, c->count * sizeof *c->residual);
-    if (c->velocity != NULL)
-        item(w, c->velocity, c->count * sizeof *c->velocity);
-    item(w, kept, kept_bytes);
+    walk_memory(w, c, kept, kept_bytes);
 }
 
 static void walk_exchange(struct walk *w, struct dml__exchange *x)
@@ -149,19 +174,22 @@ dml_status dml_reducer_get_state(const dml_reducer *r, void *state, size_t bytes
     struct walk w = {.mode = SAVE, .to = state, .room = bytes};
     walk_order(&w, (dml_reducer *)r);
     walk_buckets(&w, (dml_reducer *)r);
-    if (!w.bad && w.at == bytes)
-        return DML_OK;
+    if (w.failed != DML_OK || (!w.bad && w.at == bytes))
+        return w.failed;
     return dml__fail(dml_comm_ctx(r->comm), DML_EINVAL, __func__,
                      "%zu bytes given for a state of %zu", bytes,
                      dml_reducer_state_bytes(r));
 }
 
 /* Fails on all ranks if it does on one; the reducer is of no use then. */
-static dml_status agree(dml_reducer *r, const char *where, bool bad)
+static dml_status agree(dml_reducer *r, const char *where, const struct walk *w,
+                        bool bad)
 {
     double failed = bad;
     dml_status status = dml__comm_max(r->comm, &failed, 1);
-    if (status == DML_OK && failed > 0)
+    if (status == DML_OK && w->failed != DML_OK)
+        status = w->failed;
+    else if (status == DML_OK && failed > 0)
         status =
             dml__fail(dml_comm_ctx(r->comm), bad ? DML_EFORMAT : DML_EMISMATCH, where,
                       bad ? "the state is of a reducer with other gradients, "
@@ -179,7 +207,7 @@ dml_status dml_reducer_set_state(dml_reducer *r, const void *state, size_t bytes
     DML_TRY(check_closed(r, __func__));
     struct walk w = {.mode = LOAD, .from = state, .room = bytes};
     walk_order(&w, r);
-    DML_TRY(agree(r, __func__, w.bad));
+    DML_TRY(agree(r, __func__, &w, w.bad));
     /* Before the first step buckets are as they were made. */
     dml_status status = DML_OK;
     if (r->stats.steps > 0) {
@@ -192,7 +220,7 @@ dml_status dml_reducer_set_state(dml_reducer *r, const void *state, size_t bytes
         return status;
     }
     walk_buckets(&w, r);
-    DML_TRY(agree(r, __func__, w.bad || w.at != bytes));
+    DML_TRY(agree(r, __func__, &w, w.bad || w.at != bytes));
     if (r->compression != NULL && r->stats.steps > 0)
         dml__compress_decide(r);
     return DML_OK;

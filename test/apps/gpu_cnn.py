@@ -14,6 +14,7 @@ import sys
 from jobs import LIMIT_S, Job, fails, get, main, make_idx, mpirun, require
 
 GPU = ["--device", "gpu"]
+BITS = {"DML_REPRODUCIBLE": "1"}
 MADE_UP = "synthetic:24x3x32x32x8"
 
 
@@ -137,9 +138,12 @@ class Cases:
 
     @staticmethod
     def has_snapshot(folder):
-        """Else a job would begin anew, and end with the same bits."""
+        """The newest's name: without one a job would begin anew, and end with the same
+        bits."""
         kept = sorted(os.listdir(os.path.join(folder, "kept")))
-        require(any(name.startswith("snapshot-") for name in kept), f"no snapshot: {kept}")
+        found = [name for name in kept if name.startswith("snapshot-")]
+        require(found, f"no snapshot: {kept}")
+        return found[-1]
 
     def goes_on(self, folder):
         """To the same bits on a GPU; on the other device to the same loss."""
@@ -165,6 +169,80 @@ class Cases:
                 require(abs(report["train_loss"] / whole["train_loss"] - 1) < 1e-4,
                         f"{report['train_loss']} and {whole['train_loss']}")
 
+    def sharded(self, folder):
+        """State in shares: the bits of the whole, also from step to step of a snapshot,
+        and of another number of ranks."""
+        every = (["--optimizer", "adam", "--lr", 0.002],
+                 ["--optimizer", "lamb", "--clip-norm", 1, "--accumulate", 2],
+                 ["--net", "resnet20", "--precision", "bf16", "--max-steps", 4])
+        for options in every:
+            words = ["--max-steps", 8, *options]
+            whole, _ = self.bits(folder, "off", *words, env=BITS)
+            cut, _ = self.bits(folder, "auto", *words, "--shard-optimizer", env=BITS)
+            require(cut == whole, f"another model when sharded, with {options}")
+            state = read_json(folder, "report.json")
+            require(state["state_bytes"] <= state["whole_state_bytes"] / self.nranks
+                    + 2 * 4 * 1024, f"{state['state_bytes']} bytes of state")
+        words = [*every[0], "--shard-optimizer"]
+        kept = ["--checkpoint", "kept", "--checkpoint-every", 2]
+        whole, _ = self.bits(folder, "off", *words, "--max-steps", 7, env=BITS)
+        self.bits(folder, "off", *words, *kept, "--max-steps", 5, env=BITS)
+        self.has_snapshot(folder)
+        copied = os.path.join(folder, "copied")
+        shutil.copytree(os.path.join(folder, "kept"), copied)
+        model, _ = self.bits(folder, "off", *words, *kept, "--resume", "auto",
+                             "--max-steps", 7, env=BITS)
+        require(model == whole, "another model after a snapshot")
+        shutil.rmtree(os.path.join(folder, "kept"))
+        os.rename(copied, os.path.join(folder, "kept"))
+        # On one rank more no further step is done: all of the state must have arrived.
+        step = int(self.has_snapshot(folder).rsplit("-", 1)[1])
+        for nranks in self.nranks, self.nranks + 1:
+            mpirun(folder, nranks, *self.words(
+                *GPU, *words, *kept, "--resume", "auto", "--max-steps", step, "--model",
+                f"{nranks}.model"))
+        require(get(os.path.join(folder, f"{self.nranks}.model")) ==
+                get(os.path.join(folder, f"{self.nranks + 1}.model")),
+                "parameters changed on their way to other ranks")
+        mpirun(folder, self.nranks + 1, *self.words(
+            *GPU, *words, *kept, "--resume", "auto", "--max-steps", 7, "--report",
+            "more.json"))
+        require(abs(read_json(folder, "more.json")["train_loss"] /
+                    read_json(folder, "report.json")["train_loss"] - 1) < 1e-3,
+                "another loss on another number of ranks")
+
+    def compresses(self, folder):
+        """Codecs learn; one that sends all is no codec; parts of a job are the whole."""
+        dense = self.train(folder, "--max-steps", 6, *GPU)
+        whole = self.train(folder, "--max-steps", 6, *GPU, "--compress", "topk:1,force")
+        require(abs(whole["train_loss"] / dense["train_loss"] - 1) < 1e-4,
+                f"topk:1 has the loss {whole['train_loss']}, no codec "
+                f"{dense['train_loss']}")
+        all_codecs = ["onebit", "powersgd:2", "sign", "topk:0.05", "8bit"]
+        for codec in all_codecs if self.nranks == 2 else all_codecs[:2]:
+            report = self.train(folder, *GPU, "--compress", codec + ",force")
+            require(report["test_value"] >= 0.7, f"{codec}: {report['test_value']}")
+            used = [b for b in report["compress_buckets"] if b["compressed_steps"] > 0]
+            require(used and all(b["code_bytes"] < 0.6 * b["dense_bytes"] for b in used),
+                    f"{codec}: {report['compress_buckets']}")
+        report = self.train(folder, *GPU, "--compress", "topk:0.01", "--accumulate", 2,
+                            "--max-steps", 5)
+        require(report["compress_buckets"][0]["why"], "nothing was chosen")
+        for codec in all_codecs[1:4] if self.nranks == 2 else all_codecs[3:4]:
+            codec += ",force"
+            words = ["--compress", codec, "--accumulate", 2]
+            kept = ["--checkpoint", "kept", "--checkpoint-every", 3]
+            whole, _ = self.bits(folder, "auto", *words, "--max-steps", 9, env=BITS)
+            self.bits(folder, "auto", *words, *kept, "--max-steps", 7, env=BITS)
+            self.has_snapshot(folder)
+            model, _ = self.bits(folder, "auto", *words, *kept, "--resume", "auto",
+                                 "--max-steps", 9, env=BITS)
+            require(model == whole, f"{codec}: another model after a snapshot")
+            fails(folder, [Job.launcher, "-n", self.nranks, Job.program,
+                           *self.words(*words, "--checkpoint", "kept", "--resume", "auto",
+                                       "--max-steps", 9)], ["the other --device"])
+            shutil.rmtree(os.path.join(folder, "kept"))
+
     def refuses(self, folder):
         def refused(*words):
             *options, text = words
@@ -173,12 +251,16 @@ class Cases:
 
         refused(*GPU, "--kernels", "cudnn", "no cuDNN")
         refused(*GPU, "--kernels", "cudnn-measured", "no cuDNN")
-        refused(*GPU, "--compress", "topk:0.1", "--compress")
-        refused(*GPU, "--shard-optimizer", "--shard-optimizer")
+        for codec in "f16", "terngrad", "dgc:0.1", "randomk:0.1":
+            refused(*GPU, "--compress", codec, "does not run")
+        refused(*GPU, "--compress", "onebit", "--precision", "bf16", "--compress onebit")
         refused("--graph", "on", "--device gpu")
         refused(*GPU, "--graph", "on", *(
             ["--schedule", "onecycle", "--low-momentum", 0.8, "--low-momentum"]
             if self.nranks == 1 else ["one rank"]))
+        for option in ["--shard-optimizer"], ["--compress", "onebit"]:
+            refused(*GPU, "--graph", "on", *option,
+                    option[0] if self.nranks == 1 else "one rank")
         refused("--precision", "tf32", "tf32")
         refused("--kernels", "plain", "--device gpu")
         fails(folder, [Job.launcher, "-n", self.nranks, Job.program, "test", "--model",
@@ -187,6 +269,7 @@ class Cases:
 
     def diverges(self, folder):
         for options in (["--lr", "1e6", "--warmup-epochs", 0],
+                        ["--lr", "1e6", "--warmup-epochs", 0, "--shard-optimizer"],
                         ["--lr", 30, "--warmup-epochs", 2]):  # in a graph, with one rank
             fails(folder, [Job.launcher, "-n", self.nranks, Job.program,
                            *self.words(*GPU, *options)], ["diverged"])
@@ -202,6 +285,8 @@ def make_cases(top, nranks):
              ("models both ways", cases.models),
              ("snapshots", cases.goes_on),
              ("graphs of a step", cases.graphs),
+             ("shares of the state", cases.sharded),
+             ("codecs", cases.compresses),
              ("what is refused", cases.refuses),
              ("divergence", cases.diverges)]
     if nranks == 1:

@@ -4,7 +4,7 @@
 same processes, and end with status 0 and the accuracy of a run that nobody disturbed.
 
 Usage: ulfm.py [DML-CNN] [--kills N] [--ranks P] [--images N] [--epochs N] [--within S]
-    [--seed N]
+    [--seed N] [--device cpu|gpu]
 
 Where DML-CNN is not given, or $DML_TEST_ULFM is set, it runs in the folder of that
 name, which scripts/ulfm-chroot has made. A kill comes at a random moment of the
@@ -12,7 +12,8 @@ training, to a random rank; at every second one, by chance, one thread of Open M
 launcher is held for a moment, as it happens on a loaded machine: then MPI_Finalize waits
 for the lost rank for ever (doc/adr/0012). It trains on the first images of
 Fashion-MNIST, down to a rate of 0, where accuracy hardly depends on chance any more. A
-longer campaign: --kills 20 --within 2 --images 18000 --epochs 2.
+longer campaign: --kills 20 --within 2 --images 18000 --epochs 2. --device gpu is for the
+fake device, which is slow: on fewer images, and in smaller batches.
 """
 
 import argparse
@@ -35,13 +36,16 @@ import time
 
 SKIP = 77      # Meson's exit status for a test that could not run
 LIMIT_S = 240  # of a run, on a loaded machine
-BATCH = 120    # for 1 to 6 ranks
 POINTS = 0.5   # by which the accuracy may be lower
 HELD_S = 1.0
 DATA = "fashion-mnist"
 # What carries the collectives: the kills take turns.
 TRANSPORTS = {"shared memory": {}, "messages": {"DML_SHM": "0"},
               "two nodes": {"DML_NODES": "2"}, "MPI's own": {"DML_ALLREDUCE": "mpi"}}
+GPU = {"DML_GPU": "fake:4"}
+GPU_TRANSPORTS = {"measured": GPU, "one GPU": {"DML_GPU": "fake:1"},
+                  "host_staged": {**GPU, "DML_ALLREDUCE": "host_staged"},
+                  "sharded": {**GPU, "SHARDED": "1"}}
 BEGUN = " parameters; "
 GOES_ON = re.compile(r"rank \d+ \(host \S+, pid (\d+)\).*; goes on with (\d+) ranks?$")
 STEP = re.compile(r"^step (\d+) is done by (\d+) ranks?, ")
@@ -65,18 +69,18 @@ def find_data(chroot):
                  if os.path.exists(root + "/train-images-idx3-ubyte.gz")), None)
 
 
-def make_data(source, folder, count):
-    """The test set, and the first images of the training set."""
+def make_data(source, folder, count, ntests):
+    """The first images of the training set, and of the test set."""
     os.mkdir(folder)
     for part in "images-idx3", "labels-idx1":
-        shutil.copy(f"{source}/t10k-{part}-ubyte.gz", folder)
-        with gzip.open(f"{source}/train-{part}-ubyte.gz") as file:
-            data = file.read()
-        head = 4 + 4 * data[3]  # magic, whose last byte tells how many sizes follow
-        each = (len(data) - head) // struct.unpack(">I", data[4:8])[0]
-        with open(f"{folder}/train-{part}-ubyte", "wb") as file:
-            file.write(data[:4] + struct.pack(">I", count) + data[8:head])
-            file.write(data[head:head + count * each])
+        for name, n in ("train", count), ("t10k", ntests):
+            with gzip.open(f"{source}/{name}-{part}-ubyte.gz") as file:
+                data = file.read()
+            head = 4 + 4 * data[3]  # magic, whose last byte tells how many sizes follow
+            each = (len(data) - head) // struct.unpack(">I", data[4:8])[0]
+            with open(f"{folder}/{name}-{part}-ubyte", "wb") as file:
+                file.write(data[:4] + struct.pack(">I", n) + data[8:head])
+                file.write(data[head:head + n * each])
 
 
 def descendants(pid):
@@ -156,10 +160,11 @@ class Run:
         words += ["mpirun", "--with-ft", "ulfm", "--mca", "btl", "self,sm",
                   "--oversubscribe", "-n", args.ranks,
                   "/libdml/build/apps/dml-cnn" if chroot else args.program,
-                  "train", "--data", data, "--threads", 1, "--batch", BATCH, "--epochs",
-                  args.epochs, "--checkpoint", inside + "/snapshots",
+                  "train", "--data", data, "--threads", 1, "--batch", args.batch,
+                  "--epochs", args.epochs, "--checkpoint", inside + "/snapshots",
                   "--checkpoint-every", 20, "--on-failure", "shrink",
-                  "--report", inside + "/report.json"]
+                  "--report", inside + "/report.json", "--device", args.device]
+        words += ["--shard-optimizer"] if more and "SHARDED" in more else []
         self.begin_s = time.monotonic()
         self.process = subprocess.Popen(
             ["timeout", "-k", "5", str(LIMIT_S), *map(str, words)],
@@ -212,7 +217,7 @@ class Run:
 
 def undisturbed(args, folder):
     """Accuracy, and seconds from the first step to the last."""
-    run = Run(args, folder, "whole")
+    run = Run(args, folder, "whole", GPU if args.device == "gpu" else None)
     begun_s = run.wait_for(BEGUN)
     report = run.end()
     require(report["lost_ranks"] == 0, "ranks are lost in a run without a kill")
@@ -221,9 +226,10 @@ def undisturbed(args, folder):
 
 def killed(args, folder, number, accuracy, seconds, rng):
     """A rank is killed; seconds from then to the end of the first step without it."""
-    transport = list(TRANSPORTS)[number % len(TRANSPORTS)]
+    transports = GPU_TRANSPORTS if args.device == "gpu" else TRANSPORTS
+    transport = list(transports)[number % len(transports)]
     shutil.rmtree(f"{folder}/killed-{number}", ignore_errors=True)
-    run = Run(args, folder, f"killed-{number}", TRANSPORTS[transport])
+    run = Run(args, folder, f"killed-{number}", transports[transport])
     begun_s = run.wait_for(BEGUN)
     time.sleep(rng.uniform(0.05, 0.9) * seconds)
     ranks = run.ranks()
@@ -242,7 +248,7 @@ def killed(args, folder, number, accuracy, seconds, rng):
     told = [GOES_ON.search(text) for _, text in run.lines if GOES_ON.search(text)]
     require(len(told) == 1 and int(told[0].group(1)) == victim,
             f"process {victim} is not named\n{run.told()}")
-    steps = args.epochs * (args.images // BATCH)
+    steps = args.epochs * (args.images // args.batch)
     require(report["lost_ranks"] == 1 and report["ranks"] == args.ranks - 1
             and report["steps"] == steps, f"the report: {report}")
     off = 100 * report["test_value"] - accuracy
@@ -264,11 +270,17 @@ def parse():
     parser.add_argument("program", nargs="?")
     parser.add_argument("--kills", type=int, default=4)
     parser.add_argument("--ranks", type=int, default=3)
-    parser.add_argument("--images", type=int, default=12000)
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--images", type=int)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--within", type=float, default=20, help="seconds to go on")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    return parser.parse_args()
+    args = parser.parse_args()
+    gpu = args.device == "gpu"
+    args.images = args.images or (1200 if gpu else 12000)
+    args.batch = 12 if gpu else 120  # for 1 to 4, or 1 to 6 ranks
+    args.tests = 500 if gpu else 10000
+    return args
 
 
 def main():
@@ -288,7 +300,7 @@ def main():
     folder = tempfile.mkdtemp(prefix="dml-ulfm-", dir=chroot + "/tmp")
     times, failed = [], 0
     try:
-        make_data(source, folder + "/data", args.images)
+        make_data(source, folder + "/data", args.images, args.tests)
         accuracy, seconds = undisturbed(args, folder)
         print(f"nobody killed: accuracy {accuracy:.2f} %, {seconds:.1f} s", flush=True)
         for number in range(args.kills):

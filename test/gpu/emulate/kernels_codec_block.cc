@@ -4,3 +4,4 @@
 
 EMULATE(dml__codec_encode_blocks)
 EMULATE(dml__codec_decode_blocks)
+EMULATE(dml__codec_flush)
