@@ -41,8 +41,8 @@ static bool takes_room(const struct dml__fake_block *b, int device)
  * link into which its block goes, or NULL. */
 static struct dml__fake_block **find_gap(int device, size_t bytes, char **base)
 {
-    char *at = fake()->arena + DML__FAKE_ADDRESSES * (size_t)device,
-         *end = at + DML__FAKE_ADDRESSES;
+    size_t share = fake()->addresses / DML__FAKE_DEVICES;
+    char *at = fake()->arena + share * (size_t)device, *end = at + share;
     struct dml__fake_block **link = &fake()->blocks;
     for (; *link != NULL; link = &(*link)->next) {
         const struct dml__fake_block *b = *link;
@@ -66,8 +66,9 @@ static bool add_block(const struct dml__gpu *gpu, int file, size_t bytes, bool o
     struct dml__fake_block **link =
         b != NULL ? find_gap(gpu->index, rounded(bytes), &b->base) : NULL;
     if (link != NULL)
-        mapped = mmap(b->base + DML__FAKE_ARENA, rounded(bytes), PROT_READ | PROT_WRITE,
-                      MAP_SHARED | MAP_FIXED, file, 0) != MAP_FAILED;
+        mapped =
+            mmap(b->base + fake()->addresses, rounded(bytes), PROT_READ | PROT_WRITE,
+                 MAP_SHARED | MAP_FIXED, file, 0) != MAP_FAILED;
     if (mapped) {
         b->bytes = bytes;
         b->device = gpu->index;
@@ -128,7 +129,7 @@ static dml_status unmap(const struct dml__gpu *gpu, void *memory, const char *wh
     struct dml__fake_block *b = take_block(memory, false);
     if (b == NULL)
         return dml__fail(gpu->ctx, DML_EINVAL, where, "%p is no device memory", memory);
-    mmap(b->base + DML__FAKE_ARENA, rounded(b->bytes), PROT_NONE,
+    mmap(b->base + fake()->addresses, rounded(b->bytes), PROT_NONE,
          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     close(b->file);
     dml__free(b);
