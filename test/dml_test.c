@@ -219,6 +219,8 @@ static const char *read_arguments(struct dml_test *t, int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--every") == 0 && i + 1 < argc)
             t->every = (unsigned)strtoul(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--except") == 0 && i + 1 < argc)
+            t->except = argv[++i];
         else
             filter = argv[i];
     }
@@ -271,7 +273,8 @@ int dml_test_main(int argc, char **argv, const struct dml_test_case *cases,
     }
     struct tally tally = {0};
     for (size_t i = 0; i < ncases; i++)
-        if (filter == NULL || strstr(cases[i].name, filter) != NULL)
+        if ((filter == NULL || strstr(cases[i].name, filter) != NULL) &&
+            (t.except == NULL || strstr(cases[i].name, t.except) == NULL))
             run_case(&t, &cases[i], &tally);
     t.name = "end of the program";
     dml_test_step(&t, "dml_comm_destroy, MPI_Finalize");

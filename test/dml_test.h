@@ -28,6 +28,7 @@ struct dml_test {
     dml_ctx *ctx;        /* quiet: failures that are provoked are not logged */
     dml_comm *comm;      /* all ranks */
     unsigned every;      /* run each every-th generated case (option --every N) */
+    const char *except;  /* no cases whose names contain it (--except TEXT), or NULL */
     const char *name;    /* of the running case */
     char step[240];      /* what it does now */
     unsigned failures;   /* of this rank in this case */

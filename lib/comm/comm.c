@@ -15,10 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/lsan_interface.h>
-#endif
-
 dml_status dml__mpi_fail(const dml_comm *comm, const char *where, int code)
 {
     char text[MPI_MAX_ERROR_STRING] = "";
@@ -246,24 +242,6 @@ void dml_comm_get_stats(const dml_comm *comm, dml_comm_stats *stats)
     dml__comm_enter(locked);
     *stats = comm->stats;
     dml__comm_leave(locked);
-}
-
-void dml__left_to_mpi(void *memory)
-{
-#ifdef __SANITIZE_ADDRESS__
-    if (memory != NULL)
-        __lsan_ignore_object(memory);
-#else
-    (void)memory;
-#endif
-}
-
-void dml__comm_release(const dml_comm *comm, void *memory)
-{
-    if (comm->broken == DML_OK)
-        dml__free(memory);
-    else
-        dml__left_to_mpi(memory);
 }
 
 bool dml__comm_crowded(const dml_comm *comm)

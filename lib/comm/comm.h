@@ -132,7 +132,8 @@ void dml__comm_break(dml_comm *comm, dml_status status);
  * still read and write it: then it stays until the process ends. */
 void dml__comm_release(const dml_comm *comm, void *memory);
 
-/* Tells the leak detector that this memory, and what it points to, stays on purpose. */
+/* This memory, and what it points to, stays on purpose until the process ends: it is
+ * kept within reach, so that no checker takes it for lost. */
 void dml__left_to_mpi(void *memory);
 
 /*

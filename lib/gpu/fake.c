@@ -37,8 +37,8 @@ void *dml__gpu_view(const void *p)
     if (fake() == NULL)
         return (void *)p;
     uintptr_t at = (uintptr_t)p, arena = (uintptr_t)fake()->arena;
-    bool device = at >= arena && at < arena + DML__FAKE_ARENA;
-    return (void *)(device ? at + DML__FAKE_ARENA : at);
+    bool device = at >= arena && at < arena + fake()->addresses;
+    return (void *)(device ? at + fake()->addresses : at);
 }
 
 /* ---- devices -----------------------------------------------------------------------
@@ -98,8 +98,14 @@ static dml_status make_driver(struct dml__gpu *gpu)
         dml__free(f);
         return status;
     }
-    f->arena = mmap(NULL, 2 * DML__FAKE_ARENA, PROT_NONE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    f->arena = MAP_FAILED;
+    for (size_t bytes = DML__FAKE_MOST; bytes >= DML__FAKE_LEAST; bytes /= 2) {
+        f->addresses = bytes;
+        f->arena = mmap(NULL, 2 * bytes, PROT_NONE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (f->arena != MAP_FAILED)
+            break;
+    }
     if (f->arena == MAP_FAILED) {
         dml__free(f);
         return dml__fail(gpu->ctx, DML_ENOMEM, "dml_gpu",
@@ -125,7 +131,7 @@ static void end_driver(void)
             dml__free(b->base);
         dml__free(b);
     }
-    munmap(f->arena, 2 * DML__FAKE_ARENA);
+    munmap(f->arena, 2 * f->addresses);
     pthread_cond_destroy(&f->changed);
     pthread_mutex_destroy(&f->lock);
     dml__fake_driver = NULL;

@@ -12,10 +12,11 @@
 
 enum { DML__FAKE_DEVICES = 8, DML__FAKE_KERNELS = 128 };
 
-/* Addresses and memory of a device, and addresses of all. */
-#define DML__FAKE_ADDRESSES ((size_t)16 << 30)
-#define DML__FAKE_MEMORY    ((size_t)4 << 30)
-#define DML__FAKE_ARENA     (DML__FAKE_ADDRESSES * DML__FAKE_DEVICES)
+/* Memory of a device; addresses of all devices, and as few as will do where a process
+ * has no more (limits, valgrind). */
+#define DML__FAKE_MEMORY ((size_t)4 << 30)
+#define DML__FAKE_MOST   ((size_t)128 << 30)
+#define DML__FAKE_LEAST  ((size_t)8 << 30)
 
 struct dml__fake_block {
     struct dml__fake_block *next; /* by address */
@@ -60,6 +61,7 @@ struct dml__fake {
     pthread_mutex_t lock;   /* of all below, and of all streams and events */
     pthread_cond_t changed; /* any of it */
     char *arena;            /* addresses of all devices, then the views of the same */
+    size_t addresses;       /* of all devices, equal parts */
     /* Runs the device's code of a kernel ($DML_TEST_GPU_KERNELS), or false: has none.
      */
     bool (*emulate)(const char *name, unsigned blocks, unsigned threads,

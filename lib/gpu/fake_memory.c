@@ -41,8 +41,8 @@ static bool takes_room(const struct dml__fake_block *b, int device)
  * link into which its block goes, or NULL. */
 static struct dml__fake_block **find_gap(int device, size_t bytes, char **base)
 {
-    char *at = fake()->arena + DML__FAKE_ADDRESSES * (size_t)device,
-         *end = at + DML__FAKE_ADDRESSES;
+    size_t share = fake()->addresses / DML__FAKE_DEVICES;
+    char *at = fake()->arena + share * (size_t)device, *end = at + share;
     struct dml__fake_block **link = &fake()->blocks;
     for (; *link != NULL; link = &(*link)->next) {
         const struct dml__fake_block *b = *link;
@@ -62,13 +62,13 @@ static bool map_block(char *base, int file, size_t bytes)
     if (fake()->emulate != NULL && mmap(base, bytes, PROT_READ | PROT_WRITE,
                                         MAP_SHARED | MAP_FIXED, file, 0) == MAP_FAILED)
         return false;
-    return mmap(base + DML__FAKE_ARENA, bytes, PROT_READ | PROT_WRITE,
+    return mmap(base + fake()->addresses, bytes, PROT_READ | PROT_WRITE,
                 MAP_SHARED | MAP_FIXED, file, 0) != MAP_FAILED;
 }
 
 static void unmap_block(char *base, size_t bytes)
 {
-    char *const at[] = {base, base + DML__FAKE_ARENA};
+    char *const at[] = {base, base + fake()->addresses};
     for (int i = 0; i < 2; i++)
         mmap(at[i], bytes, PROT_NONE,
              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);

@@ -240,7 +240,7 @@ static void run_way(struct dml_test *t, const struct way *w, size_t stride)
 {
     static const size_t counts[] = {1, 13, 1000, MAX_COUNT};
     struct job j = {.t = t};
-    stride *= t->nranks > 5 ? 3 : 1; /* odd, so that every type is met */
+    stride *= t->every * (t->nranks > 5 ? 3 : 1); /* odd: every type is met */
     if (!open_way(t, w, &j.ctx, &j.comm)) {
         DML_CHECK(t, w->isa != NULL, "no context for: %s", w->text);
         dml_ctx_destroy(j.ctx); /* a kernel set that this processor lacks */
