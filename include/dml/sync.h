@@ -29,7 +29,8 @@
  * tensors on the host. With a codec that runs on a device (onebit, sign, 8bit, topk,
  * powersgd) codes are made, exchanged and read there. finish() of a step that
  * compresses something waits on the host for all of the step, to tell of numbers that
- * are not finite; so it cannot be captured in a graph.
+ * are not finite; begin() refuses such a step where the communicator's stream is
+ * captured in a graph.
  *
  * Thread rule: a reducer belongs to the thread that uses its communicator.
  *
@@ -170,7 +171,8 @@ typedef struct dml_bucket_info {
     double dense_s;     /**< plain average */
     double encode_s;    /**< of a compressed one, */
     double transfer_s;  /**< ... */
-    double decode_s;    /**< ... */
+    double decode_s;    /**< ...; on a device the kernels' time is in transfer_s, and
+                           these two are what the host took to queue them */
     uint64_t steps;     /**< compressed so far */
     const char *why;    /**< static: the reason, one clause */
 } dml_bucket_info;
@@ -187,14 +189,18 @@ DML_API dml_status dml_reducer_get_bucket(const dml_reducer *reducer, size_t ind
  * Bytes of the state that a reducer keeps from step to step on this rank: the order of
  * its buckets, and with a codec what waits in residuals, momentum, and what was
  * measured. A reducer made alike whose state is then set to the saved one goes on with
- * the same bits; also one of gradients on the other side, device or host. Not
+ * the same bits; also one of the same gradients on the other side, device or host, if
+ * all of them lie there and none is empty (an empty one lies nowhere, and has a bucket
+ * of its own), but for columns that powersgd begins anew (doc/gpu.md). Not
  * collective; it differs between ranks, and changes in the first
  * step and with the codec's options only.  @since 0.3 */
 DML_API size_t dml_reducer_state_bytes(const dml_reducer *reducer);
 
-/** Copy the state out, between two steps. Not collective.
+/** Copy the state out, between two steps; of gradients on a device it waits for that.
+ * Not collective.
  * @param[out] state  [dml_reducer_state_bytes()], in this machine's byte order.
- * @return DML_OK | DML_EINVAL (a step is open; another length).  @since 0.3 */
+ * @return DML_OK | DML_EINVAL (a step is open; another length) | DML_ENOMEM, and what a
+ * device answers, where gradients lie there.  @since 0.3 */
 DML_API dml_status dml_reducer_get_state(const dml_reducer *reducer, void *state,
                                          size_t bytes);
 

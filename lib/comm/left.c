@@ -13,14 +13,15 @@ struct left {
     void *memory;
 };
 
+static _Atomic(struct left *) left_to_mpi; /* of the process, until it ends */
+
 void dml__left_to_mpi(void *memory)
 {
-    static _Atomic(struct left *) all; /* of the process, until it ends */
     struct left *one = memory != NULL ? dml__alloc(NULL, sizeof *one) : NULL;
     if (one == NULL)
         return;
-    *one = (struct left){.next = atomic_load(&all), .memory = memory};
-    while (!atomic_compare_exchange_weak(&all, &one->next, one))
+    *one = (struct left){.next = atomic_load(&left_to_mpi), .memory = memory};
+    while (!atomic_compare_exchange_weak(&left_to_mpi, &one->next, one))
         ;
 }
 

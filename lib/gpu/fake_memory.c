@@ -56,14 +56,10 @@ static struct dml__fake_block **find_gap(int device, size_t bytes, char **base)
     return bytes + page <= (size_t)(end - at) ? link : NULL;
 }
 
-/* Maps a file at the view of a device's address, and for emulated kernels there. */
-static bool map_block(char *base, int file, size_t bytes)
+static bool map_at(char *at, int file, size_t bytes)
 {
-    if (fake()->emulate != NULL && mmap(base, bytes, PROT_READ | PROT_WRITE,
-                                        MAP_SHARED | MAP_FIXED, file, 0) == MAP_FAILED)
-        return false;
-    return mmap(base + fake()->addresses, bytes, PROT_READ | PROT_WRITE,
-                MAP_SHARED | MAP_FIXED, file, 0) != MAP_FAILED;
+    return mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0) !=
+           MAP_FAILED;
 }
 
 static void unmap_block(char *base, size_t bytes)
@@ -72,6 +68,16 @@ static void unmap_block(char *base, size_t bytes)
     for (int i = 0; i < 2; i++)
         mmap(at[i], bytes, PROT_NONE,
              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+}
+
+/* Maps a file at the view of a device's address, and for emulated kernels there. */
+static bool map_block(char *base, int file, size_t bytes)
+{
+    if ((fake()->emulate == NULL || map_at(base, file, bytes)) &&
+        map_at(base + fake()->addresses, file, bytes))
+        return true;
+    unmap_block(base, bytes);
+    return false;
 }
 
 /* Maps a file at a device's address; takes the file over, unless it fails. */

@@ -180,7 +180,7 @@ dml_status dml__sync_device_wait(struct dml__sync_device *d)
 
 dml_status dml__sync_device_captured(struct dml__sync_device *d, bool *captured)
 {
-    CALL(d, gpu->ops->stream_captured(gpu, d->stream, captured));
+    CALL(d, gpu->ops->stream_captured(gpu, d->g->stream, captured));
 }
 
 static dml_status mark(const struct dml__sync_device *d, void **event)

@@ -227,13 +227,29 @@ dml_status dml__compress_plan(dml_reducer *r)
 /* ---- steps -------------------------------------------------------------------------
  */
 
-void dml__compress_begin(dml_reducer *r)
+static dml_status refuse_capture(dml_reducer *r)
+{
+    bool captured = false;
+    DML_TRY(dml__sync_device_captured(r->device, &captured));
+    return captured
+               ? dml__fail(dml_comm_ctx(r->comm), DML_EUNSUPPORTED, "dml_reducer_begin",
+                           "a step that compresses gradients cannot be captured "
+                           "in a graph: it waits for the device")
+               : DML_OK;
+}
+
+dml_status dml__compress_begin(dml_reducer *r)
 {
     struct dml__compression *c = r->compression;
-    if (c == NULL || r->state != DML__REDUCING)
-        return;
+    if (c == NULL)
+        return DML_OK;
     const bool dense = c->flush || r->stats.steps < c->spec.start;
-    c->any = c->spec.kind->velocity;
+    bool any = c->spec.kind->velocity;
+    for (size_t i = 0; i < r->nbuckets; i++)
+        any = any || (r->buckets[i].compressed && !dense);
+    if (any && r->device != NULL)
+        DML_TRY(refuse_capture(r));
+    c->any = any;
     c->flush = false;
     c->fault = 0;
     for (size_t i = 0; i < r->nbuckets; i++) {
@@ -241,8 +257,8 @@ void dml__compress_begin(dml_reducer *r)
         b->coded = b->compressed && !dense;
         if (b->exchange != NULL)
             dml__exchange_age(b->exchange, r->stats.steps);
-        c->any = c->any || b->coded;
     }
+    return DML_OK;
 }
 
 void dml__compress_look(dml_reducer *r, const struct dml__bucket *b)
@@ -256,7 +272,7 @@ void dml__compress_look(dml_reducer *r, const struct dml__bucket *b)
     /* A sum with the residual may be too large where no gradient is: then the bucket's
      * first tensor stands for it. */
     size_t tensor = r->order[b->first];
-    bool found = b->on_device; /* the average is there by now */
+    bool found = b->on_device; /* the average has replaced the gradient by now */
     for (size_t i = b->first; i < b->first + b->n && !found; i++) {
         const dml_tensor *t = &r->grads[r->order[i]];
         const float *x = t->data;
@@ -272,19 +288,13 @@ void dml__compress_look(dml_reducer *r, const struct dml__bucket *b)
     c->fault = fault > c->fault ? fault : c->fault;
 }
 
-/* The same, once a step is over, of the buckets that a device has encoded; and then the
- * agreement. */
+/* What dml__compress_look() does for a bucket of the host when it is launched, of those
+ * that a device has encoded: only the end of the step tells. And then the agreement. */
 static dml_status look_at_devices(dml_reducer *r)
 {
     struct dml__compression *c = r->compression;
-    bool captured = false;
     if (r->device == NULL || !c->any)
         return DML_OK;
-    DML_TRY(dml__sync_device_captured(r->device, &captured));
-    if (captured)
-        return dml__fail(dml_comm_ctx(r->comm), DML_EUNSUPPORTED, "dml_reducer_finish",
-                         "a step that compresses gradients cannot be captured in a "
-                         "graph: it waits for the device");
     DML_TRY(dml__sync_device_wait(r->device));
     for (size_t i = 0; i < r->nbuckets; i++) {
         const struct dml__bucket *b = &r->buckets[i];
@@ -331,7 +341,10 @@ dml_status dml__compress_end(dml_reducer *r, dml_status status)
     dml_status agreed = dml_wait(&c->agreement);
     DML_TRY(status);
     DML_TRY(agreed);
-    DML_TRY(look_at_devices(r));
+    const double begin_s = dml__now_s();
+    dml_status looked = look_at_devices(r);
+    r->stats.wait_s += dml__now_s() - begin_s;
+    DML_TRY(looked);
     if (c->any && c->fault > 0)
         return fail_numeric(r);
     if (r->stats.steps != c->next_measure && !ratio_changes(r))

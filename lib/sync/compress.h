@@ -57,8 +57,9 @@ void dml__compress_decide(dml_reducer *r);
 /* Frees the exchanges, before the buckets. */
 void dml__compress_forget(dml_reducer *r);
 
-/* A step begins: which buckets are compressed in it. */
-void dml__compress_begin(dml_reducer *r);
+/* A step that averages begins: which buckets are compressed in it. Refuses, with
+ * nothing changed, one that compresses on a device whose stream is captured. */
+dml_status dml__compress_begin(dml_reducer *r);
 /* A step is over, with this status: DML_ENUMERIC where a rank found a fault; measures
  * now and then. Collective. */
 dml_status dml__compress_end(dml_reducer *r, dml_status status);

@@ -51,7 +51,8 @@ void dml__sync_device_unmark(struct dml__sync_device *device, void *mark);
 /* The host waits for all of the stream. */
 dml_status dml__sync_device_wait(struct dml__sync_device *device);
 
-/* Is the stream captured in a graph, so that it cannot be waited for? */
+/* Is the communicator's stream captured in a graph, so that what follows it cannot be
+ * waited for? */
 dml_status dml__sync_device_captured(struct dml__sync_device *device, bool *captured);
 
 /* Collectives of the communicator between the two are in the stream. One that only has

@@ -132,10 +132,9 @@ void dml__exchange_close(struct dml__exchange *x)
     dml__free(x);
 }
 
-/* A device that failed: the others would wait for this rank. */
-static dml_status tell(const struct dml__exchange *x, dml_status status)
+dml_status dml__exchange_local(const struct dml__exchange *x, dml_status status)
 {
-    if (x->device != NULL && status == DML_ECOMM)
+    if (x->device != NULL && status < 0)
         dml__comm_break(x->comm, status);
     return status;
 }
@@ -173,7 +172,7 @@ dml_status dml__exchange_start(struct dml__exchange *x, int stage)
     if (x->device != NULL)
         dml__sync_device_take(x->device);
     x->encode_s += dml__now_s() - begin_s;
-    return tell(x, status);
+    return status;
 }
 
 dml_status dml__exchange_finish(struct dml__exchange *x)
@@ -181,14 +180,14 @@ dml_status dml__exchange_finish(struct dml__exchange *x)
     double begin_s = dml__now_s();
     dml_status status = x->ops->finish(x);
     x->decode_s = dml__now_s() - begin_s;
-    return tell(x, status);
+    return status;
 }
 
 dml_status dml__exchange_encode(struct dml__exchange *x, dml_codec *codec,
                                 const float *g, void *code)
 {
     if (x->device != NULL)
-        return dml__codec_device_encode(codec, g, code);
+        return dml__exchange_local(x, dml__codec_device_encode(codec, g, code));
     uint32_t top = x->spec->kind->encode(codec, g, code);
     x->top = top > x->top ? top : x->top;
     return DML_OK;
@@ -198,7 +197,8 @@ dml_status dml__exchange_decode(struct dml__exchange *x, const dml_codec *codec,
                                 const void *code, float scale, bool add, float *dst)
 {
     if (x->device != NULL)
-        return dml__codec_device_decode(codec, code, scale, add, dst);
+        return dml__exchange_local(
+            x, dml__codec_device_decode(codec, code, scale, add, dst));
     x->spec->kind->decode(codec, code, scale, add, dst);
     return DML_OK;
 }
@@ -222,7 +222,8 @@ dml_status dml__exchange_flush(struct dml__exchange *x)
         const struct dml__exchange_codec *each = &x->codecs[i];
         float *data = x->data + each->offset;
         if (x->device != NULL) {
-            DML_TRY(tell(x, dml__codec_device_flush(each->codec, each->weight, data)));
+            DML_TRY(dml__exchange_local(
+                x, dml__codec_device_flush(each->codec, each->weight, data)));
             each->codec->waiting = false;
             continue;
         }
@@ -242,7 +243,7 @@ dml_status dml__exchange_look(struct dml__exchange *x)
         if (status == DML_ENUMERIC)
             x->top = DML__CODEC_TOP;
         else if (status != DML_OK)
-            return tell(x, status);
+            return dml__exchange_local(x, status);
     }
     return DML_OK;
 }

@@ -103,6 +103,10 @@ dml_status dml__exchange_add(struct dml__exchange *x, size_t index,
 dml_status dml__exchange_memory(struct dml__exchange *x, size_t send_bytes,
                                 size_t recv_bytes);
 
+/* The status of local work; where that failed on a device the communicator ends, since
+ * the others would wait for this rank in the collectives that follow. */
+dml_status dml__exchange_local(const struct dml__exchange *x, dml_status status);
+
 /* Code and decode, wherever the exchange's vectors lie; what is found goes into "top".
  */
 dml_status dml__exchange_encode(struct dml__exchange *x, dml_codec *codec,

@@ -30,8 +30,9 @@ static dml_status factor(struct dml__exchange *x, int stage,
     dml_codec *c = each->codec;
     const float *g = x->data + each->offset;
     if (x->device != NULL)
-        return stage == 0 ? dml__codec_device_power_first(c, g, p)
-                          : dml__codec_device_power_second(c, p, q);
+        return dml__exchange_local(x, stage == 0
+                                          ? dml__codec_device_power_first(c, g, p)
+                                          : dml__codec_device_power_second(c, p, q));
     if (stage > 0) {
         dml__power_second(c, p, q);
         return DML_OK;
@@ -63,7 +64,8 @@ static dml_status finish_factors(struct dml__exchange *x)
         const struct dml__exchange_codec *each = &x->codecs[i];
         float *data = x->data + each->offset;
         if (x->device != NULL)
-            DML_TRY(dml__codec_device_power_third(each->codec, p, q, data));
+            DML_TRY(dml__exchange_local(
+                x, dml__codec_device_power_third(each->codec, p, q, data)));
         else
             dml__power_third(each->codec, p, q, data);
         p += dml__power_left_count(each->codec);

@@ -241,6 +241,8 @@ dml_status dml_reducer_begin(dml_reducer *r, bool reduce)
     if (r->state != DML__CLOSED)
         return dml__fail(dml_comm_ctx(r->comm), DML_EINVAL, __func__,
                          "a step is open; close it with dml_reducer_finish");
+    if (reduce)
+        DML_TRY(dml__compress_begin(r));
     r->state = reduce ? DML__REDUCING : DML__ACCUMULATING;
     r->next = 0;
     r->launched = DML_OK;
@@ -251,7 +253,6 @@ dml_status dml_reducer_begin(dml_reducer *r, bool reduce)
         r->buckets[b].pending = r->buckets[b].n;
         r->buckets[b].started = 0;
     }
-    dml__compress_begin(r);
     return DML_OK;
 }
 

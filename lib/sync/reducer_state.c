@@ -17,8 +17,8 @@ struct walk {
     uint8_t *to;         /* SAVE */
     const uint8_t *from; /* LOAD */
     size_t at, room;
-    bool bad;          /* LOAD: it does not fit this reducer; or what is next: */
-    dml_status failed; /* a device, or memory */
+    bool bad;          /* it goes no further: the state does not fit this reducer, */
+    dml_status failed; /* or, where this is not DML_OK, a device or memory failed */
 };
 
 static const uint64_t first_word = 0x31544154534c4d44; /* "DMLSTAT1" */
@@ -182,9 +182,9 @@ dml_status dml_reducer_get_state(const dml_reducer *r, void *state, size_t bytes
 }
 
 /* Fails on all ranks if it does on one; the reducer is of no use then. */
-static dml_status agree(dml_reducer *r, const char *where, const struct walk *w,
-                        bool bad)
+static dml_status agree(dml_reducer *r, const char *where, const struct walk *w)
 {
+    const bool bad = w->bad;
     double failed = bad;
     dml_status status = dml__comm_max(r->comm, &failed, 1);
     if (status == DML_OK && w->failed != DML_OK)
@@ -207,7 +207,7 @@ dml_status dml_reducer_set_state(dml_reducer *r, const void *state, size_t bytes
     DML_TRY(check_closed(r, __func__));
     struct walk w = {.mode = LOAD, .from = state, .room = bytes};
     walk_order(&w, r);
-    DML_TRY(agree(r, __func__, &w, w.bad));
+    DML_TRY(agree(r, __func__, &w));
     /* Before the first step buckets are as they were made. */
     dml_status status = DML_OK;
     if (r->stats.steps > 0) {
@@ -220,7 +220,8 @@ dml_status dml_reducer_set_state(dml_reducer *r, const void *state, size_t bytes
         return status;
     }
     walk_buckets(&w, r);
-    DML_TRY(agree(r, __func__, &w, w.bad || w.at != bytes));
+    w.bad = w.bad || w.at != bytes;
+    DML_TRY(agree(r, __func__, &w));
     if (r->compression != NULL && r->stats.steps > 0)
         dml__compress_decide(r);
     return DML_OK;

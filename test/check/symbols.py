@@ -19,6 +19,7 @@ import tree
 STATE = {
     "dml__fake_driver": "stands for a GPU driver, whose state is the process's",
     "fake_driver_gate": "its lock",
+    "left_to_mpi": "memory that MPI may use until the process ends, when no context is left",
     "fake_thread_mode": "what a driver keeps of a thread",
 }
 

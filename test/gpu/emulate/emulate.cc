@@ -5,8 +5,9 @@
  *
  * A thread runs until it meets others, and then the next one does, in an order that is
  * drawn anew each time, as is that of the blocks: what relies on an order shows. A
- * thread that ends, or meets elsewhere, while others wait for it is an error here as it
- * is on a device; so is a part of a warp that meets by itself. Each thread that has met
+ * thread that ends, or meets at another line of the source, while others wait for it is
+ * an error here as it is on a device (two calls of a function that meets within are one
+ * line); so is a part of a warp that meets by itself. Each thread that has met
  * somebody has a stack of its own; others follow each other on one.
  */
 #include "emulate.h"
