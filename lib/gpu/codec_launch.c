@@ -145,8 +145,9 @@ static dml_status power_second(const dml_codec *c, float *p, float *q)
     return launch(c->device, &dml__power_kernel_right, args.cols, &args, sizeof args);
 }
 
-/* The product: into the residual, from which scale -1 takes it, or into dst, and from
- * the residual. The sums differ in their order of addition. */
+/* The residual less the product of the factors; where dst is not NULL it gets the
+ * product first, which then is what leaves the residual. Both have the bits of the
+ * host: of encode() and dml__power_third() in compress/powersgd.c. */
 static dml_status power_third(const dml_codec *c, float *p, float *q, float *dst)
 {
     struct dml__gpu_power_args args = power_args(c, NULL, p, q);

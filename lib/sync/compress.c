@@ -4,6 +4,7 @@
  */
 #include "sync/compress.h"
 
+#include "collectives/collectives.h"
 #include "comm/comm.h"
 #include "compress/codec_device.h"
 #include "compress/powersgd.h"
@@ -203,6 +204,19 @@ static dml_status open_exchanges(dml_reducer *r)
         begin_velocity(r, b);
     }
     return DML_OK;
+}
+
+dml_status dml__compress_measure(dml_reducer *r)
+{
+    if (r->compression == NULL)
+        return DML_OK;
+    const enum dml__form form = r->compression->spec.kind->form;
+    dml_status status = DML_OK;
+    if (form == DML__FORM_SHARDS)
+        status = dml__coll_measure_device(r->comm, DML_COLL_ALLTOALL);
+    if (status == DML_OK && (form == DML__FORM_SHARDS || form == DML__FORM_SPARSE))
+        status = dml__coll_measure_device(r->comm, DML_COLL_ALLGATHER);
+    return status;
 }
 
 dml_status dml__compress_replan(dml_reducer *r)

@@ -57,6 +57,10 @@ void dml__compress_decide(dml_reducer *r);
 /* Frees the exchanges, before the buckets. */
 void dml__compress_forget(dml_reducer *r);
 
+/* Chooses algorithms for codes in device memory by measuring, so that a codec is not
+ * judged by collectives that were only assumed. Collective, within a call. */
+dml_status dml__compress_measure(dml_reducer *r);
+
 /* A step that averages begins: which buckets are compressed in it. Refuses, with
  * nothing changed, one that compresses on a device whose stream is captured. */
 dml_status dml__compress_begin(dml_reducer *r);

@@ -153,6 +153,8 @@ static dml_status measure(dml_reducer *r)
         status = dml__coll_measure(r->comm, DML_COLL_ALLREDUCE);
     if (device && status == DML_OK)
         status = dml__coll_measure_device(r->comm, DML_COLL_ALLREDUCE);
+    if (device && status == DML_OK)
+        status = dml__compress_measure(r);
     dml__comm_leave(r->comm);
     return status;
 }
