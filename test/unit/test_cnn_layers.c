@@ -95,12 +95,6 @@ struct bench {
     double *r;                      /* [rows * LAYER_OUTPUTS] */
 };
 
-static void *must(void *pointer)
-{
-    assert_non_null(pointer);
-    return pointer;
-}
-
 /* Random parameters: initial ones hold zeros, for which mistakes could hide. */
 static void fill_params(struct bench *bench)
 {

@@ -20,12 +20,6 @@ enum { SEED = 20261122 };
 
 static struct gpu gpu;
 
-static void *must(void *pointer)
-{
-    assert_non_null(pointer);
-    return pointer;
-}
-
 /* ---- rows ----------------------------------------------------------------------- */
 
 struct matrix_case {
