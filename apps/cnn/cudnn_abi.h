@@ -29,10 +29,10 @@ enum {
     CUBLAS_ALGORITHM = -1, /* its own choice */
 };
 
-/* One of the ways of a convolution that cuDNN proposes, or has measured, the best one
- * first. */
-struct cudnn_way {
-    int algorithm, status;
+/* An algorithm for a convolution, as cuDNN's heuristics or measurements give it, the
+ * best one first. */
+struct cudnn_algorithm {
+    int number, status;
     float time;
     size_t memory;
     int determinism, math;
@@ -60,22 +60,22 @@ struct cudnn_way {
     X(SetConvolutionMathType, (void *conv, int math))                                \
     X(GetConvolutionForwardAlgorithm_v7,                                             \
       (void *handle, void *x, void *w, void *conv, void *y, int asked, int *count,   \
-       struct cudnn_way *ways))                                                      \
+       struct cudnn_algorithm *found))                                               \
     X(GetConvolutionBackwardDataAlgorithm_v7,                                        \
       (void *handle, void *w, void *dy, void *conv, void *dx, int asked, int *count, \
-       struct cudnn_way *ways))                                                      \
+       struct cudnn_algorithm *found))                                               \
     X(GetConvolutionBackwardFilterAlgorithm_v7,                                      \
       (void *handle, void *x, void *dy, void *conv, void *dw, int asked, int *count, \
-       struct cudnn_way *ways))                                                      \
+       struct cudnn_algorithm *found))                                               \
     X(FindConvolutionForwardAlgorithm,                                               \
       (void *handle, void *x, void *w, void *conv, void *y, int asked, int *count,   \
-       struct cudnn_way *ways))                                                      \
+       struct cudnn_algorithm *found))                                               \
     X(FindConvolutionBackwardDataAlgorithm,                                          \
       (void *handle, void *w, void *dy, void *conv, void *dx, int asked, int *count, \
-       struct cudnn_way *ways))                                                      \
+       struct cudnn_algorithm *found))                                               \
     X(FindConvolutionBackwardFilterAlgorithm,                                        \
       (void *handle, void *x, void *dy, void *conv, void *dw, int asked, int *count, \
-       struct cudnn_way *ways))                                                      \
+       struct cudnn_algorithm *found))                                               \
     X(ConvolutionForward,                                                            \
       (void *handle, const void *alpha, void *x_desc, const void *x, void *w_desc,   \
        const void *w, void *conv, int algorithm, void *space, size_t space_bytes,    \

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Convolutions by cuDNN, linear layers by cuBLAS. Of the ways that cuDNN proposes for a
- * convolution, or measures, the first is taken that gives the same bits every time,
- * needs no more than SPACE_MOST bytes, and with f32 computes in f32.
+ * Convolutions by cuDNN, linear layers by cuBLAS. Of the algorithms that cuDNN proposes
+ * for a convolution, or measures, the first is taken that gives the same bits every
+ * time, needs no more than SPACE_MOST bytes, and with f32 computes in f32.
  */
 #include "gpu_cudnn.h"
 
 #include <stdlib.h>
 
-#define SPACE_MOST ((size_t)1 << 30)
-#define WAYS       16
-#define NPASSES    3
+#define SPACE_MOST  ((size_t)1 << 30)
+#define NALGORITHMS 16 /* are asked for, the best first */
+#define NPASSES     3
 
 struct plan {
     bool linear;
     void *x, *y, *weight;
     void *conv[NPASSES];
-    struct cudnn_way way[NPASSES];
+    struct cudnn_algorithm algorithm[NPASSES];
 };
 
 static const char *const pass_names[NPASSES] = {"forward", "backward data",
@@ -29,8 +29,8 @@ static dml_status check_dnn(struct gpu *gpu, const char *call, int code)
     const struct cudnn *lib = gpu->library;
     if (code == 0)
         return DML_OK;
-    snprintf(gpu->error, sizeof gpu->error, "GPU %d: cuDNN's %s says %s", gpu->index,
-             call, lib->dnn.GetErrorString(code));
+    snprintf(gpu->error, sizeof gpu->error, "GPU %d: cudnn%s: %s", gpu->index, call,
+             lib->dnn.GetErrorString(code));
     return DML_ECOMM;
 }
 
@@ -85,57 +85,59 @@ static dml_status describe(struct gpu *gpu, struct plan *plan,
     return DML_OK;
 }
 
-/* Proposals come at once and are the same in every run. Measuring runs all ways, in
- * memory that cuDNN allocates for that, and may find another way the best next time. */
+/* Proposals come at once and are the same in every run. Measuring runs all algorithms,
+ * in memory that cuDNN allocates for that, and may find another the best next time. */
 static dml_status ask(struct gpu *gpu, const struct plan *plan, int pass,
-                      struct cudnn_way *ways, int *count)
+                      struct cudnn_algorithm *found, int *count)
 {
-    struct cudnn *lib = gpu->library;
+    const struct cudnn *lib = gpu->library;
     void *h = lib->handle, *conv = plan->conv[pass];
-    int code = 0;
+#define ASK(name, a, b, c)                                                         \
+    do {                                                                           \
+        if (lib->measures)                                                         \
+            DNN(gpu, Find##name, h, a, b, conv, c, NALGORITHMS, count, found);     \
+        else                                                                       \
+            DNN(gpu, Get##name##_v7, h, a, b, conv, c, NALGORITHMS, count, found); \
+    } while (0)
     switch ((enum gpu_conv)pass) {
     case GPU_CONV:
-        code = (lib->measures ? lib->dnn.FindConvolutionForwardAlgorithm
-                              : lib->dnn.GetConvolutionForwardAlgorithm_v7)(
-            h, plan->x, plan->weight, conv, plan->y, WAYS, count, ways);
+        ASK(ConvolutionForwardAlgorithm, plan->x, plan->weight, plan->y);
         break;
     case GPU_CONV_DATA:
-        code = (lib->measures ? lib->dnn.FindConvolutionBackwardDataAlgorithm
-                              : lib->dnn.GetConvolutionBackwardDataAlgorithm_v7)(
-            h, plan->weight, plan->y, conv, plan->x, WAYS, count, ways);
+        ASK(ConvolutionBackwardDataAlgorithm, plan->weight, plan->y, plan->x);
         break;
     case GPU_CONV_WEIGHT:
-        code = (lib->measures ? lib->dnn.FindConvolutionBackwardFilterAlgorithm
-                              : lib->dnn.GetConvolutionBackwardFilterAlgorithm_v7)(
-            h, plan->x, plan->y, conv, plan->weight, WAYS, count, ways);
+        ASK(ConvolutionBackwardFilterAlgorithm, plan->x, plan->y, plan->weight);
         break;
     }
-    return check_dnn(gpu, lib->measures ? "FindConvolution" : "GetConvolution", code);
+#undef ASK
+    return DML_OK;
 }
 
-static bool fits(const struct gpu *gpu, const struct cudnn_way *way)
+static bool fits(const struct gpu *gpu, const struct cudnn_algorithm *a)
 {
-    return way->status == 0 && way->determinism == CUDNN_REPEATABLE &&
-           way->memory <= SPACE_MOST && way->math != CUDNN_CONVERSION &&
-           (gpu->half || gpu->tf32 || way->math == CUDNN_FMA);
+    return a->status == 0 && a->determinism == CUDNN_REPEATABLE &&
+           a->memory <= SPACE_MOST && a->math != CUDNN_CONVERSION &&
+           (gpu->half || gpu->tf32 || a->math == CUDNN_FMA);
 }
 
 static dml_status choose(struct gpu *gpu, struct plan *plan, int pass)
 {
-    struct cudnn_way ways[WAYS];
+    struct cudnn_algorithm found[NALGORITHMS];
     int count = 0, i = 0;
-    CNN_TRY(ask(gpu, plan, pass, ways, &count));
-    while (i < count && !fits(gpu, &ways[i]))
+    CNN_TRY(ask(gpu, plan, pass, found, &count));
+    while (i < count && !fits(gpu, &found[i]))
         i++;
     if (i == count) {
         snprintf(gpu->error, sizeof gpu->error,
-                 "GPU %d: cuDNN has no way of convolution %s with this shape and "
-                 "precision: give another --precision, or --kernels plain (slow)",
+                 "GPU %d: cuDNN has no deterministic algorithm for convolution %s with "
+                 "this shape and precision in 1 GiB of workspace: give another "
+                 "--precision, or --kernels plain (slow)",
                  gpu->index, pass_names[pass]);
         return DML_EUNSUPPORTED;
     }
-    plan->way[pass] = ways[i];
-    DNN(gpu, SetConvolutionMathType, plan->conv[pass], ways[i].math);
+    plan->algorithm[pass] = found[i];
+    DNN(gpu, SetConvolutionMathType, plan->conv[pass], found[i].math);
     return DML_OK;
 }
 
@@ -145,7 +147,8 @@ static dml_status grow_space(struct gpu *gpu, const struct plan *plan)
     struct cudnn *lib = gpu->library;
     size_t bytes = lib->space_bytes;
     for (int pass = 0; pass < NPASSES; pass++)
-        bytes = plan->way[pass].memory > bytes ? plan->way[pass].memory : bytes;
+        if (plan->algorithm[pass].memory > bytes)
+            bytes = plan->algorithm[pass].memory;
     if (bytes == lib->space_bytes)
         return DML_OK;
     CNN_TRY(gpu_note(gpu, dml_gpu_stream_sync(gpu->ctx, gpu->stream)));
@@ -203,21 +206,21 @@ static dml_status run_conv(struct gpu *gpu, const struct plan *plan, enum gpu_co
 {
     struct cudnn *lib = gpu->library;
     void *h = lib->handle, *conv = plan->conv[what];
-    int way = plan->way[what].algorithm;
+    int algorithm = plan->algorithm[what].number;
     switch (what) {
     case GPU_CONV:
         DNN(gpu, ConvolutionForward, h, &one, plan->x, args->x, plan->weight,
-            args->weight, conv, way, lib->space, lib->space_bytes, &zero, plan->y,
+            args->weight, conv, algorithm, lib->space, lib->space_bytes, &zero, plan->y,
             (void *)args->y);
         break;
     case GPU_CONV_DATA:
         DNN(gpu, ConvolutionBackwardData, h, &one, plan->weight, args->weight, plan->y,
-            args->y, conv, way, lib->space, lib->space_bytes, &zero, plan->x,
+            args->y, conv, algorithm, lib->space, lib->space_bytes, &zero, plan->x,
             (void *)args->x);
         break;
     case GPU_CONV_WEIGHT:
         DNN(gpu, ConvolutionBackwardFilter, h, &one, plan->x, args->x, plan->y, args->y,
-            conv, way, lib->space, lib->space_bytes, &zero, plan->weight,
+            conv, algorithm, lib->space, lib->space_bytes, &zero, plan->weight,
             (void *)args->weight);
         break;
     }
@@ -282,7 +285,7 @@ static dml_status run_linear(struct gpu *gpu, enum gpu_conv what,
         gpu->tf32 ? CUBLAS_SUM_TF32 : CUBLAS_SUM_F32, CUBLAS_ALGORITHM);
     if (code == 0)
         return DML_OK;
-    snprintf(gpu->error, sizeof gpu->error, "GPU %d: cuBLAS's GemmEx answers %d",
+    snprintf(gpu->error, sizeof gpu->error, "GPU %d: cublasGemmEx: status %d",
              gpu->index, code);
     return DML_ECOMM;
 }

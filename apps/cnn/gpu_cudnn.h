@@ -22,8 +22,8 @@ struct cudnn {
     } cuda;
     void *handle, *blas_handle;
     bool has_context;
-    bool measures; /* the ways of a convolution, rather than ask for proposals */
-    void *space;   /* device memory for the ways that need it, one for all layers */
+    bool measures; /* algorithms, rather than ask for proposals */
+    void *space;   /* the workspace of all layers, in device memory */
     size_t space_bytes;
 };
 

@@ -47,11 +47,13 @@ static dml_status drop(struct layer *layer, void *x)
     const struct dropout *dropout = (struct dropout *)layer;
     const struct net *net = layer->net;
     const struct value *shape = layer->in[0];
-    size_t rows = (size_t)shape->dims[0], row = count_of(shape) / rows;
-    return GPU_RUN(gpu_of(layer), dropout, dropout, .n = rows * ((row + 3) / 4), .x = x,
+    const size_t rows = (size_t)shape->dims[0], channels = (size_t)shape->dims[1];
+    const size_t pixels = count_of(shape) / rows / channels;
+    const size_t tiles = (pixels + CNN_ROWS - 1) / CNN_ROWS;
+    return GPU_RUN(gpu_of(layer), dropout, dropout,
+                   .n = gpu_row_items(rows * tiles, (int)channels), .x = x,
                    .pass = net->gpu->pass, .seed = net->seed, .stream = dropout->stream,
-                   .channels = (int)shape->dims[1],
-                   .pixels = (int)(row / (size_t)shape->dims[1]),
+                   .channels = (int)channels, .pixels = (int)pixels,
                    .threshold = dropout->threshold, .scale = dropout->scale,
                    .half = gpu_of(layer)->half);
 }

@@ -4,6 +4,7 @@
  * items here.
  */
 #include "gpu.h"
+#include "kernels_dropout.h"
 #include "kernels_loss.h"
 #include "kernels_norm.h"
 #include "kernels_window.h"

@@ -55,6 +55,15 @@ struct cnn_map_args {
     const void *x;
     void *y;
     const float *channel; /* [channels] */
+    int channels;
+    int half;
+};
+
+/* Images as the host has them, and as layers do. Item: a number. */
+struct cnn_input_args {
+    size_t n;
+    const float *x; /* [images][channels][pixels] */
+    void *y;        /* [images][pixels][channels] */
     int channels, pixels;
     int half;
 };
@@ -66,7 +75,8 @@ struct cnn_map_args {
 enum { CNN_VECTOR = 4, CNN_FOLD = 64 };
 
 /* What has one output for each row is done by an item for CNN_ROWS of them, which reads
- * what all rows have in common once. */
+ * what all rows have in common once; so is dropout, for CNN_ROWS pixels of an image
+ * (random bits go from pixel to pixel). */
 enum { CNN_ROWS = 4 };
 
 struct cnn_norm_args {
@@ -141,7 +151,7 @@ struct cnn_keep_args {
 };
 
 #define CNN_KERNELS(X)                                                           \
-    X(input, map)        /* N C H W f32 images to N H W C */                     \
+    X(input, input)      /* N C H W f32 images to N H W C */                     \
     X(cast, map)         /* f32 to bf16 */                                       \
     X(widen, map)        /* activations to f32 */                                \
     X(bias, map)         /* y += channel */                                      \
@@ -165,7 +175,7 @@ struct cnn_keep_args {
     X(bias_parts, norm) /* sums of the gradient */                               \
     X(bias_sums, norm)                                                           \
     X(sum_fold, norm)   /* of either */                                          \
-    X(dropout, dropout) /* item: four numbers of a row; forward and backward */  \
+    X(dropout, dropout) /* forward and backward */                               \
     X(shortcut, shortcut)                                                        \
     X(shortcut_back, shortcut)                                                   \
     X(loss_parts, loss)                                                          \

@@ -16,11 +16,13 @@
 #define ITEM          static __device__ __forceinline__
 #define VIEW(type, p) ((type)(p))
 #define CNN_UNROLL    _Pragma("unroll 4") /* so many loads are under way */
+#define CNN_ONCE      _Pragma("unroll 1") /* the body is long */
 #else
 #include <dml/gpu.h>
 #define ITEM          static inline
 #define VIEW(type, p) ((type)dml_gpu_view(p))
 #define CNN_UNROLL
+#define CNN_ONCE
 #endif
 
 #define CNN_EPSILON  1e-5f
@@ -204,28 +206,10 @@ ITEM struct cnn_group cnn_of_vector(size_t count, size_t i, int whole, int half)
     CNN_BY_FORM(CNN_VECTOR *(i + 1) <= (a)->count, cnn_of_vector, (a)->count, body, a, \
                 i)
 
-/* dml_rng_u64(), for a device: Philox4x32-10 (Salmon et al., SC 2011). */
-ITEM uint64_t cnn_random(uint64_t seed, uint64_t stream, uint64_t counter)
-{
-    uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
-    uint32_t x[4] = {(uint32_t)counter, (uint32_t)(counter >> 32), (uint32_t)stream,
-                     (uint32_t)(stream >> 32)};
-    for (int round = 0; round < 10; round++) {
-        uint64_t a = (uint64_t)x[0] * 0xD2511F53u, b = (uint64_t)x[2] * 0xCD9E8D57u;
-        x[0] = (uint32_t)(b >> 32) ^ x[1] ^ key[0];
-        x[2] = (uint32_t)(a >> 32) ^ x[3] ^ key[1];
-        x[1] = (uint32_t)b;
-        x[3] = (uint32_t)a;
-        key[0] += 0x9E3779B9u;
-        key[1] += 0xBB67AE85u;
-    }
-    return (uint64_t)x[1] << 32 | x[0];
-}
-
 /* ---- number by number ----------------------------------------------------------- */
 
 /* Item: a number of the output. */
-ITEM void cnn_item_input(const struct cnn_map_args *a, size_t i)
+ITEM void cnn_item_input(const struct cnn_input_args *a, size_t i)
 {
     const float *x = VIEW(const float *, a->x);
     size_t n = i, c = cnn_split(&n, a->channels), pixel = cnn_split(&n, a->pixels);
@@ -354,23 +338,6 @@ ITEM void cnn_item_keep(const struct cnn_keep_args *a, size_t i)
         cnn_put(grad, i, g + sum[i], a->half);
     else
         sum[i] = a->first ? g : sum[i] + g;
-}
-
-/* Four numbers share 64 random bits, as on the processor: in the order C H W. */
-ITEM void cnn_item_dropout(const struct cnn_dropout_args *a, size_t i)
-{
-    const struct cnn_pass *pass = VIEW(const struct cnn_pass *, a->pass);
-    void *x = VIEW(void *, a->x);
-    size_t pixels = (size_t)a->pixels, row = (size_t)a->channels * pixels;
-    size_t groups = (row + 3) / 4, n = i / groups, group = i % groups;
-    uint64_t bits = cnn_random(a->seed, a->stream + pass->step,
-                               (pass->first_row + n) * groups + group);
-    for (size_t k = 4 * group; k < 4 * group + 4 && k < row; k++, bits >>= 16) {
-        size_t c = k, pixel = cnn_split(&c, a->pixels);
-        size_t at = n * row + pixel * (size_t)a->channels + c;
-        float factor = (bits & 0xffff) < a->threshold ? 0 : a->scale;
-        cnn_put(x, at, cnn_get(x, at, a->half) * factor, a->half);
-    }
 }
 
 #endif

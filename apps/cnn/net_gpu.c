@@ -176,7 +176,7 @@ static dml_status input(struct net *net, enum net_mode mode, const float *images
         CNN_TRY(gpu_note(g->gpu, dml_gpu_copy(g->gpu->ctx, g->images, images,
                                               count * sizeof *images, g->gpu->stream)));
     CNN_TRY(refresh_weights(net));
-    return GPU_RUN(g->gpu, input, map, .n = count, .x = images ? g->images : g->fed,
+    return GPU_RUN(g->gpu, input, input, .n = count, .x = images ? g->images : g->fed,
                    .y = net->input->data_at, .channels = (int)shape->channels,
                    .pixels = (int)(shape->height * shape->width), .half = g->gpu->half);
 }

@@ -22,8 +22,8 @@
         NULL, "kernels", CLI_CHOICE, AT(kernels), "auto",                            \
             "auto|cudnn|cudnn-measured|plain", 0, 0,                                 \
             "who computes convolutions on a GPU; plain: by definition, slow, to "    \
-            "check by; cudnn-measured: tries all its ways first; auto: cudnn, "      \
-            "plain on the fake device"                                               \
+            "check by; cudnn-measured: the fastest of its algorithms, tried at "     \
+            "the start; auto: cudnn, plain on the fake device"                       \
     }
 
 static const struct cli_option train_options[] = {

@@ -25,14 +25,14 @@ SAME(CUBLAS_BF16, CUDA_R_16BF);
 SAME(CUBLAS_SUM_F32, CUBLAS_COMPUTE_32F);
 SAME(CUBLAS_SUM_TF32, CUBLAS_COMPUTE_32F_FAST_TF32);
 SAME(CUBLAS_ALGORITHM, CUBLAS_GEMM_DEFAULT);
-SAME(sizeof(struct cudnn_way), sizeof(cudnnConvolutionFwdAlgoPerf_t));
-SAME(sizeof(struct cudnn_way), sizeof(cudnnConvolutionBwdDataAlgoPerf_t));
-SAME(sizeof(struct cudnn_way), sizeof(cudnnConvolutionBwdFilterAlgoPerf_t));
-SAME(offsetof(struct cudnn_way, memory),
+SAME(sizeof(struct cudnn_algorithm), sizeof(cudnnConvolutionFwdAlgoPerf_t));
+SAME(sizeof(struct cudnn_algorithm), sizeof(cudnnConvolutionBwdDataAlgoPerf_t));
+SAME(sizeof(struct cudnn_algorithm), sizeof(cudnnConvolutionBwdFilterAlgoPerf_t));
+SAME(offsetof(struct cudnn_algorithm, memory),
      offsetof(cudnnConvolutionFwdAlgoPerf_t, memory));
-SAME(offsetof(struct cudnn_way, determinism),
+SAME(offsetof(struct cudnn_algorithm, determinism),
      offsetof(cudnnConvolutionFwdAlgoPerf_t, determinism));
-SAME(offsetof(struct cudnn_way, math),
+SAME(offsetof(struct cudnn_algorithm, math),
      offsetof(cudnnConvolutionBwdFilterAlgoPerf_t, mathType));
 
 /* Every function takes the same arguments by the table's type and by the header's. The

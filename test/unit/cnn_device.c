@@ -7,6 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+void *must(void *pointer)
+{
+    assert_non_null(pointer);
+    return pointer;
+}
+
 void device_skip_unless_asked(void)
 {
     const char *kind = getenv("DML_GPU"), *asked = getenv("DML_TEST_CUDA");

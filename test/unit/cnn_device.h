@@ -5,6 +5,9 @@
 
 #include "gpu.h"
 
+/* The pointer; the test fails if it is NULL. */
+void *must(void *pointer);
+
 /* A real device is for those who ask for it: else the test is skipped by name. */
 void device_skip_unless_asked(void);
 

@@ -4,7 +4,7 @@
  * rounding to bf16; and the products by which cuBLAS computes linear layers.
  */
 #include "gpu_cudnn.h"
-#include "kernels_items.h"
+#include "kernels_dropout.h"
 #include "unit.h"
 
 #include <dml/rng.h>

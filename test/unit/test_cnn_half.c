@@ -35,12 +35,6 @@ struct passes {
     float *grads[NET_MAX_PARAMS]; /* as stored: K R S C */
 };
 
-static void *must(void *pointer)
-{
-    assert_non_null(pointer);
-    return pointer;
-}
-
 /* Random numbers that bf16 has. */
 static float *draw(uint64_t stream, size_t count)
 {

@@ -15,6 +15,7 @@
 #include "cnn_device.h"
 #include "cnn_layer_cases.h"
 #include "cnn_reference.h"
+#include "kernels_items.h"
 #include "nets.h"
 #include "unit.h"
 
@@ -94,12 +95,6 @@ struct bench {
     double *params[NET_MAX_PARAMS]; /* row-major copies */
     double *r;                      /* [rows * LAYER_OUTPUTS] */
 };
-
-static void *must(void *pointer)
-{
-    assert_non_null(pointer);
-    return pointer;
-}
 
 /* Random parameters: initial ones hold zeros, for which mistakes could hide. */
 static void fill_params(struct bench *bench)
@@ -305,6 +300,61 @@ static void masks_are_the_processors(void **state)
         }
 }
 
+/* Ones become 0 or the factor, each by its own bits and once. */
+static void check_mask(const struct cnn_dropout_args *shape, size_t rows, bool half)
+{
+    const struct cnn_pass pass = {.step = 5, .first_row = 7};
+    const size_t channels = (size_t)shape->channels, pixels = (size_t)shape->pixels;
+    const size_t row = channels * pixels, words = (row + 3) / 4;
+    struct cnn_dropout_args args = *shape;
+    float *x = must(calloc(rows * row, sizeof *x));
+    for (size_t i = 0; i < rows * row; i++)
+        cnn_put(x, i, 1, half);
+    args.n = gpu_row_items(rows * ((pixels + CNN_ROWS - 1) / CNN_ROWS), args.channels);
+    args.x = device_put(&gpu, x, rows * row * sizeof *x);
+    void *pass_at = device_put(&gpu, &pass, sizeof pass);
+    args.pass = pass_at;
+    args.half = half;
+    assert_int_equal(gpu_run(&gpu, CNN_KERNEL_dropout, &args), DML_OK);
+    device_get(&gpu, x, args.x, rows * row * sizeof *x);
+    for (size_t i = 0; i < rows * row; i++) {
+        const size_t n = i / row, pixel = i % row / channels, c = i % channels;
+        const size_t k = c * pixels + pixel; /* in the order C H W */
+        const uint64_t bits = dml_rng_u64(args.seed, args.stream + pass.step,
+                                          (pass.first_row + n) * words + k / 4);
+        const float expected =
+            (bits >> 16 * (k % 4) & 0xffff) < args.threshold ? 0 : args.scale;
+        if (cnn_get(x, i, half) != expected)
+            fail_msg("%zu channels, %zu pixels, half %d: row %zu, channel %zu, pixel "
+                     "%zu is %g, expected %g",
+                     channels, pixels, half, n, c, pixel, (double)cnn_get(x, i, half),
+                     (double)expected);
+    }
+    dml_gpu_free(gpu.ctx, pass_at);
+    dml_gpu_free(gpu.ctx, args.x);
+    free(x);
+}
+
+static void masks_are_exact(void **state)
+{
+    static const int channels[] = {1, 3, 4, 6, 8, 17},
+                     pixels[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 30, 49};
+    (void)state;
+    if (!gpu.ctx)
+        skip();
+    for (size_t i = 0; i < sizeof channels / sizeof *channels; i++)
+        for (size_t k = 0; k < sizeof pixels / sizeof *pixels; k++) {
+            const struct cnn_dropout_args shape = {.seed = 20261122,
+                                                   .stream = (uint64_t)3 << 40,
+                                                   .channels = channels[i],
+                                                   .pixels = pixels[k],
+                                                   .threshold = 65536 / 3,
+                                                   .scale = 1.5f}; /* bf16 has it */
+            check_mask(&shape, 3, false);
+            check_mask(&shape, 3, true);
+        }
+}
+
 static int close_gpu(void **state)
 {
     (void)state;
@@ -318,6 +368,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_are_difference_quotients),
         cmocka_unit_test(masks_are_the_processors),
+        cmocka_unit_test(masks_are_exact),
         cmocka_unit_test(the_first_layer_has_no_data_gradient),
     };
     device_skip_unless_asked();
