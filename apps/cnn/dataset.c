@@ -163,19 +163,29 @@ static dml_status make_images(struct job *job, const char *data, bool with_train
     size_t *const numbers[] = {&shape.count, &shape.channels, &shape.height,
                                &shape.width, &shape.nclasses};
     const char *at = data + sizeof made_up - 1;
-    bool good = true;
-    for (int i = 0; i < 5 && good; i++) {
+    static const struct {
+        const char *name;
+        unsigned long long most;
+    } limits[] = {{"images", 1ull << 40},
+                  {"channels", DATASET_MAX_CHANNELS},
+                  {"height", 65536},
+                  {"width", 65536},
+                  {"classes", 65536}};
+    for (int i = 0; i < 5; i++) {
         char *end = NULL;
-        good = *at >= '0' && *at <= '9';
-        *numbers[i] = good ? strtoull(at, &end, 10) : 0;
-        good = good && *numbers[i] > 0 && *end == (i < 4 ? 'x' : '\0');
-        at = end ? end + 1 : at;
+        const bool digit = *at >= '0' && *at <= '9';
+        const unsigned long long number = digit ? strtoull(at, &end, 10) : 0;
+        if (number == 0 || *end != (i < 4 ? 'x' : '\0'))
+            return job_fail(job, DML_EINVAL,
+                            "--data %.80s: give images, channels, height, width and "
+                            "classes, such as synthetic:1024x3x224x224x1000",
+                            data);
+        if (number > limits[i].most)
+            return job_fail(job, DML_EINVAL, "--data %.80s: %s: at most %llu", data,
+                            limits[i].name, limits[i].most);
+        *numbers[i] = number;
+        at = end + 1;
     }
-    if (!good)
-        return job_fail(job, DML_EINVAL,
-                        "--data %.80s: give images, channels, height, width and "
-                        "classes, such as synthetic:1024x3x224x224x1000",
-                        data);
     if (with_train)
         CNN_TRY(job_note(job, dml_images_make(job->ctx, &shape, 1, 0, &set->train)));
     shape.count = shape.count / 4 + 1;

@@ -78,8 +78,9 @@ static dml_status read_key(const struct reading *r, char *word,
     if (equals == NULL || strstr(spec->kind->keys, padded) == NULL)
         return dml__fail(r->ctx, DML_EINVAL, r->where,
                          "codec \"%s\": \"%s\" is unknown to %s; it knows force and "
-                         "KEY=VALUE with the keys%s",
-                         r->text, word, spec->kind->name, spec->kind->keys);
+                         "KEY=VALUE with the keys%.*s",
+                         r->text, word, spec->kind->name,
+                         (int)strlen(spec->kind->keys) - 1, spec->kind->keys);
     const struct {
         const char *key;
         double *real;

@@ -42,7 +42,8 @@ dml_status dml_images_make(dml_ctx *ctx, const dml_images_info *shape, uint64_t 
         return DML_EINVAL;
     if (shape == NULL || images == NULL || !bytes_of(shape, &row, &all))
         return dml__fail(ctx, DML_EINVAL, where,
-                         "an argument is NULL, or the shape has a 0 or is too large");
+                         "an argument is NULL, or the shape has a 0, a side, channels "
+                         "or classes above 65536, or more bytes than addresses");
     uint8_t *pixels = dml__alloc(ctx, all);
     uint16_t *labels = dml__alloc(ctx, dml__mul(shape->count, sizeof *labels));
     if (pixels == NULL || labels == NULL) {

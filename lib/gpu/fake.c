@@ -79,10 +79,11 @@ static dml_status find_emulator(struct dml__gpu *gpu, struct dml__fake *f)
         return DML_OK;
     void *module = dlopen(name, RTLD_NOW | RTLD_NODELETE);
     void *symbol = module != NULL ? dlsym(module, "emulate_launch") : NULL;
-    if (symbol == NULL)
-        return dml__fail(gpu->ctx, DML_EINVAL, "dml_gpu",
-                         "DML_TEST_GPU_KERNELS: %s: no module that emulates kernels",
-                         name);
+    if (symbol == NULL) {
+        const char *why = dlerror();
+        return dml__fail(gpu->ctx, DML_EINVAL, "dml_gpu", "DML_TEST_GPU_KERNELS: %s",
+                         why != NULL ? why : name);
+    }
     dlclose(module); /* it stays */
     memcpy(&f->emulate, &symbol, sizeof symbol);
     return DML_OK;

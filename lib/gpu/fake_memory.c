@@ -5,6 +5,7 @@
  */
 #include "gpu/fake.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -115,15 +116,19 @@ dml_status dml__fake_alloc(const struct dml__gpu *gpu, size_t bytes, void **memo
     pthread_mutex_lock(&fake()->lock);
     size_t left = DML__FAKE_MEMORY - fake()->used[gpu->index];
     pthread_mutex_unlock(&fake()->lock);
-    int file = bytes <= left ? memfd_create("dml-fake-gpu", MFD_CLOEXEC) : -1;
+    if (bytes > left)
+        return dml__fail(gpu->ctx, DML_ENOMEM, "dml_gpu_alloc",
+                         "GPU %d has no %zu bytes: %zu of %zu are left", gpu->index,
+                         bytes, left, DML__FAKE_MEMORY);
+    int file = memfd_create("dml-fake-gpu", MFD_CLOEXEC);
     if (file >= 0 && ftruncate(file, (off_t)rounded(bytes)) == 0 &&
         add_block(gpu, file, bytes, false, memory))
         return DML_OK;
+    const int code = errno;
     if (file >= 0)
         close(file);
     return dml__fail(gpu->ctx, DML_ENOMEM, "dml_gpu_alloc",
-                     "GPU %d has no %zu bytes: %zu of %zu are left", gpu->index, bytes,
-                     left, DML__FAKE_MEMORY);
+                     "the fake device has no %zu bytes: %s", bytes, strerror(code));
 }
 
 /* Takes the block that begins at an address out of the list, or NULL. */

@@ -18,7 +18,8 @@ const struct dml__gpu_ops *dml__gpu_driver(dml_ctx *ctx, const char *where)
     if (kind != NULL && strncmp(kind, "fake", 4) == 0)
         return &dml__gpu_fake;
     if (kind != NULL && strcmp(kind, "off") == 0) {
-        dml__fail(ctx, DML_EUNSUPPORTED, where, "DML_GPU=off");
+        dml__fail(ctx, DML_EUNSUPPORTED, where,
+                  "DML_GPU=off forbids devices; unset it to use one");
         return NULL;
     }
 #ifdef DML__CUDA
