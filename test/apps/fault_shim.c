@@ -8,6 +8,8 @@
  * place is four calls deep. What does not end from it allocates as before.
  *   FAULT_WRITE=i    from the i-th write of a regular file on: EIO
  *   FAULT_SYNC=i     the i-th fsync: EIO
+ *   FAULT_LENGTH=i   no file may grow beyond i bytes (as ulimit -f) once MPI has begun,
+ *                    which writes longer ones of its own
  *
  * A line "fault injected" is written to the file $FAULT_TOLD when it happens.
  */
@@ -21,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -242,4 +245,18 @@ int fsync(int fd)
     if (state.sync > 0 && counts_to(state.sync, &state.nsyncs))
         return -1;
     return (int)syscall(SYS_fsync, fd);
+}
+
+int MPI_Init_thread(int *argc, char ***argv, int required, int *provided);
+
+int MPI_Init_thread(int *argc, char ***argv, int required, int *provided)
+{
+    int (*real)(int *, char ***, int, int *);
+    *(void **)&real = dlsym(RTLD_NEXT, "MPI_Init_thread");
+    int result = real(argc, argv, required, provided);
+    const long length = state.ready ? number("FAULT_LENGTH") : 0;
+    const struct rlimit limit = {(rlim_t)length, RLIM_INFINITY};
+    if (length > 0 && setrlimit(RLIMIT_FSIZE, &limit) == 0)
+        tell();
+    return result;
 }
