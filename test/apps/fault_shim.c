@@ -10,6 +10,8 @@
  *   FAULT_SYNC=i     the i-th fsync: EIO
  *   FAULT_LENGTH=i   no file may grow beyond i bytes (as ulimit -f) once MPI has begun,
  *                    which writes longer ones of its own
+ *   FAULT_SIGNAL=1   from SIGUSR2 on the program and libdml get no more memory; from
+ * the next one on they do
  *
  * A line "fault injected" is written to the file $FAULT_TOLD when it happens.
  */
@@ -18,6 +20,7 @@
 #include <execinfo.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -44,6 +47,7 @@ static struct {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static __thread bool inside;
+static volatile sig_atomic_t exhausted;
 
 static long number(const char *name)
 {
@@ -51,8 +55,15 @@ static long number(const char *name)
     return text ? strtol(text, NULL, 10) : 0;
 }
 
+static void on_signal(int number)
+{
+    (void)number;
+    exhausted = !exhausted;
+}
+
 __attribute__((constructor)) static void begin(void)
 {
+    const struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     const char *rank = getenv("OMPI_COMM_WORLD_RANK"), *wanted = getenv("FAULT_RANK");
     void *frames[DEPTH];
     if (!rank)
@@ -65,6 +76,8 @@ __attribute__((constructor)) static void begin(void)
     state.memory = number("FAULT_MEMORY");
     state.write = number("FAULT_WRITE");
     state.sync = number("FAULT_SYNC");
+    if (number("FAULT_SIGNAL") > 0)
+        sigaction(SIGUSR2, &action, NULL);
     state.ready = true;
 }
 
@@ -115,10 +128,12 @@ static bool memory_fails(const void *caller)
 {
     bool fails = false;
     void *frames[DEPTH + 2];
-    if (!state.ready || state.memory <= 0 || inside)
+    if (!state.ready || (state.memory <= 0 && !exhausted) || inside)
         return false;
     inside = true;
-    if (is_ours(caller)) {
+    if (exhausted) {
+        fails = is_ours(caller);
+    } else if (is_ours(caller)) {
         uint64_t hash = 1469598103934665603u;
         int depth = backtrace(frames, DEPTH + 2);
         for (int i = 2; i < depth; i++)
