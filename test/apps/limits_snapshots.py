@@ -57,7 +57,7 @@ RUNS = {
     "dml-crf": (corpus, "--train c.txt --trainer adam --batch 16 --epochs 30 "
                         "--checkpoint-every 5"),
     "dml-cnn": (lambda folder: make_idx(os.path.join(folder, "data")),
-                "--data data --batch 12 --epochs 20 --checkpoint-every 10"),
+                "--data data --batch 12 --epochs 150 --checkpoint-every 10"),
 }
 
 
@@ -70,7 +70,8 @@ def files_of(folder, names):
 class Cases:
     def __init__(self, folder, nranks, shim, words):
         self.folder, self.nranks = folder, nranks
-        self.env = {**BITS, "LD_PRELOAD": shim, "FAULT_SIGNAL": "1"}
+        # A job must have much before it when its first snapshot is there.
+        self.env = {**BITS, "LD_PRELOAD": shim, "FAULT_SIGNAL": "1", "FAULT_SYNC": "-1"}
         self.words = ["train", *words.split(), "--threads", "1"]
         self.kept = ["--checkpoint", "run", "--checkpoint-keep", "1000", "--resume", "auto"]
         self.whole = self.model()
