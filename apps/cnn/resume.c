@@ -5,15 +5,7 @@
 #include "state_words.h"
 
 #include <limits.h>
-#include <math.h>
 #include <stdlib.h>
-
-/* Numbers that no job comes to. */
-static dml_status senseless(struct job *job)
-{
-    return job_fail(job, DML_EFORMAT,
-                    "--resume: the snapshot's counters make no sense");
-}
 
 static dml_status get_words(struct job *job, const dml_snapshot *snapshot,
                             uint64_t words[NWORDS])
@@ -36,9 +28,12 @@ dml_status state_progress(struct job *job, const dml_snapshot *snapshot,
                                  .elapsed_s = state_number(words[WORD_ELAPSED_S]),
                                  .result = {state_number(words[WORD_TEST_LOSS]),
                                             state_number(words[WORD_TEST_ACCURACY])}};
-    if (!(p->loss_count >= 0 && p->loss_count <= INT_MAX) || !isfinite(p->elapsed_s))
-        return senseless(job);
-    return DML_OK;
+    const struct checkpoint_counter counters[] = {
+        {"losses in the mean", p->loss_count, 0, INT_MAX},
+        {"seconds so far", p->elapsed_s, -CHECKPOINT_MOST_S, CHECKPOINT_MOST_S},
+    };
+    return checkpoint_counters(job, snapshot, counters,
+                               sizeof counters / sizeof *counters);
 }
 
 static bool other_ranks(const struct trainer *trainer, const dml_snapshot *snapshot)
@@ -67,9 +62,14 @@ static dml_status check(struct trainer *trainer, const dml_snapshot *snapshot)
                         "%d, with this --layout: start as many ranks",
                         (unsigned long long)words[WORD_EPOCH_STEPS], info.ranks,
                         (unsigned long long)trainer->epoch_steps, job->nranks);
-    if (words[WORD_STEP] > trainer->epoch_steps * (uint64_t)trainer->options->epochs ||
-        !isfinite(state_number(words[WORD_STEP_S])))
-        return senseless(job);
+    const struct checkpoint_counter counters[] = {
+        {"steps", (double)words[WORD_STEP], 0,
+         (double)trainer->epoch_steps * (double)trainer->options->epochs},
+        {"seconds of steps", state_number(words[WORD_STEP_S]), -CHECKPOINT_MOST_S,
+         CHECKPOINT_MOST_S},
+    };
+    CNN_TRY(checkpoint_counters(job, snapshot, counters,
+                                sizeof counters / sizeof *counters));
     if (strcmp(trainer->options->precision, "bf16") == 0 &&
         (dml_snapshot_find(snapshot, "slot:master", 0, &section) == DML_OK) ==
             (strcmp(trainer->options->device, "gpu") == 0))

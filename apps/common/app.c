@@ -7,10 +7,10 @@
 
 #include "option_file.h"
 #include "paths.h"
+#include "process.h"
 #include "stop.h"
 #include "version.h"
 
-#include <signal.h>
 #include <string.h>
 
 /* The number of a command; when there is none of that name, that of all commands. */
@@ -22,18 +22,16 @@ static size_t find_command(const struct app *app, const char *name)
     return i;
 }
 
+enum wish { WISH_WORK, WISH_HELP, WISH_VERSION };
+
 /* In place of a command. */
 static bool is_version(const char *name)
 {
     return name && strcmp(name, "--version") == 0;
 }
 
-static void print_help(const struct app *app, size_t command, bool version)
+static void print_help(const struct app *app, size_t command)
 {
-    if (version) {
-        version_print(app->name);
-        return;
-    }
     if (app->command(command)) {
         cli_help(app->command(command), stdout);
         return;
@@ -46,6 +44,14 @@ static void print_help(const struct app *app, size_t command, bool version)
     if (app->more)
         app->more(stdout);
     printf("\n%s\n", app->help);
+}
+
+static void print_wish(const struct app *app, size_t command, enum wish wish)
+{
+    if (wish == WISH_VERSION)
+        version_print(app->name);
+    else
+        print_help(app, command);
 }
 
 /* The file that an option names; NULL: none. */
@@ -100,21 +106,24 @@ static dml_status check_files(struct job *job, const struct cli_command *command
 
 /* All ranks have understood their command lines: compare them, work. */
 static dml_status run_command(struct job *job, const struct app *app, size_t command,
-                              const struct option_words *words, bool wants_help,
-                              bool version)
+                              const struct option_words *words, enum wish wish)
 {
+    static const char *const differs[] = {
+        [WISH_WORK] = "started without --help or --version, but rank 0 with one of "
+                      "them: give all ranks the same options",
+        [WISH_HELP] =
+            "started with --help, but rank 0 without: give all ranks the same options",
+        [WISH_VERSION] = "started with --version, but rank 0 without: give all ranks "
+                         "the same options",
+    };
     dml_status status = job_same_value(
-        job, command + version,
+        job, command,
         "started with another command than rank 0: give all ranks the same command");
     if (status == DML_OK)
-        status = job_same_value(job, wants_help,
-                                wants_help ? "started with --help, but rank 0 without: "
-                                             "give all ranks the same options"
-                                           : "started without --help, but rank 0 with "
-                                             "it: give all ranks the same options");
-    if (status == DML_OK && wants_help && job->rank == 0)
-        print_help(app, command, version);
-    if (status != DML_OK || wants_help)
+        status = job_same_value(job, wish, differs[wish]);
+    if (status == DML_OK && wish != WISH_WORK && job->rank == 0)
+        print_wish(app, command, wish);
+    if (status != DML_OK || wish != WISH_WORK)
         return status;
     status = job_same_options(job, app->command(command), app->options);
     if (status == DML_OK) /* on the rank that writes */
@@ -186,18 +195,20 @@ static bool takes_snapshots(const struct app *app, size_t command)
 int app_main(const struct app *app, int argc, char **argv)
 {
     stop_catch();
-    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, and told */
+    process_guard();
     size_t command = find_command(app, argc > 1 ? argv[1] : NULL);
-    bool version = is_version(argc > 1 ? argv[1] : NULL);
     struct option_words words = {0};
     char error[CLI_TEXT] = "";
     enum cli_result parsed = parse(app, command, argc, argv, &words, error);
+    enum wish wish = parsed != CLI_HELP                      ? WISH_WORK
+                     : is_version(argc > 1 ? argv[1] : NULL) ? WISH_VERSION
+                                                             : WISH_HELP;
     if (!takes_snapshots(app, command))
         stop_release();
 
     /* Help needs no MPI; but under a launcher other ranks may wait for this one. */
-    if (parsed == CLI_HELP && !job_is_launched()) {
-        print_help(app, command, version);
+    if (wish != WISH_WORK && !job_is_launched()) {
+        print_wish(app, command, wish);
         option_words_free(&words);
         return job_end_alone(app->name);
     }
@@ -210,7 +221,7 @@ int app_main(const struct app *app, int argc, char **argv)
         status = job_agree(
             &job, parsed == CLI_BAD ? job_fail(&job, DML_EINVAL, "%s", error) : DML_OK);
     if (status == DML_OK)
-        status = run_command(&job, app, command, &words, parsed == CLI_HELP, version);
+        status = run_command(&job, app, command, &words, wish);
     option_words_free(&words);
     return job_end(&job, status);
 }

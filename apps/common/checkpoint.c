@@ -193,6 +193,23 @@ dml_status checkpoint_same_options(struct job *job, const dml_snapshot *snapshot
     return status;
 }
 
+dml_status checkpoint_counters(struct job *job, const dml_snapshot *snapshot,
+                               const struct checkpoint_counter *counters, size_t n)
+{
+    dml_snapshot_info info;
+    dml_snapshot_get_info(snapshot, &info);
+    for (size_t i = 0; i < n; i++) {
+        const struct checkpoint_counter *c = &counters[i];
+        if (!(c->found >= c->least && c->found <= c->most)) /* nor NaN */
+            return job_fail(job, DML_EFORMAT,
+                            "--resume: %.200s: \"%s\" is %.15g, %.15g to %.15g "
+                            "expected: it was changed; give --resume an older "
+                            "snapshot, or start anew",
+                            info.path, c->name, c->found, c->least, c->most);
+    }
+    return DML_OK;
+}
+
 /* ---- opening ----------------------------------------------------------------------
  */
 

@@ -128,6 +128,19 @@ dml_status checkpoint_same_options(struct job *job, const dml_snapshot *snapshot
                                    const struct cli_command *command,
                                    const void *values);
 
+/* A number of a snapshot, and between which a job can have left it. */
+struct checkpoint_counter {
+    const char *name;
+    double found, least, most;
+};
+
+/* The first one that is not between them is told. Not collective. */
+dml_status checkpoint_counters(struct job *job, const dml_snapshot *snapshot,
+                               const struct checkpoint_counter *counters, size_t n);
+
+/* Seconds beyond any job's; clocks are trusted no further. */
+#define CHECKPOINT_MOST_S 1e15
+
 /* For the report: how many, how long, how large. With --checkpoint only. */
 json_t *checkpoint_report(const struct checkpoint *checkpoint);
 

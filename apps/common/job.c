@@ -87,7 +87,6 @@ dml_status job_begin(struct job *job, const char *app)
 {
     /* Open MPI sets its variables in a process that it starts alone, too. */
     *job = (struct job){.app = app, .nranks = 1, .launcher_rank = job_launcher_rank()};
-    stdout_guard();
     int provided = 0;
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_MULTIPLE, &provided) != MPI_SUCCESS) {
         fprintf(stderr, "%s: MPI does not start; is the right mpirun used?\n", app);

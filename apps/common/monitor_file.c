@@ -131,7 +131,7 @@ static dml_status rewrite(struct monitor *monitor, char *error, size_t error_byt
     about.ranks = monitor->job->nranks;
     about.period_s = file->every_s;
     for (size_t i = 0; i < file->nranks; i++) {
-        struct monitor_note note;
+        struct monitor_note note = {0};
         bool begun = take_rank(monitor, i, &note);
         if (file->whole && i == 0 && begun)
             take_job(&note, &about);

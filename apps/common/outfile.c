@@ -13,13 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-void stdout_guard(void)
-{
-    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
-            (void)open("/dev/null", O_RDONLY); /* gets this number; cannot be written */
-}
-
 dml_status stdout_commit(char *error, size_t error_bytes)
 {
     bool kept = !ferror(stdout);

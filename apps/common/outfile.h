@@ -27,10 +27,6 @@ struct outfile {
     bool in_place; /* a device or a pipe, which cannot be renamed to */
 };
 
-/* Call it before anything else is opened: a standard stream that is closed would give
- * its number to the next file, into which prints would then go. */
-void stdout_guard(void);
-
 /* Has all that was printed reached standard output? Ask before the process ends. On
  * failure "error" holds one line. */
 dml_status stdout_commit(char *error, size_t error_bytes);

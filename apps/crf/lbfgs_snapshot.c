@@ -5,10 +5,10 @@
  * and stand in one array of doubles. What OWL-QN starts from follows from point and
  * gradient.
  */
+#include "../common/checkpoint.h"
 #include "lbfgs_search.h"
 #include "owlqn.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #define COUNTERS 5
@@ -34,14 +34,13 @@ static void pass(struct tape *tape, double *values, size_t n)
     tape->at += n;
 }
 
-/* Doubles hold every counter; on loading one that no search can reach becomes SIZE_MAX,
- * which no limit allows. */
+/* Doubles hold every counter; what is loaded was checked. */
 static void pass_counter(struct tape *tape, size_t *counter)
 {
     double value = (double)*counter;
     pass(tape, &value, 1);
     if (tape->load)
-        *counter = value >= 0 && value < 0x1p32 ? (size_t)value : SIZE_MAX;
+        *counter = (size_t)value;
 }
 
 static size_t count_numbers(const struct lbfgs_search *search)
@@ -121,9 +120,25 @@ dml_status lbfgs_save(const struct lbfgs_search *search, dml_ckpt *writer)
     return job_note(search->job, status);
 }
 
+/* The first of the numbers. */
+static dml_status check_counters(const struct lbfgs_search *search,
+                                 const double numbers[COUNTERS])
+{
+    const double memory = (double)search->memory;
+    const struct checkpoint_counter counters[COUNTERS] = {
+        {"memory", numbers[0], memory, memory},
+        {"pairs", numbers[1], 0, memory},
+        {"oldest pair", numbers[2], 0, memory - 1},
+        {"iterations", numbers[3], 0, UINT32_MAX},
+        {"evaluations", numbers[4], 0, UINT32_MAX},
+    };
+    return checkpoint_counters(search->job, search->problem->snapshot, counters,
+                               COUNTERS);
+}
+
 static dml_status load_numbers(struct lbfgs_search *search)
 {
-    size_t n = count_numbers(search), memory = search->memory;
+    size_t n = count_numbers(search);
     double *numbers = calloc(n, sizeof *numbers);
     if (!numbers)
         return job_fail(search->job, DML_ENOMEM, "out of memory for a snapshot");
@@ -131,15 +146,10 @@ static dml_status load_numbers(struct lbfgs_search *search)
         search->job, dml_snapshot_get_shared(search->problem->snapshot, NUMBERS,
                                              numbers, n * sizeof *numbers));
     if (status == DML_OK)
+        status = check_counters(search, numbers);
+    if (status == DML_OK)
         pass_numbers(search, (struct tape){.at = numbers, .load = true});
     free(numbers);
-    if (status == DML_OK &&
-        (search->memory != memory || search->kept > memory ||
-         search->oldest >= memory || search->state->iteration == SIZE_MAX ||
-         search->state->evaluations == SIZE_MAX))
-        status = job_fail(search->job, DML_EFORMAT,
-                          "--resume: the snapshot's counters make no sense");
-    search->memory = memory;
     return status;
 }
 

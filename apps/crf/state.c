@@ -9,12 +9,11 @@
  */
 #include "state.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #define TRAINING     "training"
 #define BEST         "best"
-#define MOST_COUNTED ((uint64_t)UINT32_MAX) /* iterations that a job can have done */
+#define MOST_COUNTED UINT32_MAX /* iterations that a job can have done */
 
 /* Numbers of a training, equal on all ranks, 8 bytes each. */
 struct words {
@@ -121,12 +120,6 @@ dml_status state_get(const struct training *training, const char *name, double *
         dml_snapshot_get_vector(training->snapshot, name, whole, DML_F64, 0, n, n));
 }
 
-dml_status state_senseless(struct job *job)
-{
-    return job_fail(job, DML_EFORMAT,
-                    "--resume: the snapshot's counters make no sense");
-}
-
 static dml_status get_words(const struct training *training, struct words *words)
 {
     const struct trainer *trainer = &training->trainer;
@@ -148,10 +141,14 @@ static dml_status get_words(const struct training *training, struct words *words
         return job_fail(job, DML_EMISMATCH,
                         "--resume: the snapshot was made with other sentences to train "
                         "by, or to watch it by: give the same --data");
-    if (words->iterations > MOST_COUNTED || words->evaluations > MOST_COUNTED ||
-        words->stale > MOST_COUNTED || !(fabs(words->elapsed_s) < 1e15))
-        return state_senseless(job);
-    return DML_OK;
+    const struct checkpoint_counter counters[] = {
+        {"iterations", (double)words->iterations, 0, MOST_COUNTED},
+        {"evaluations", (double)words->evaluations, 0, MOST_COUNTED},
+        {"epochs without a better one", (double)words->stale, 0, MOST_COUNTED},
+        {"seconds so far", words->elapsed_s, -CHECKPOINT_MOST_S, CHECKPOINT_MOST_S},
+    };
+    return checkpoint_counters(job, training->snapshot, counters,
+                               sizeof counters / sizeof *counters);
 }
 
 static dml_status load_shared(struct training *training)

@@ -13,9 +13,6 @@ dml_status state_open(struct training *training);
  * loads the rest from training->snapshot. Collective, agreed. */
 dml_status state_load(struct training *training);
 
-/* The failure of a snapshot with numbers that no job comes to. */
-dml_status state_senseless(struct job *job);
-
 /* What a trainer puts into a snapshot. Not collective. */
 typedef dml_status state_save_fn(void *user, dml_ckpt *writer);
 

@@ -253,8 +253,9 @@ static dml_status load(struct batches *batches)
         status = dml_optim_set_counters(batches->optim, &words.counters);
     if (status != DML_OK)
         return job_note(training->run->job, status);
-    if (words.step > batches->rate.total_steps)
-        return state_senseless(training->run->job);
+    const struct checkpoint_counter counter = {"steps", (double)words.step, 0,
+                                               (double)batches->rate.total_steps};
+    CRF_TRY(checkpoint_counters(training->run->job, snapshot, &counter, 1));
     batches->step = words.step;
     batches->loss = words.loss;
     batches->exchange.dense = training->dense_steps;

@@ -237,10 +237,14 @@ static dml_status load(struct perceptron *perceptron)
     CRF_TRY(state_get(training, "weights", perceptron->weights));
     CRF_TRY(state_get(training, "average", training->trainer.weights));
     CRF_TRY(load_sums(perceptron));
-    if (training->iterations > (size_t)training->run->options->epochs ||
-        perceptron->steps > training->iterations * training->trainer.shard.nsentences)
-        return state_senseless(training->run->job);
-    return DML_OK;
+    const size_t epochs = training->iterations;
+    const struct checkpoint_counter counters[] = {
+        {"epochs", (double)epochs, 0, (double)training->run->options->epochs},
+        {"sentences so far", (double)perceptron->steps, 0,
+         (double)epochs * (double)training->trainer.shard.nsentences},
+    };
+    return checkpoint_counters(training->run->job, training->snapshot, counters,
+                               sizeof counters / sizeof *counters);
 }
 
 /* ---- epochs -----------------------------------------------------------------------

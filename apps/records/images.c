@@ -70,7 +70,7 @@ static bool read_head(const dml_record *r, struct shape *s, uint32_t *label)
     uint64_t plane = (uint64_t)s->height * s->width;
     uint64_t rest = r->bytes - HEAD;
     return s->channels > 0 && plane > 0 && rest % plane == 0 &&
-           rest / plane == s->channels && *label < 256;
+           rest / plane == s->channels;
 }
 
 /* Space for heads, which are written at the end, when the number is known. */
@@ -98,6 +98,20 @@ static int not_an_image(const struct conversion *c, const dml_record *r,
                   r->offset, r->bytes, why);
 }
 
+/* A label is a byte, and CIFAR-10 has ten of them. */
+static int check_label(const struct conversion *c, const dml_record *r, uint32_t label,
+                       bool cifar)
+{
+    const uint32_t largest = cifar ? 9 : UINT8_MAX;
+    char why[128];
+    if (label <= largest)
+        return EXIT_GOOD;
+    snprintf(why, sizeof why,
+             "has label %" PRIu32 ", at most %" PRIu32 " in %s; choose another --to",
+             label, largest, cifar ? "CIFAR-10" : "idx, whose labels are bytes");
+    return not_an_image(c, r, why);
+}
+
 static int write_all(struct conversion *c, dml_records *records, struct output *pixels,
                      struct output *labels)
 {
@@ -123,6 +137,8 @@ static int write_all(struct conversion *c, dml_records *records, struct output *
             return not_an_image(c, &r,
                                 cifar ? "is not 3 x 32 x 32, as CIFAR-10 has it"
                                       : "has more than one channel");
+        if (check_label(c, &r, label, cifar) != EXIT_GOOD)
+            return EXIT_FAILED;
         const uint8_t byte = (uint8_t)label;
         output_write(cifar ? pixels : labels, &byte, 1);
         output_write(pixels, (const uint8_t *)r.data + HEAD, r.bytes - HEAD);

@@ -3,6 +3,7 @@
  * dml-records: record files made of other formats, looked at, indexed and checked. One
  * process; no launcher.
  */
+#include "process.h"
 #include "records.h"
 #include "version.h"
 
@@ -227,7 +228,7 @@ int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : NULL;
     const struct command *command = find_command(name);
-    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, and told */
+    process_guard();
     if (command)
         return flushed(run_command(command, argc, argv));
     if (name && strcmp(name, "--version") == 0) {

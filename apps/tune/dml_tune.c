@@ -12,6 +12,7 @@
 #include "dml/gpu.h"
 #include "dml/mpi.h"
 
+#include "../common/process.h"
 #include "../common/version.h"
 #include "tune.h"
 
@@ -283,6 +284,7 @@ int main(int argc, char **argv)
     struct tune t = {.terminal = isatty(STDERR_FILENO)};
     char error[200] = "";
     int provided, exit_status = 1;
+    process_guard();
     MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
     MPI_Comm_rank(MPI_COMM_WORLD, &t.rank);
     MPI_Comm_size(MPI_COMM_WORLD, &t.nranks);

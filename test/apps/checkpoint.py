@@ -9,6 +9,7 @@ Usage: checkpoint.py LAUNCHER PROGRAM NRANKS [PART OF A CASE'S NAME]
 Sanitized builds run the cases marked with a "*".
 """
 
+import math
 import os
 import random
 import shutil
@@ -145,6 +146,15 @@ class Cases(GoingOn):
                 job.told("not one warning that names the file"))
         require(get(os.path.join(folder, "again.dml")) == whole, "other bits")
 
+    def changed_counters(self, folder):
+        self.through(folder, "--checkpoint", "run", "--checkpoint-every", 7,
+                     "--max-steps", 23)
+        self.changed(folder, [], [
+            ("training", 0, struct.pack("<Q", 1 << 40), '"steps" is 1099511627776, 0 to 60 '),
+            ("training", 11, struct.pack("<d", math.inf), '"seconds of steps" is inf, '),
+            ("training", 15, struct.pack("<d", -1), '"losses in the mean" is -1, 0 to '),
+            ("training", 16, struct.pack("<d", math.nan), '"seconds so far" is nan, ')])
+
     def wrong_words(self, folder):
         put(os.path.join(folder, "file"), b"x")
         part = ["--checkpoint", "run", "--checkpoint-every", 7]
@@ -243,6 +253,7 @@ def make_cases(top, nranks):
             ("wrong words", cases.wrong_words),
         ]
     more = [] if nranks > 2 else [
+        ("changed counters", cases.changed_counters),
         ("killed, sharded", lambda f: cases.killed(f, ["--shard-optimizer"])),
         ("SIGTERM", lambda f: cases.signalled(f, signal.SIGTERM)),
         ("a signal while MPI starts", cases.signalled_early),

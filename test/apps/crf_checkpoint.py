@@ -6,10 +6,12 @@ Usage: crf_checkpoint.py LAUNCHER PROGRAM NRANKS [PART OF A CASE'S NAME]
 Sanitized builds run the cases marked with a "*".
 """
 
+import math
 import os
 import random
 import shutil
 import signal
+import struct
 import sys
 
 from crf import make_data, report
@@ -123,6 +125,26 @@ class Cases(GoingOn):
 
     # ---- words -------------------------------------------------------------------------
 
+    def changed_counters(self, folder):
+        many, below = struct.pack("<Q", 1 << 33), struct.pack("<d", -1)
+        self.through(folder, "--checkpoint", "run", "--checkpoint-every", 7,
+                     "--max-iterations", 23)
+        self.changed(folder, [], [
+            ("training", 3, many, '"iterations" is 8589934592, 0 to 4294967295 '),
+            ("training", 4, many, '"evaluations" is 8589934592, '),
+            ("training", 5, many, '"epochs without a better one" is 8589934592, '),
+            ("training", 14, struct.pack("<d", math.nan), '"seconds so far" is nan, '),
+            ("lbfgs", 1, struct.pack("<d", 7), '"pairs" is 7, 0 to 6 '),
+            ("lbfgs", 2, struct.pack("<d", 6), '"oldest pair" is 6, 0 to 5 '),
+            ("lbfgs", 4, below, '"evaluations" is -1, ')])
+        for trainer, changes in [
+                ("adam", [("batches", 0, many, '"steps" is 8589934592, 0 to ')]),
+                ("perceptron", [("training", 3, many[1:] + b"\0", '"epochs" is 33554432, 0 to 120 '),
+                                ("steps", 0, many, '"sentences so far" is 8589934592, ')])]:
+            shutil.rmtree(os.path.join(folder, "run"))
+            self.stopped(folder, ["--trainer", trainer])
+            self.changed(folder, ["--trainer", trainer], changes, epochs=20)
+
     def wrong_words(self, folder):
         part = ["--checkpoint", "run", "--checkpoint-every", 7]
         self.through(folder, *part, "--max-iterations", 23, model="part.dml")
@@ -170,6 +192,7 @@ def make_cases(top, nranks):
          lambda f: cases.other_ranks(f, ["--trainer", "perceptron"], "dev_value")),
         ("other ranks, same point", cases.same_point),
         ("wrong words", cases.wrong_words),
+        ("changed counters", cases.changed_counters),
     ]
 
 

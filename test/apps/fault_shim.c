@@ -7,7 +7,11 @@
  *                    that allocates, in the order in which the run comes to them; a
  * place is four calls deep. What does not end from it allocates as before.
  *   FAULT_WRITE=i    from the i-th write of a regular file on: EIO
- *   FAULT_SYNC=i     the i-th fsync: EIO
+ *   FAULT_SYNC=i     the i-th fsync: EIO; -1: they do nothing, however slow the disk
+ *   FAULT_LENGTH=i   no file may grow beyond i bytes (as ulimit -f) once MPI has begun,
+ *                    which writes longer ones of its own
+ *   FAULT_SIGNAL=1   from SIGUSR2 on the program and libdml get no more memory; from
+ * the next one on they do
  *
  * A line "fault injected" is written to the file $FAULT_TOLD when it happens.
  */
@@ -16,11 +20,13 @@
 #include <execinfo.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -41,6 +47,7 @@ static struct {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static __thread bool inside;
+static volatile sig_atomic_t exhausted;
 
 static long number(const char *name)
 {
@@ -48,8 +55,15 @@ static long number(const char *name)
     return text ? strtol(text, NULL, 10) : 0;
 }
 
+static void on_signal(int number)
+{
+    (void)number;
+    exhausted = !exhausted;
+}
+
 __attribute__((constructor)) static void begin(void)
 {
+    const struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     const char *rank = getenv("OMPI_COMM_WORLD_RANK"), *wanted = getenv("FAULT_RANK");
     void *frames[DEPTH];
     if (!rank)
@@ -62,6 +76,8 @@ __attribute__((constructor)) static void begin(void)
     state.memory = number("FAULT_MEMORY");
     state.write = number("FAULT_WRITE");
     state.sync = number("FAULT_SYNC");
+    if (number("FAULT_SIGNAL") > 0)
+        sigaction(SIGUSR2, &action, NULL);
     state.ready = true;
 }
 
@@ -112,10 +128,12 @@ static bool memory_fails(const void *caller)
 {
     bool fails = false;
     void *frames[DEPTH + 2];
-    if (!state.ready || state.memory <= 0 || inside)
+    if (!state.ready || (state.memory <= 0 && !exhausted) || inside)
         return false;
     inside = true;
-    if (is_ours(caller)) {
+    if (exhausted) {
+        fails = is_ours(caller);
+    } else if (is_ours(caller)) {
         uint64_t hash = 1469598103934665603u;
         int depth = backtrace(frames, DEPTH + 2);
         for (int i = 2; i < depth; i++)
@@ -239,7 +257,23 @@ int fflush(FILE *file)
 
 int fsync(int fd)
 {
+    if (state.sync < 0)
+        return 0;
     if (state.sync > 0 && counts_to(state.sync, &state.nsyncs))
         return -1;
     return (int)syscall(SYS_fsync, fd);
+}
+
+int MPI_Init_thread(int *argc, char ***argv, int required, int *provided);
+
+int MPI_Init_thread(int *argc, char ***argv, int required, int *provided)
+{
+    int (*real)(int *, char ***, int, int *);
+    *(void **)&real = dlsym(RTLD_NEXT, "MPI_Init_thread");
+    int result = real(argc, argv, required, provided);
+    const long length = state.ready ? number("FAULT_LENGTH") : 0;
+    const struct rlimit limit = {(rlim_t)length, RLIM_INFINITY};
+    if (length > 0 && setrlimit(RLIMIT_FSIZE, &limit) == 0)
+        tell();
+    return result;
 }

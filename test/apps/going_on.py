@@ -10,9 +10,12 @@ import json
 import os
 import random
 import signal
+import struct
 import time
 
-from jobs import (Job, LIMIT_S, TRAIN_S, get, mpirun, require, without_banners)
+from jobs import (Job, LIMIT_S, TRAIN_S, fails, get, mpirun, put, require,
+                  without_banners)
+from record_files import crc32c
 
 REQUEUE = 75
 SEED = int(os.environ.get("DML_TEST_SEED", random.randrange(1 << 30)))
@@ -26,6 +29,36 @@ def snapshots(folder):
     path = os.path.join(folder, "run")
     names = os.listdir(path) if os.path.isdir(path) else []
     return sorted(name for name in names if name.startswith("snapshot-"))
+
+
+def spoil(folder, name, at, data):
+    """Other bytes in a section of rank 0 in the newest snapshot, with all sums right:
+    doc/checkpoints.md. Returns what puts it right again."""
+    top = os.path.join(folder, "run", snapshots(folder)[-1])
+    paths = [os.path.join(top, file) for file in ("shard-000000", "manifest")]
+    before = [get(path) for path in paths]
+    shard, manifest = map(bytearray, before)
+    count, = struct.unpack_from("<I", shard, 20)
+    table, = struct.unpack_from("<Q", shard, 40)
+    entry, begin = 64, 68 + table
+    for _ in range(count):
+        length, _, dtype, _, _, here, _ = struct.unpack_from("<4I3Q", shard, entry)
+        size = here * {0: 4, 1: 8, 5: 1}[dtype]
+        if shard[entry + 40:entry + 40 + length].decode() == name:
+            break
+        entry += 40 + length
+        begin += size
+    else:
+        require(False, f"no section {name}")
+    require(at + len(data) <= size, f"{name} has {size} bytes")
+    shard[begin + at:begin + at + len(data)] = data
+    struct.pack_into("<I", shard, entry + 12, crc32c(shard[begin:begin + size]))
+    struct.pack_into("<I", shard, 64 + table, crc32c(shard[:64 + table]))
+    manifest[64 + 8:64 + 12] = shard[64 + table:68 + table]
+    struct.pack_into("<I", manifest, len(manifest) - 4, crc32c(manifest[:-4]))
+    for path, new in zip(paths, (shard, manifest)):
+        put(path, new)
+    return lambda: [put(path, old) for path, old in zip(paths, before)]
 
 
 def taken_elsewhere(pid, number):
@@ -75,6 +108,16 @@ class GoingOn:
         require(snapshots(folder), "no snapshot is there")
         again = self.through(folder, *part, "--resume", "auto", model="again.dml", **more)
         require(again == whole, f"other bits than without a stop: {options}")
+
+    def changed(self, folder, options, changes, **more):
+        """Numbers that no job comes to: (section, word of it, bytes, what is told)."""
+        words = self.words(*options, "--resume", "run", **more)
+        for section, word, data, told in changes:
+            repair = spoil(folder, section, 8 * word, data)
+            fails(folder, [Job.launcher, "-n", str(self.nranks), Job.program, *words],
+                  ["--resume", "run/snapshot-", told, "expected", "older snapshot"])
+            repair()
+        mpirun(folder, self.nranks, *words)
 
     def curve(self, folder):
         """It is whole, too: what was written before the stop comes from the snapshot."""

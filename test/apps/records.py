@@ -7,8 +7,10 @@ Usage: records.py PROGRAM [PART OF A CASE'S NAME]
 """
 
 import gzip
+import math
 import os
 import random
+import shutil
 import struct
 import sys
 
@@ -132,6 +134,24 @@ def images_there_and_back(folder):
     require(not os.path.exists(os.path.join(folder, "x")), "a file is left")
 
 
+def labels_too_large(folder):
+    """Records hold labels up to 65535, other formats' are smaller."""
+    def pack(label, *shape):
+        return struct.pack("<4I", *shape, label) + bytes(math.prod(shape))
+    words = ["convert", "--from", "records", "--in", "in", "--out", "x", "--to"]
+    for to, most, told, shape in [
+            (["idx", "--labels", "y"], 255, "idx, whose labels are bytes", (1, 3, 4)),
+            (["cifar10"], 9, "CIFAR-10", (3, 32, 32))]:
+        put(os.path.join(folder, "in"), frames([pack(0, *shape), pack(most, *shape)]))
+        run(folder, *words, *to)
+        shutil.copyfile(os.path.join(folder, "x"), os.path.join(folder, "kept"))
+        put(os.path.join(folder, "in"), frames([pack(0, *shape), pack(most + 1, *shape)]))
+        fails(folder, words + to, f"record at offset {32 + math.prod(shape)} ",
+              f"has label {most + 1}, at most {most} in {told}")
+        require(get(os.path.join(folder, "x")) == get(os.path.join(folder, "kept")),
+                "what was there is lost")
+
+
 def long_lines(folder):
     """--max-bytes is the limit of lines too, and the default is not below it."""
     put(os.path.join(folder, "lines"), b"x" * 17_000_000 + b"\ny\n")
@@ -148,7 +168,7 @@ def long_lines(folder):
 
 CASES = [own_writer_their_reader, their_writer_own_reader, tables,
          lone_cells_and_weights, standard_input, rows_of_libsvm, sentences,
-         images_there_and_back, long_lines]
+         images_there_and_back, labels_too_large, long_lines]
 
 
 if __name__ == "__main__":

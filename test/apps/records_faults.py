@@ -181,6 +181,18 @@ def full_standard_output(folder):
                 f"{words}: {done.returncode} {done.stderr}")
 
 
+def closed_standard_error(folder):
+    """Its number does not go to the file that is written, and messages with it."""
+    put(os.path.join(folder, "t.csv"), b"a,b\n1,2\n3\n4,5\n")
+    done = subprocess.run([Program.path, "convert", "--in", "t.csv", "--out", "out",
+                           "--on-error", "skip"], cwd=folder, timeout=60, check=False,
+                          preexec_fn=lambda: os.close(2))
+    require(done.returncode == 0, f"status {done.returncode}")
+    require([r for _, r in parse(get(os.path.join(folder, "out")))] == [b"1,2", b"4,5"],
+            "other records")
+    parse_index(os.path.join(folder, "out"))
+
+
 def damage(folder):
     records = [b"first", b"second" * 50, b"", b"fourth"]
     good = frames(records)
@@ -255,7 +267,8 @@ def usage(folder):
 
 CASES = [two_files_or_none, inputs_are_kept, names_that_are_no_files,
          two_runs_to_one_name, a_signal_leaves_nothing, unusable_index,
-         an_index_that_lies, full_standard_output, damage, bad_rows, full_disk, usage]
+         an_index_that_lies, full_standard_output, closed_standard_error, damage, bad_rows,
+         full_disk, usage]
 
 
 if __name__ == "__main__":

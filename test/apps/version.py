@@ -61,7 +61,7 @@ class Program:
         done = run(self.launcher, "-n", 1, self.program, "--help", ":", "-n", 1,
                    self.program, "--version")
         require(done.returncode != 0 and "rank 1" in done.stderr and
-                "another command" in done.stderr, f"{self.name}: two wishes: {done}")
+                "--version, but rank 0 without" in done.stderr, f"{self.name}: two wishes: {done}")
 
     def to_a_full_disk(self):
         if self.name in ("dml-tune", "dml-top"):

@@ -86,7 +86,7 @@ static void change(const uint8_t **data, size_t *size)
         break;
     case SET_KIND:
         kind = fuzz_take(data, size);
-        section->kind = (dml_section_kind)(kind % DML_SECTION_VECTOR + 1);
+        section->kind = (dml_section_kind)((kind & 3) % DML_SECTION_VECTOR + 1);
         section->dtype = (dml_dtype)((kind >> 2) % (DML_U64 + 1));
         break;
     case REMOVE:
