@@ -25,6 +25,7 @@ struct top {
     size_t nerrors;
 };
 
+#define GO_ON        (-1)
 #define EXIT_REFUSED 64 /* as of the other applications */
 
 static volatile sig_atomic_t ended;
@@ -204,7 +205,16 @@ static bool read_interval(const char *text, double *interval_s)
     return end != text && *end == '\0' && *interval_s >= 0.05 && *interval_s <= 86400;
 }
 
-/* 0, or 1 after help or version, or -1 after a line of error. */
+static int printed(void)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return 0;
+    fprintf(stderr, "dml-top: standard output cannot be written: %s\n",
+            strerror(errno));
+    return 1;
+}
+
+/* The exit status, or GO_ON. */
 static int parse(struct top *top, int argc, char **argv)
 {
     static const struct option table[] = {
@@ -221,10 +231,10 @@ static int parse(struct top *top, int argc, char **argv)
             else
                 printf("dml-top %d.%d.%d\n", DML_VERSION_MAJOR, DML_VERSION_MINOR,
                        DML_VERSION_PATCH);
-            return fflush(stdout) == 0 ? 1 : -1;
+            return printed();
         }
         if (got == '?')
-            return -1;
+            return EXIT_REFUSED;
         top->once |= got == 'o';
         top->color &= got != 'n';
         if (got == 'i' && !read_interval(optarg, &top->interval_s)) {
@@ -232,23 +242,23 @@ static int parse(struct top *top, int argc, char **argv)
                     "dml-top: --interval needs seconds from 0.05 to 86400, not "
                     "\"%.40s\"\n",
                     optarg);
-            return -1;
+            return EXIT_REFUSED;
         }
     }
     top->paths = argv + optind;
     top->npaths = (size_t)(argc - optind);
     if (top->npaths > 0)
-        return 0;
+        return GO_ON;
     fprintf(stderr, "dml-top: which files? see dml-top --help\n");
-    return -1;
+    return EXIT_REFUSED;
 }
 
 int main(int argc, char **argv)
 {
     struct top top;
-    int parsed = parse(&top, argc, argv);
-    if (parsed != 0)
-        return parsed > 0 ? 0 : EXIT_REFUSED;
+    int status = parse(&top, argc, argv);
+    if (status != GO_ON)
+        return status;
     top.errors = calloc(top.npaths, sizeof *top.errors);
     if (!top.errors) {
         fprintf(stderr, "dml-top: out of memory\n");

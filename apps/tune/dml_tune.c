@@ -12,6 +12,7 @@
 #include "dml/gpu.h"
 #include "dml/mpi.h"
 
+#include "../common/outfile.h"
 #include "../common/process.h"
 #include "../common/version.h"
 #include "tune.h"
@@ -297,6 +298,10 @@ int main(int argc, char **argv)
         else if (t.rank == 0)
             version_print("dml-tune");
         exit_status = 0;
+        if (t.rank == 0 && stdout_commit(error, sizeof error) != DML_OK) {
+            complain(&t, error);
+            exit_status = 1;
+        }
     } else {
         unsetenv("DML_TUNING"); /* the table is being made */
         dml_status status = dml_ctx_create(NULL, &t.ctx);

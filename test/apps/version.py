@@ -64,12 +64,11 @@ class Program:
                 "--version, but rank 0 without" in done.stderr, f"{self.name}: two wishes: {done}")
 
     def to_a_full_disk(self):
-        if self.name in ("dml-tune", "dml-top"):
-            return
         with open("/dev/full", "w", encoding="ascii") as full:
-            done = run(self.program, "--version", stdout=full)
-        require(done.returncode == 1 and "standard output" in done.stderr,
-                f"{self.name}: to a full disk: {done}")
+            for word in "--version", "--help":
+                done = run(self.program, word, stdout=full)
+                require(done.returncode == 1 and "standard output" in done.stderr,
+                        f"{self.name} {word} to a full disk: {done}")
 
 
 def main():
