@@ -13,14 +13,6 @@
 #include <sys/resource.h>
 #include <time.h>
 
-/* What a wait may take of a processor; ThreadSanitizer makes the same work several
- * times as long. */
-#ifdef __SANITIZE_THREAD__
-#define IDLE_SHARE 0.2
-#else
-#define IDLE_SHARE 0.05
-#endif
-
 static double now_s(void)
 {
     struct timespec t;
@@ -335,11 +327,11 @@ static void wait_idly(struct dml_test *t, dml_progress_mode mode, const char *al
             used_s = cpu_s() - begin_cpu_s;
             dml_comm_get_stats(comm, &after);
             counted_s = after.wait_s - before.wait_s;
-            over = used_s >= IDLE_SHARE * waited_s + 0.004 ||
+            over = used_s >= 0.05 * waited_s + 0.004 ||
                    (!late && counted_s <= waited_s - 2e-3);
             MPI_Allreduce(MPI_IN_PLACE, &over, 1, MPI_INT, MPI_MAX, t->mpi);
         }
-        DML_CHECK(t, used_s < IDLE_SHARE * waited_s + 0.004,
+        DML_CHECK(t, used_s < 0.05 * waited_s + 0.004,
                   "%.1f ms of processor time in a wait of %.1f ms", 1e3 * used_s,
                   1e3 * waited_s);
         /* The late rank's call is short, and may be no wait but want of a processor. */
