@@ -99,6 +99,15 @@ DML_API dml_status dml_gpu_device(dml_ctx *ctx, int *index);
 DML_API dml_status dml_comm_set_stream(dml_comm *comm, dml_gpu_stream stream,
                                        bool queued);
 
+/**
+ * What collectives that were only queued (dml_comm_set_stream, graphs) have met since:
+ * to be asked when their end has been waited for, by an event or a stream, which says
+ * nothing of it. Not collective.
+ * @return DML_OK | DML_ECOMM | DML_EPEER | DML_ETIMEOUT: the results are not to be
+ * used, and the communicator has ended; the text names call, number and rank.
+ * @since 0.4 */
+DML_API dml_status dml_comm_async_error(dml_comm *comm);
+
 /* ---- memory ------------------------------------------------------------------------
  */
 
@@ -190,13 +199,19 @@ DML_API dml_status dml_gpu_event_elapsed(dml_ctx *ctx, dml_gpu_event from,
  * - copies, fills, launches and steps of optimizers on the device are kept, with the
  *   arguments that they have now (dml_optim_read_rate());
  * - collectives on device memory are where they wait for nobody: with one rank, and by
- *   nccl on a stream that is "queued", after the same call was made once before. By
- *   host_staged, and by ipc with more ranks, they are refused (DML_EUNSUPPORTED);
+ *   nccl on a stream that is "queued", after the same call was made once before; where
+ *   NCCL can do a call that is captured no other path is chosen for it. By host_staged,
+ *   and by ipc with more ranks, they are refused (DML_EUNSUPPORTED). All ranks capture
+ *   them, or none does;
  * - no thread may allocate or free memory, wait for or ask a stream or an event, or
  *   launch a kernel for the first time: such a call fails, and so does the end.
  * @return see the top of this file; DML_EINVAL for the default stream, and for one that
  * is being captured.  @since 0.4 */
 DML_API dml_status dml_gpu_capture_begin(dml_ctx *ctx, dml_gpu_stream stream);
+
+/** Is the stream being captured? Not collective. Threads: any.  @since 0.4 */
+DML_API dml_status dml_gpu_stream_captured(dml_ctx *ctx, dml_gpu_stream stream,
+                                           bool *captured);
 
 /** End the capture, also one that failed: the stream is as before. Not collective.
  * @param[out] graph  written on success; free by dml_gpu_graph_free().
@@ -206,8 +221,12 @@ DML_API dml_status dml_gpu_capture_end(dml_ctx *ctx, dml_gpu_stream stream,
                                        dml_gpu_graph *graph);
 
 /** Queue all its work in a stream, as one piece. Addresses are those of the capture:
- * that memory must live. Collective where it holds collectives, which nobody watches
- * (DML_TIMEOUT_S). @return see the top of this file.  @since 0.4 */
+ * that memory must live, as must communicators. Collective where it holds collectives,
+ * which are watched as those that are called (DML_TIMEOUT_S); what they meet comes back
+ * from later launches and dml_comm_async_error(). (Graphs that CUDA's own calls
+ * capture, or launch, are not watched.)
+ * @return see the top of this file; DML_EINVAL where a communicator has ended; as
+ * dml_comm_async_error().  @since 0.4 */
 DML_API dml_status dml_gpu_graph_launch(dml_ctx *ctx, dml_gpu_graph graph,
                                         dml_gpu_stream stream);
 

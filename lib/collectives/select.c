@@ -270,7 +270,8 @@ const struct dml__alg *dml__select(const struct dml__call *call, bool may_measur
     }
     bool cacheable = why == NULL && call->counts == NULL && call->total < INT32_MAX;
     /* Calls that may not measure keep what they chose apart: others measure first. */
-    uint64_t key = cache_key(call, state->nrules > 0) | (uint64_t)!may_measure << 59;
+    uint64_t key = cache_key(call, state->nrules > 0) | (uint64_t)!may_measure << 59 |
+                   (uint64_t)call->captured << 57;
     struct dml__cached *entry = &state->cache[key * 0x9e3779b97f4a7c15u >> 56];
     if (cacheable && entry->key == key)
         return entry->alg;

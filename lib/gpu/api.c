@@ -11,7 +11,7 @@
         return DML_EINVAL;                                                  \
     if (!(good))                                                            \
         return dml__fail(ctx, DML_EINVAL, __func__, "an argument is NULL"); \
-    const struct dml__gpu *gpu = dml__gpu_of(ctx, __func__);                \
+    struct dml__gpu *gpu = dml__gpu_of(ctx, __func__);                      \
     if (gpu == NULL)                                                        \
         return last_status(ctx);                                            \
     DML_TRY(dml__gpu_enter(gpu))
@@ -216,53 +216,27 @@ dml_status dml_gpu_event_elapsed(dml_ctx *ctx, dml_gpu_event from, dml_gpu_event
 /* ---- graphs ------------------------------------------------------------------------
  */
 
-/* Is the stream being captured, or not, as it must be? */
-static dml_status expect_captured(const struct dml__gpu *gpu, dml_gpu_stream stream,
-                                  bool wanted, const char *where)
+dml_status dml_gpu_stream_captured(dml_ctx *ctx, dml_gpu_stream stream, bool *captured)
 {
-    bool captured = false;
-    if (stream == NULL)
-        return dml__fail(gpu->ctx, DML_EINVAL, where,
-                         "the default stream cannot be captured; make another "
-                         "(dml_gpu_stream_create)");
-    DML_TRY(gpu->ops->stream_captured(gpu, stream, &captured));
-    if (captured == wanted)
-        return DML_OK;
-    return dml__fail(gpu->ctx, DML_EINVAL, where,
-                     wanted ? "the stream is not being captured; call "
-                              "dml_gpu_capture_begin first"
-                            : "the stream is being captured already; end that first "
-                              "(dml_gpu_capture_end)");
-}
-
-static dml_status capture_begin(const struct dml__gpu *gpu, dml_gpu_stream stream)
-{
-    DML_TRY(expect_captured(gpu, stream, false, "dml_gpu_capture_begin"));
-    return gpu->ops->capture_begin(gpu, stream);
-}
-
-static dml_status capture_end(const struct dml__gpu *gpu, dml_gpu_stream stream,
-                              void **graph)
-{
-    DML_TRY(expect_captured(gpu, stream, true, "dml_gpu_capture_end"));
-    return gpu->ops->capture_end(gpu, stream, graph);
+    BEGIN(ctx, captured != NULL);
+    END(gpu->ops->stream_captured(gpu, stream, captured));
 }
 
 dml_status dml_gpu_capture_begin(dml_ctx *ctx, dml_gpu_stream stream)
 {
     BEGIN(ctx, true);
-    END(capture_begin(gpu, stream));
+    END(dml__graph_begin(gpu, stream));
 }
 
 dml_status dml_gpu_capture_end(dml_ctx *ctx, dml_gpu_stream stream,
                                dml_gpu_graph *graph)
 {
-    void *made = NULL;
+    struct dml__gpu_graph *made = NULL;
     BEGIN(ctx, graph != NULL);
-    dml_status status = capture_end(gpu, stream, &made);
+    dml_status status = dml__graph_end(gpu, stream, &made);
     dml__gpu_leave(gpu);
     if (status == DML_OK)
-        *graph = made;
+        *graph = (dml_gpu_graph)made;
     return status;
 }
 
@@ -270,7 +244,7 @@ dml_status dml_gpu_graph_launch(dml_ctx *ctx, dml_gpu_graph graph,
                                 dml_gpu_stream stream)
 {
     BEGIN(ctx, graph != NULL);
-    END(gpu->ops->graph_launch(gpu, graph, stream));
+    END(dml__graph_launch(gpu, (struct dml__gpu_graph *)graph, stream));
 }
 
 dml_status dml_gpu_graph_free(dml_ctx *ctx, dml_gpu_graph graph)
@@ -278,7 +252,7 @@ dml_status dml_gpu_graph_free(dml_ctx *ctx, dml_gpu_graph graph)
     if (graph == NULL)
         return DML_OK;
     BEGIN(ctx, true);
-    END(gpu->ops->graph_destroy(gpu, graph));
+    END(dml__graph_free(gpu, (struct dml__gpu_graph *)graph));
 }
 
 /* ---- kernels -----------------------------------------------------------------------

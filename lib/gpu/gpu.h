@@ -15,6 +15,7 @@
 #include "dml/gpu.h"
 
 #include "core/core.h"
+#include "gpu/graph.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -34,6 +35,7 @@ struct dml__gpu {
     atomic_bool used; /* something of the context lies on it: it stays */
     pthread_mutex_t events_lock;
     struct dml__gpu_event *events; /* all of tasks */
+    struct dml__gpu_graphs graphs;
 };
 
 /* For tasks: used again by later ones; one whose task never ends is the device's to

@@ -266,3 +266,12 @@ dml_status dml_comm_set_stream(dml_comm *comm, dml_gpu_stream stream, bool queue
     dml__comm_leave(comm);
     return DML_OK;
 }
+
+dml_status dml_comm_async_error(dml_comm *comm)
+{
+    if (comm == NULL)
+        return DML_EINVAL;
+    const struct dml__gpu_comm *g = dml__comm_gpu(comm);
+    return g != NULL && g->nccl != NULL ? dml__nccl_judge(g->nccl, __func__)
+                                        : dml__comm_check(comm, __func__);
+}

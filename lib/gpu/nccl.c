@@ -146,6 +146,7 @@ dml_status dml__nccl_join(struct dml__gpu_comm *g)
     n->gpu = g->gpu;
     n->owner = g->comm;
     n->rank = dml_comm_rank(g->comm);
+    n->last.number = 1; /* of the next, as it has none yet */
     n->timeout_s = dml__ctx_timeout_s(ctx);
     pthread_mutex_init(&n->lock, NULL);
     pthread_cond_init(&n->stop_or_work, NULL);
@@ -153,7 +154,7 @@ dml_status dml__nccl_join(struct dml__gpu_comm *g)
     return DML_OK;
 }
 
-/* Is a call under way? (Graphs that hold calls must have ended before.) */
+/* Is a call, or a graph of some, under way? */
 static bool works(struct dml__nccl_comm *n)
 {
     bool pending = false;
@@ -202,6 +203,7 @@ void dml__nccl_free(struct dml__gpu_comm *g)
     if (n == NULL)
         return;
     drain(g);
+    dml__graphs_forget(n->gpu, n);
     dml__nccl_unwatch(n);
     end(g);
     for (int i = 0; i < 2; i++)

@@ -13,11 +13,18 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* An operation that is in the stream, for messages. */
-struct dml__nccl_mark {
-    uint64_t number; /* of those by NCCL, from 1, the same on all ranks */
+/* A collective, for messages. */
+struct dml__nccl_call {
     dml_coll coll;
     size_t bytes;
+};
+
+/* What was put into a stream: a call, or a graph of some, of which this is the first.
+ */
+struct dml__nccl_mark {
+    uint64_t number, ncalls; /* of those by NCCL, from 1, the same on all ranks */
+    bool graph;
+    struct dml__nccl_call call;
     double since_s;
 };
 
@@ -33,8 +40,8 @@ struct dml__nccl_comm {
     bool threaded, stop;
     bool alarmed;     /* at the last look of the thread: the owner had failed */
     double timeout_s; /* 0: never */
-    /* Operations that have not ended, with events behind them: the one whose time is
-     * taken, and the last of those after it. */
+    /* What has not ended, with events behind it: that whose time is taken, and the last
+     * of those after it. */
     int nmarks;
     void *marker[2];
     struct dml__nccl_mark mark[2], last;
@@ -75,11 +82,21 @@ dml_status dml__nccl_settle(struct dml__nccl_comm *n, const char *call, int resu
 dml_status dml__nccl_watch(struct dml__nccl_comm *n);
 void dml__nccl_unwatch(struct dml__nccl_comm *n);
 
-/* An operation was queued. Lock held. */
+/* An operation was queued, or captured; a graph of operations was launched. Lock held.
+ */
 dml_status dml__nccl_note(struct dml__nccl_comm *n, const struct dml__call *call,
                           void *stream);
+dml_status dml__nccl_note_graph(struct dml__nccl_comm *n,
+                                const struct dml__nccl_call *first, uint64_t ncalls,
+                                void *stream);
+
+/* Takes the lock of a communicator that works; else an error, without it. */
+dml_status dml__nccl_hold(struct dml__nccl_comm *n, const char *where);
+void dml__nccl_release(struct dml__nccl_comm *n);
 
 /* DML_OK, or the failure that the thread found. */
 dml_status dml__nccl_state(struct dml__nccl_comm *n, const char *where);
+/* The same of its owner, too, which ends with it. */
+dml_status dml__nccl_judge(struct dml__nccl_comm *n, const char *where);
 
 #endif

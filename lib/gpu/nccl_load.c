@@ -103,21 +103,79 @@ dml_status dml__nccl_state(struct dml__nccl_comm *n, const char *where)
                             : dml__fail(n->gpu->ctx, failed, where, "%s", n->text);
 }
 
-dml_status dml__nccl_note(struct dml__nccl_comm *n, const struct dml__call *call,
-                          void *stream)
+dml_status dml__nccl_judge(struct dml__nccl_comm *n, const char *where)
 {
-    bool captured = false;
-    n->last = (struct dml__nccl_mark){.number = n->last.number + 1,
-                                      .coll = call->coll,
-                                      .bytes = call->total * call->elem_bytes,
-                                      .since_s = dml__now_s()};
-    DML_TRY(n->gpu->ops->stream_captured(n->gpu, stream, &captured));
-    if (captured)
+    dml__comm_enter(n->owner);
+    dml_status status = dml__comm_check(n->owner, where);
+    if (status == DML_OK) {
+        status = dml__nccl_state(n, where);
+        if (status < 0)
+            dml__comm_break(n->owner, status);
+    }
+    dml__comm_leave(n->owner);
+    return status;
+}
+
+dml_status dml__nccl_hold(struct dml__nccl_comm *n, const char *where)
+{
+    DML_TRY(dml__nccl_judge(n, where));
+    pthread_mutex_lock(&n->lock);
+    if (n->comm != NULL)
         return DML_OK;
-    int i = n->nmarks > 0;
+    pthread_mutex_unlock(&n->lock); /* it was aborted just now */
+    return dml__nccl_judge(n, where);
+}
+
+void dml__nccl_release(struct dml__nccl_comm *n)
+{
+    pthread_mutex_unlock(&n->lock);
+}
+
+static dml_status mark(struct dml__nccl_comm *n, const struct dml__nccl_call *call,
+                       uint64_t ncalls, bool graph, void *stream)
+{
+    const int i = n->nmarks > 0;
+    n->last = (struct dml__nccl_mark){.number = n->last.number + n->last.ncalls,
+                                      .ncalls = ncalls,
+                                      .graph = graph,
+                                      .call = *call,
+                                      .since_s = dml__now_s()};
     n->mark[i] = n->last;
     n->nmarks = i + 1;
     return n->gpu->ops->event_record(n->gpu, n->marker[i], stream);
+}
+
+dml_status dml__nccl_note(struct dml__nccl_comm *n, const struct dml__call *call,
+                          void *stream)
+{
+    const struct dml__nccl_call what = {call->coll, call->total * call->elem_bytes};
+    bool captured = false;
+    DML_TRY(n->gpu->ops->stream_captured(n->gpu, stream, &captured));
+    return captured ? dml__graphs_keep(n->gpu, n, &what)
+                    : mark(n, &what, 1, false, stream);
+}
+
+dml_status dml__nccl_note_graph(struct dml__nccl_comm *n,
+                                const struct dml__nccl_call *first, uint64_t ncalls,
+                                void *stream)
+{
+    return mark(n, first, ncalls, true, stream);
+}
+
+static void describe(const struct dml__nccl_mark *mark, char *text, size_t room)
+{
+    const char *coll = dml_coll_name(mark->call.coll);
+    const unsigned long long number = mark->number, ncalls = mark->ncalls;
+    if (ncalls == 0)
+        snprintf(text, room, "before the first call");
+    else if (mark->graph)
+        snprintf(text, room,
+                 "a graph of %llu collectives, the first %s of %zu bytes, calls %llu "
+                 "to %llu",
+                 ncalls, coll, mark->call.bytes, number, number + ncalls - 1);
+    else
+        snprintf(text, room, "%s of %zu bytes, call %llu", coll, mark->call.bytes,
+                 number);
 }
 
 /* Ends NCCL's communicator with an error that names what was under way. Lock held. The
@@ -126,11 +184,11 @@ dml_status dml__nccl_note(struct dml__nccl_comm *n, const struct dml__call *call
 static void give_up(struct dml__nccl_comm *n, dml_status status,
                     const struct dml__nccl_mark *mark, const char *why)
 {
+    char what[200];
+    describe(mark, what, sizeof what);
     snprintf(n->text, sizeof n->text,
-             "%s of %zu bytes, call %llu by nccl on rank %d: %s; NCCL's communicator "
-             "is aborted",
-             dml_coll_name(mark->coll), mark->bytes, (unsigned long long)mark->number,
-             n->rank, why);
+             "%s by nccl on rank %d: %s; NCCL's communicator is aborted", what, n->rank,
+             why);
     atomic_store(&n->failed, (int)status);
     dml__log(n->gpu->ctx, DML_LOG_ERROR, "%s", n->text);
     n->lib.abort(n->comm);

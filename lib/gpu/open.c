@@ -103,6 +103,7 @@ static void close_gpu(struct dml__device *device)
 {
     struct dml__gpu *gpu = (struct dml__gpu *)device; /* its first member */
     dml__gpu_events_close(gpu);
+    dml__graphs_close(gpu);
     gpu->ops->close(gpu);
     dml__gpu_memory_close(gpu);
     dml__free(gpu);
@@ -124,11 +125,13 @@ dml_status dml__gpu_open(dml_ctx *ctx, const struct dml__gpu_ops *ops, int index
                              .ctx = ctx,
                              .index = index};
     pthread_mutex_init(&gpu->events_lock, NULL);
+    dml__graphs_open(gpu);
     dml_status status = dml__gpu_memory_open(gpu);
     if (status == DML_OK && (status = ops->open(gpu)) < 0)
         dml__gpu_memory_close(gpu);
     if (status < 0) {
         pthread_mutex_destroy(&gpu->events_lock);
+        dml__graphs_close(gpu);
         dml__free(gpu);
         return status;
     }

@@ -40,10 +40,13 @@ static dml_status look(const struct dml__gpu *gpu, struct dml__call *call)
 static dml_status locate(struct dml__call *call)
 {
     const struct dml__gpu *gpu = dml__gpu_opened(dml_comm_ctx(call->comm));
+    const struct dml__gpu_comm *g = dml__comm_gpu(call->comm);
     if (call->coll == DML_COLL_BARRIER || call->total == 0)
         return DML_OK;
     DML_TRY(dml__gpu_enter(gpu));
     dml_status status = look(gpu, call);
+    if (status == DML_OK && g != NULL)
+        status = gpu->ops->stream_captured(gpu, g->stream, &call->captured);
     dml__gpu_leave(gpu);
     return status;
 }
@@ -86,6 +89,9 @@ size_t dml__gpu_receives(const struct dml__call *call)
 static const char *supports(enum dml__path path, const struct dml__call *call)
 {
     struct dml__gpu_comm *g = dml__comm_gpu(call->comm);
+    if (call->captured && path != DML__BY_NCCL && dml_comm_size(call->comm) > 1 &&
+        dml__nccl_supports(g, call) == NULL)
+        return "the stream is captured, and of the paths only nccl can be";
     if (path == DML__BY_HOST)
         return NULL;
     if (path == DML__BY_NCCL)
@@ -159,19 +165,12 @@ static dml_status queue(struct dml__gpu_comm *g, enum dml__path path,
 
 /* A path that needs the host cannot be kept in a graph. Nothing has begun: it is
  * refused, on all ranks that capture. */
-static dml_status may_capture(struct dml__gpu_comm *g, enum dml__path path,
-                              const struct dml__call *call)
+static dml_status refuse_capture(const struct dml__call *call, enum dml__path path)
 {
-    bool captured = false;
-    DML_TRY(dml__gpu_enter(g->gpu));
-    dml_status status = g->gpu->ops->stream_captured(g->gpu, g->stream, &captured);
-    dml__gpu_leave(g->gpu);
-    if (status < 0 || !captured)
-        return status;
     return dml__fail(
-        g->gpu->ctx, DML_EUNSUPPORTED, call->where,
+        dml_comm_ctx(call->comm), DML_EUNSUPPORTED, call->where,
         "%s by %s cannot be captured in a graph: it needs the host meanwhile; "
-        "force nccl, or leave it out",
+        "use nccl, or leave it out",
         dml_coll_name(call->coll), path == DML__BY_IPC ? "ipc" : "host_staged");
 }
 
@@ -181,8 +180,9 @@ static bool at_once(enum dml__path path, const struct dml__call *call, bool requ
     struct dml__gpu_comm *g = dml__comm_gpu(call->comm);
     bool alone = path == DML__BY_IPC && dml_comm_size(call->comm) == 1;
     if (path != DML__BY_NCCL && !alone) {
-        *status = may_capture(g, path, call);
-        return *status < 0;
+        if (call->captured)
+            *status = refuse_capture(call, path);
+        return call->captured;
     }
     if (requested && !(g->lent && dml__gpu_queues(g)))
         return false;

@@ -96,8 +96,9 @@ EXPORT int ncclCommDeregister(void *comm, void *handle)
     const struct registration *r = handle;
     dml_gpu_memory kind = DML_GPU_HOST;
     int device = -1;
-    if (dml_gpu_query(fake_nccl_ctx(comm), r->memory, &kind, &device) != DML_OK ||
-        kind != DML_GPU_DEVICE || fake_nccl_hangs(comm) || !forget(comm, r))
+    struct fake_comm *c = comm;
+    if (dml_gpu_query(c->ctx, r->memory, &kind, &device) != DML_OK ||
+        kind != DML_GPU_DEVICE || atomic_load(&c->hanging) || !forget(c, r))
         abort();
     return DML__NCCL_SUCCESS;
 }

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Graphs of captured work by the public calls: what is kept is done at each launch and
- * not before; collectives that need nobody are kept, too, and others refused without
- * an end of the capture or the communicator. (Optimizers, codecs and what spoils a
+ * not before; collectives that need nobody are kept, too, those by NCCL also on several
+ * ranks, and others refused without an end of the capture or the communicator. A launch
+ * is watched: a rank that is missing is told. (Optimizers, codecs and what spoils a
  * capture: test/unit/test_gpu_capture.c.)
  */
 #include "gpu_tensors.h"
 #include "need_device.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-enum { LAUNCHES = 4 };
+enum { LAUNCHES = 4, N = 1001 };
 
 struct bench {
     struct dml_test *t;
@@ -136,10 +138,10 @@ static void keep_alone(struct bench *b, const float *x, float *y, size_t n)
     }
 }
 
+/* Where NCCL could do it, or not. */
 static void refuse(struct bench *b, const char *path, float *x, size_t n)
 {
-    char text[64];
-    snprintf(text, sizeof text, "allreduce by %s cannot be captured", path);
+    const char *const text = "captured";
     dml_test_status(b->t, path,
                     dml_comm_set_algorithm(b->comm, DML_COLL_ALLREDUCE, path), DML_OK);
     begin(b);
@@ -156,7 +158,6 @@ static void refuse(struct bench *b, const char *path, float *x, size_t n)
 
 static void test_collectives(struct dml_test *t)
 {
-    enum { N = 777 };
     struct bench b;
     open_bench(&b, t, 2 * N * sizeof(float) + 64);
     float *x = gpu_memory_take(&b.memory, N * sizeof *x, 0);
@@ -168,6 +169,145 @@ static void test_collectives(struct dml_test *t)
     else
         refuse(&b, "ipc", x, N);
     refuse(&b, "host_staged", x, N);
+    close_bench(&b);
+}
+
+/* ---- by NCCL -----------------------------------------------------------------------
+ */
+
+static dml_status sum(struct bench *b, float *x)
+{
+    return dml_allreduce(DML_IN_PLACE, x, N, DML_F32, DML_SUM, b->comm);
+}
+
+static void choose(struct bench *b, const char *path)
+{
+    for (int c = 0; c < DML_NCOLLS; c++)
+        if (c != DML_COLL_BARRIER)
+            dml_test_status(b->t, path,
+                            dml_comm_set_algorithm(b->comm, (dml_coll)c, path), DML_OK);
+}
+
+/* False, and the case is skipped, where NCCL cannot be used. */
+static bool open_nccl(struct bench *b, struct dml_test *t, float **x)
+{
+    dml_error error;
+    open_bench(b, t, (size_t)(t->nranks + 2) * N * sizeof **x + 64);
+    *x = gpu_memory_take(&b->memory, N * sizeof **x, 0);
+    choose(b, "nccl");
+    dml_status status = sum(b, *x); /* a call that is captured has been made before */
+    if (status == DML_OK)
+        return true;
+    dml_ctx_last_error(b->ctx, &error);
+    dml_test_status(t, error.text, status, DML_EUNSUPPORTED);
+    close_bench(b);
+    dml_test_skip(t, "NCCL cannot be used here");
+    return false;
+}
+
+static void put(struct bench *b, float *x, float value)
+{
+    float host[N];
+    for (size_t i = 0; i < N; i++)
+        host[i] = value + (float)i;
+    gpu_memory_put(&b->memory, x, host, sizeof host);
+}
+
+/* Is it the sum over ranks of what was put, value + rank? */
+static void expect_sums(struct bench *b, const float *x, float value, const char *when)
+{
+    const float *got = gpu_memory_get(&b->memory, x, N * sizeof *x);
+    const int n = b->t->nranks;
+    size_t i = 0;
+    while (i < N && got[i] == (float)n * (value + (float)i) + (float)(n * (n - 1) / 2))
+        i++;
+    DML_CHECK(b->t, i == N, "%s: sum %zu is %g", when, i, i < N ? (double)got[i] : 0.0);
+}
+
+static void launch(struct bench *b, dml_gpu_graph graph)
+{
+    dml_test_status(b->t, "dml_gpu_graph_launch",
+                    dml_gpu_graph_launch(b->ctx, graph, b->stream), DML_OK);
+}
+
+/* Sums by NCCL, though another path is nearer, and what every rank has of them. */
+static void test_nccl(struct dml_test *t)
+{
+    struct bench b;
+    float *x = NULL;
+    if (!open_nccl(&b, t, &x))
+        return;
+    const size_t nranks = (size_t)t->nranks;
+    float *all = gpu_memory_take(&b.memory, nranks * N * sizeof *all, 0);
+    dml_test_status(t, "dml_allgather", dml_allgather(x, all, N, DML_F32, b.comm),
+                    DML_OK);
+    for (int automatic = 0; automatic < 2; automatic++) {
+        choose(&b, automatic ? "auto" : "nccl");
+        begin(&b);
+        dml_test_status(t, "dml_allreduce", sum(&b, x), DML_OK);
+        dml_test_status(t, "dml_allgather", dml_allgather(x, all, N, DML_F32, b.comm),
+                        DML_OK);
+        dml_gpu_graph graph = end(&b);
+        for (int i = 0; i < LAUNCHES; i++) {
+            put(&b, x, (float)(10 * i + t->rank));
+            launch(&b, graph);
+            expect_sums(&b, x, (float)(10 * i), "summed");
+            expect_sums(&b, all + (nranks - 1) * N, (float)(10 * i), "gathered");
+        }
+        dml_test_status(t, "free", dml_gpu_graph_free(b.ctx, graph), DML_OK);
+    }
+    dml_test_status(t, "dml_comm_async_error", dml_comm_async_error(b.comm), DML_OK);
+    close_bench(&b);
+}
+
+/* Rank 0 does not launch the graph a third time, which all others wait for. */
+static void test_missing_rank(struct dml_test *t)
+{
+    struct bench b;
+    float *x = NULL;
+    if (t->nranks == 1) {
+        dml_test_skip(t, "one rank waits for none");
+        return;
+    }
+    setenv("DML_TIMEOUT_S", "0.5", 1);
+    bool usable = open_nccl(&b, t, &x);
+    unsetenv("DML_TIMEOUT_S");
+    if (!usable)
+        return;
+    begin(&b);
+    for (int i = 0; i < 2; i++)
+        dml_test_status(t, "dml_allreduce", sum(&b, x), DML_OK);
+    dml_gpu_graph graph = end(&b);
+    for (int i = 0; i < 2 + (t->rank > 0); i++)
+        launch(&b, graph);
+    dml_test_status(t, "sync", dml_gpu_stream_sync(b.ctx, b.stream), DML_OK);
+    if (t->rank > 0)
+        failed(&b, "dml_comm_async_error", dml_comm_async_error(b.comm), DML_ETIMEOUT,
+               "a graph of 2 collectives, the first allreduce of 4004 bytes, calls 6 "
+               "to 7 by nccl on rank");
+    MPI_Barrier(t->mpi);
+    DML_CHECK(t, dml_comm_async_error(b.comm) < 0, "the failure is not told");
+    DML_CHECK(t, dml_gpu_graph_launch(b.ctx, graph, b.stream) < 0,
+              "a graph of a communicator that has failed is launched");
+    DML_CHECK(t, sum(&b, x) < 0, "a communicator that has failed goes on");
+    dml_test_status(t, "free", dml_gpu_graph_free(b.ctx, graph), DML_OK);
+    close_bench(&b);
+}
+
+static void test_communicator_ended(struct dml_test *t)
+{
+    struct bench b;
+    float *x = NULL;
+    if (!open_nccl(&b, t, &x))
+        return;
+    begin(&b);
+    dml_test_status(t, "dml_allreduce", sum(&b, x), DML_OK);
+    dml_gpu_graph graph = end(&b);
+    dml_comm_destroy(b.comm);
+    b.comm = NULL;
+    failed(&b, "launch", dml_gpu_graph_launch(b.ctx, graph, b.stream), DML_EINVAL,
+           "collectives of a communicator that has been destroyed");
+    dml_test_status(t, "free", dml_gpu_graph_free(b.ctx, graph), DML_OK);
     close_bench(&b);
 }
 
@@ -208,6 +348,9 @@ int main(int argc, char **argv)
     static const struct dml_test_case cases[] = {
         {"copies and fills", test_copies},
         {"collectives", test_collectives},
+        {"by NCCL", test_nccl},
+        {"a rank is missing", test_missing_rank},
+        {"the communicator has ended", test_communicator_ended},
         {"misuse", test_misuse},
     };
     if (device_missing())
