@@ -65,8 +65,7 @@ dml_status replica_gpu_settle(struct replica *replica);
 dml_status replica_gpu_need(struct replica *replica);
 
 /* Why steps cannot be graphs, or NULL; see trainer_graph.c. */
-const char *replica_gpu_graph_lack(const struct job *job,
-                                   const struct cnn_options *options);
+const char *replica_gpu_graph_lack(const struct cnn_options *options);
 
 /* The step, which has been done, met no number that is not finite. */
 dml_status replica_gpu_check_step(struct replica *replica);

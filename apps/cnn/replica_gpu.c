@@ -24,7 +24,7 @@ dml_status replica_gpu_check(struct job *job, const struct cnn_options *options)
                         "--precision tf32 is a GPU's: give --device gpu, or f32 or "
                         "bf16");
     const bool on = strcmp(options->graph, "on") == 0;
-    const char *lack = gpu && on ? replica_gpu_graph_lack(job, options) : NULL;
+    const char *lack = gpu && on ? replica_gpu_graph_lack(options) : NULL;
     if (!gpu && on)
         return job_fail(job, DML_EINVAL,
                         "--graph on is for --device gpu: leave it out, or give both");

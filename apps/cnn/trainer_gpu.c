@@ -185,9 +185,13 @@ dml_status trainer_gpu_step(struct trainer *trainer)
     return DML_OK;
 }
 
-/* Where steps are queued one by one the next one says so. */
+/* The wait for a step ends also when what it waits for has failed. Whether numbers were
+ * finite the next step says, where steps are queued one by one. */
 dml_status trainer_gpu_check(struct trainer *trainer)
 {
+    struct job *job = trainer->job;
+    if (job->nranks > 1)
+        CNN_TRY(job_note(job, dml_comm_async_error(job->comm)));
     return trainer->device.graphs.replayed ? replica_gpu_check_step(&trainer->replica)
                                            : DML_OK;
 }

@@ -7,8 +7,8 @@
  * the feed's slots, of which each has graphs of its own, and the rate. The slots'
  * events stand outside, and so does the wait for the loss.
  *
- * With several ranks it is refused: NCCL's calls in a graph are watched by nobody, so
- * that a rank that is missing would never be told.
+ * With several ranks gradients must go by NCCL, the only path of libdml that a graph
+ * holds, and which watches launches. All ranks capture a pass, or none does.
  */
 #include "trainer.h"
 
@@ -16,12 +16,8 @@
 
 enum { PLAIN_STEPS = 3 };
 
-const char *replica_gpu_graph_lack(const struct job *job,
-                                   const struct cnn_options *options)
+const char *replica_gpu_graph_lack(const struct cnn_options *options)
 {
-    if (job->nranks > 1)
-        return "it is for one rank: in a graph nobody would notice a rank that is "
-               "missing";
     if (options->low_momentum != CLI_AUTO)
         return "--low-momentum changes the momentum, which a graph keeps";
     if (checkpoint_shrinks(&options->checkpoint))
@@ -40,8 +36,7 @@ void trainer_graph_open(struct trainer *trainer)
     struct pass_graphs *graphs = &trainer->device.graphs;
     const struct cnn_options *options = trainer->options;
     const bool off = strcmp(options->graph, "off") == 0;
-    const char *lack =
-        off ? "--graph off" : replica_gpu_graph_lack(trainer->job, options);
+    const char *lack = off ? "--graph off" : replica_gpu_graph_lack(options);
     graphs->wanted = lack == NULL;
     graphs->first_step = UINT64_MAX; /* until the first one */
     snprintf(graphs->why, sizeof graphs->why, "%s", lack ? lack : "too few steps");
@@ -77,6 +72,22 @@ static dml_status try_average(struct trainer *trainer)
     return status != DML_OK ? status : job_note(trainer->job, ended);
 }
 
+/* What one rank lacks all lack: their graphs must hold the same collectives. (Ranks
+ * that fail at different collectives of a pass no longer agree on those; libdml tells.)
+ */
+static dml_status agree(struct trainer *trainer, dml_status mine)
+{
+    struct job *job = trainer->job;
+    int32_t failed = mine != DML_OK;
+    dml_status sent =
+        dml_allreduce(DML_IN_PLACE, &failed, 1, DML_I32, DML_MAX, job->comm);
+    if (mine != DML_OK || (sent == DML_OK && !failed))
+        return mine;
+    return sent != DML_OK ? job_note(job, sent)
+                          : job_fail(job, DML_EUNSUPPORTED,
+                                     "another rank cannot capture its pass");
+}
+
 /* A graph of the pass, of which nothing has been done. What was begun of it on the host
  * is ended when it fails. */
 static dml_status record(struct trainer *trainer, dml_gpu_graph *graph)
@@ -91,6 +102,7 @@ static dml_status record(struct trainer *trainer, dml_gpu_graph *graph)
     dml_status ended = dml_gpu_capture_end(gpu->ctx, gpu->stream, &made);
     if (status == DML_OK)
         status = job_note(trainer->job, ended);
+    status = agree(trainer, status);
     if (status == DML_OK)
         *graph = made;
     else
@@ -145,7 +157,8 @@ dml_status trainer_graph_pass(struct trainer *trainer)
     if (!graphs->wanted || trainer->step < graphs->first_step)
         return trainer_gpu_queue(trainer);
     if (!*graph) {
-        dml_status status = graphs->tried ? DML_OK : try_average(trainer);
+        dml_status status =
+            graphs->tried ? DML_OK : agree(trainer, try_average(trainer));
         graphs->tried = true;
         if (status == DML_OK)
             status = record(trainer, graph);

@@ -60,6 +60,9 @@ const char *dml__nccl_supports(struct dml__gpu_comm *g, const struct dml__call *
         return g->nccl_lack;
     if (g->twins[0] >= 0)
         return "two ranks have the same GPU, and NCCL takes one rank on each";
+    if (call->captured && !g->nccl->threaded)
+        return "NCCL starts with its first call, which cannot be captured; make the "
+               "call once before";
     if (call->in_place &&
         (call->coll == DML_COLL_REDUCE_SCATTER || call->coll == DML_COLL_ALLTOALL))
         return "NCCL does it in place in another way, or not at all";
