@@ -163,6 +163,13 @@ void dml__roll_chosen(struct dml__call *call, int alg);
  * enum dml__what (ledger.h); seq: its number, or 0 where it has none yet. */
 void dml__roll_refuse(dml_comm *comm, int what, uint64_t seq);
 
+/* Calls that are done by a device, when it comes to them: this rank has queued so many
+ * in all. And: who may hold up number "queued", as far as this machine's ranks tell:
+ * those that have queued fewer, and processes that are stopped or have ended; false:
+ * none. Any thread may ask. */
+void dml__roll_queued(const dml_comm *comm, uint64_t queued);
+bool dml__roll_holds_up(const dml_comm *comm, uint64_t queued, char *text, size_t room);
+
 /* Agreement outside any schedule: the element-wise maximum over the ranks, in place.
  * Completes pending collectives first. */
 dml_status dml__comm_max(dml_comm *comm, double *values, int count);

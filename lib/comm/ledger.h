@@ -83,6 +83,7 @@ struct dml__ledger {
                                does not wait, or not for long */
     atomic_ullong waited_ns; /* in all waits that have ended */
     atomic_ullong last;      /* number of the newest operation */
+    atomic_ullong queued; /* calls that are only put into a stream: how many so far */
     /* seq and version, signature, count, and the rest; the first is 0 while the others
      * change */
     struct {

@@ -237,3 +237,36 @@ dml_status dml__roll_call(struct dml__roll *roll, double idle_s, double now_s)
     }
     return report(roll, idle_s);
 }
+
+/* ---- what is queued in streams -----------------------------------------------------
+ */
+
+void dml__roll_queued(const dml_comm *comm, uint64_t queued)
+{
+    if (comm->roll != NULL)
+        atomic_store(&comm->roll->own->queued, queued);
+}
+
+bool dml__roll_holds_up(const dml_comm *comm, uint64_t queued, char *text, size_t room)
+{
+    const struct dml__roll *roll = comm->roll;
+    int found = 0;
+    text[0] = '\0';
+    for (int rank = 0; roll != NULL && rank < comm->size && found < NAMED; rank++) {
+        const struct dml__ledger *ledger = roll->ledgers[rank];
+        const size_t used = strlen(text);
+        char state = dml__mate_state(roll, rank), name[128];
+        uint64_t has = ledger != NULL ? atomic_load(&ledger->queued) : queued;
+        if (rank == comm->rank || (has >= queued && strchr("XZTt", state) == NULL))
+            continue;
+        dml__mate_name(roll, rank, name, sizeof name);
+        if (ledger != NULL)
+            snprintf(text + used, room - used, "%s%s has queued %" PRIu64 " calls%s",
+                     found > 0 ? "; " : "", name, has, describe_process(state));
+        else
+            snprintf(text + used, room - used, "%s%s%s", found > 0 ? "; " : "", name,
+                     describe_process(state));
+        found++;
+    }
+    return found > 0;
+}

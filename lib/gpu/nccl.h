@@ -46,7 +46,7 @@ struct dml__nccl_comm {
     void *marker[2];
     struct dml__nccl_mark mark[2], last;
     atomic_int failed; /* a dml_status, of which "text" says what */
-    char text[400];
+    char text[560];
     int leaving; /* blocks that are being taken back from it. Lock of the memory */
 };
 

@@ -142,6 +142,7 @@ static dml_status mark(struct dml__nccl_comm *n, const struct dml__nccl_call *ca
                                       .since_s = dml__now_s()};
     n->mark[i] = n->last;
     n->nmarks = i + 1;
+    dml__roll_queued(n->owner, n->last.number + ncalls - 1);
     return n->gpu->ops->event_record(n->gpu, n->marker[i], stream);
 }
 
@@ -216,6 +217,16 @@ static bool owner_failed(struct dml__nccl_comm *n)
     return before;
 }
 
+static void miss(struct dml__nccl_comm *n, const struct dml__nccl_mark *mark)
+{
+    char who[220], why[280];
+    const uint64_t last = mark->number + mark->ncalls - 1;
+    bool known = dml__roll_holds_up(n->owner, last, who, sizeof who);
+    snprintf(why, sizeof why, "it has not ended after %g s%s%s", n->timeout_s,
+             known ? ": " : "", who);
+    give_up(n, DML_ETIMEOUT, mark, why);
+}
+
 static void look(struct dml__nccl_comm *n)
 {
     int result = DML__NCCL_SUCCESS;
@@ -239,10 +250,8 @@ static void look(struct dml__nccl_comm *n)
         passed(n);
     else if (status != DML_PENDING)
         give_up(n, status, &n->mark[0], "the GPU failed");
-    else if (n->timeout_s > 0 && dml__now_s() - n->mark[0].since_s > n->timeout_s) {
-        snprintf(why, sizeof why, "it has not ended after %g s", n->timeout_s);
-        give_up(n, DML_ETIMEOUT, &n->mark[0], why);
-    }
+    else if (n->timeout_s > 0 && dml__now_s() - n->mark[0].since_s > n->timeout_s)
+        miss(n, &n->mark[0]);
 }
 
 static void *watch(void *argument)

@@ -9,6 +9,7 @@ Usage: gpu_cnn.py LAUNCHER PROGRAM NRANKS [PART OF A CASE'S NAME]
 import json
 import os
 import shutil
+import signal
 import sys
 
 from jobs import LIMIT_S, Job, fails, get, main, make_idx, mpirun, require
@@ -138,6 +139,19 @@ class Cases:
             status, told = job.end(LIMIT_S), job.text(job.err)
             require(status != 0 and "--graph on: the step cannot be captured" in told
                     and text in told, job.told(f"exit status {status}"))
+
+    def stops_in_a_graph(self, folder):
+        """What a launch waits for is told, with the rank that holds it up."""
+        job = Job([Job.launcher, "-n", self.nranks, Job.program, "train", "--data",
+                   self.idx, "--batch", 12, "--threads", 1, "--epochs", 20000, *GPU,
+                   "--graph", "on"], folder, {"DML_TIMEOUT_S": "1"})
+        job.wait_until(lambda: "epoch 3.00 " in job.text(job.out), "the third epoch")
+        stopped = job.ranks()[-1]
+        os.kill(stopped, signal.SIGSTOP)
+        status, told = job.end(LIMIT_S), job.text(job.err)
+        for word in ("a graph of ", "it has not ended after 1 s", f"pid {stopped}) ",
+                     "its process is stopped"):
+            require(status != 0 and word in told, job.told(f"\"{word}\" is not said"))
 
     @staticmethod
     def has_snapshot(folder):
@@ -294,6 +308,8 @@ def make_cases(top, nranks):
     if cases.captures:
         found += [("snapshots with graphs", cases.graphs_go_on),
                   ("graphs that fail", cases.graphs_that_fail)]
+    if cases.captures and nranks > 1:
+        found.append(("a rank that stops in graphs", cases.stops_in_a_graph))
     if nranks == 2:  # It takes long, and has no other layers.
         found.append(("resnet50", cases.resnet50))
     return found

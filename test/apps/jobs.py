@@ -24,6 +24,7 @@ SKIP = 77  # Meson's exit status for a test that could not run
 AT_ONCE = 4
 SLOWNESS = int(os.environ.get("DML_TEST_SLOWNESS", "1"))  # of sanitized programs
 LIMIT_S = 40 * SLOWNESS  # in which a job that fails must have ended, on a loaded machine
+POLL_S = 0.02
 TRAIN_S = 120 * SLOWNESS  # a job that is meant to work, likewise
 CLASSES, SIDE = 4, 12
 IMAGES, TESTS = 240, 60
@@ -159,6 +160,15 @@ class Job:
         finally:
             self.kill()
         return status
+
+    def wait_until(self, condition, what):
+        """Wrong if it ends before, or takes too long."""
+        deadline = time.monotonic() + TRAIN_S
+        while not condition():
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                self.kill()
+                require(False, self.told(f"waited in vain for {what}"))
+            time.sleep(POLL_S)
 
     def kill(self):
         if self.process.poll() is None:

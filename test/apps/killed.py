@@ -13,19 +13,8 @@ import subprocess
 import sys
 import time
 
-from jobs import (Job, LIMIT_S, Skip, TRAIN_S, check_failure, fails, main, make_idx,
-                  require, without_banners)
-
-POLL_S = 0.02
-
-
-def wait_until(job, condition, what):
-    deadline = time.monotonic() + TRAIN_S
-    while not condition():
-        if time.monotonic() > deadline or job.process.poll() is not None:
-            job.kill()
-            require(False, job.told(f"waited in vain for {what}"))
-        time.sleep(POLL_S)
+from jobs import (Job, LIMIT_S, Skip, check_failure, fails, main, make_idx, require,
+                  without_banners)
 
 
 class Cases:
@@ -43,7 +32,7 @@ class Cases:
 
     def start_training(self, folder, env=None):
         job = self.start(folder, env)
-        wait_until(job, lambda: "epoch 3.00 " in job.text(job.out), "the third epoch")
+        job.wait_until(lambda: "epoch 3.00 " in job.text(job.out), "the third epoch")
         return job, job.ranks()
 
     def ends(self, job, folder):
@@ -81,7 +70,7 @@ class Cases:
 
     def killed_at_the_start(self, folder):
         job = self.start(folder)
-        wait_until(job, job.ranks, "a first rank")
+        job.wait_until(job.ranks, "a first rank")
         ranks = job.ranks()
         if ranks:
             os.kill(ranks[0], signal.SIGKILL)

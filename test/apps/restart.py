@@ -60,15 +60,6 @@ def case(script, status, count, *words, options=()):
                                count, *words)
 
 
-def wait_until(job, condition, what):
-    deadline = time.monotonic() + TRAIN_S
-    while not condition():
-        if time.monotonic() > deadline or job.process.poll() is not None:
-            job.kill()
-            require(False, job.told(f"waited in vain for {what}"))
-        time.sleep(0.01)
-
-
 def is_alive(folder, name):
     """The process whose number a job has written into a file."""
     pid = int(get(os.path.join(folder, name)))
@@ -100,7 +91,7 @@ def stopped_by(number):
     """The job is told by SIGUSR1, writes its snapshot, and that is the end."""
     def act(folder):
         job = restart(folder, COUNT + TRAP)
-        wait_until(job, lambda: ready(folder), "the job")
+        job.wait_until(lambda: ready(folder), "the job")
         os.kill(job.process.pid, number)
         ends(job, folder, 75, 1, f"{signal.Signals(number).name}: the job gets SIGUSR1",
              "stopped; type the same command")
@@ -111,7 +102,7 @@ def stopped_by(number):
 def stopped_between(folder):
     """There is no job at that moment, and will be none."""
     job = restart(folder, COUNT + "exit 1", "--delay", 1000)
-    wait_until(job, lambda: starts(folder) and "ended with" in job.text(job.err), "an end")
+    job.wait_until(lambda: starts(folder) and "ended with" in job.text(job.err), "an end")
     os.kill(job.process.pid, signal.SIGTERM)
     ends(job, folder, 75, 1, "stopped")
 
@@ -119,17 +110,17 @@ def stopped_between(folder):
 def deaf(folder):
     """A second signal ends a job that heeds none."""
     job = restart(folder, COUNT + DEAF)
-    wait_until(job, lambda: ready(folder), "the job")
+    job.wait_until(lambda: ready(folder), "the job")
     for word in "SIGUSR1", "SIGTERM":
         os.kill(job.process.pid, signal.SIGINT)
-        wait_until(job, lambda: f"gets {word}" in job.text(job.err), word)
+        job.wait_until(lambda: f"gets {word}" in job.text(job.err), word)
     ends(job, folder, 75, 1, "the job gets SIGTERM", "(SIGKILL)")
     require(not is_alive(folder, "pid"), "the job is left")
 
 
 def killed_itself(folder):
     job = restart(folder, COUNT + TRAP)
-    wait_until(job, lambda: ready(folder), "the job")
+    job.wait_until(lambda: ready(folder), "the job")
     job.process.kill()
     job.process.wait()
     deadline = time.monotonic() + TRAIN_S
@@ -173,12 +164,12 @@ class Training:
         job = self.start(folder, "--model", "again.dml")
         for start, launcher in (1, False), (2, True):
             before = snapshots(folder)
-            wait_until(job, lambda: snapshots(folder) != before, "a snapshot")
+            job.wait_until(lambda: snapshots(folder) != before, "a snapshot")
             rank = job.ranks()[0]
             with open(f"/proc/{rank}/stat", encoding="ascii") as file:
                 parent = int(file.read().rpartition(")")[2].split()[1])
             os.kill(parent if launcher else rank, signal.SIGKILL)
-            wait_until(job, lambda: f"start {start} ended" in job.text(job.err), "its end")
+            job.wait_until(lambda: f"start {start} ended" in job.text(job.err), "its end")
         require(job.process.wait(TRAIN_S) == 0, job.told("fails"))
         require(get(os.path.join(folder, "again.dml")) ==
                 get(os.path.join(folder, "whole.dml")), "other bits")
@@ -189,7 +180,7 @@ class Training:
 
     def stopped(self, folder):
         job = self.start(folder, "--epochs", "20000")
-        wait_until(job, lambda: snapshots(folder), "a snapshot")
+        job.wait_until(lambda: snapshots(folder), "a snapshot")
         os.kill(job.process.pid, signal.SIGTERM)
         require(job.process.wait(TRAIN_S) == 75, job.told("not stopped"))
         require(not job.ranks(), "ranks are left")

@@ -264,6 +264,7 @@ static void test_nccl(struct dml_test *t)
 static void test_missing_rank(struct dml_test *t)
 {
     struct bench b;
+    dml_error error;
     float *x = NULL;
     if (t->nranks == 1) {
         dml_test_skip(t, "one rank waits for none");
@@ -285,6 +286,11 @@ static void test_missing_rank(struct dml_test *t)
         failed(&b, "dml_comm_async_error", dml_comm_async_error(b.comm), DML_ETIMEOUT,
                "a graph of 2 collectives, the first allreduce of 4004 bytes, calls 6 "
                "to 7 by nccl on rank");
+    dml_ctx_last_error(b.ctx, &error);
+    DML_CHECK(t,
+              t->rank == 0 || (strstr(error.text, ": rank 0 (") != NULL &&
+                               strstr(error.text, "has queued 5 calls") != NULL),
+              "\"%s\" does not name the rank that is missing", error.text);
     MPI_Barrier(t->mpi);
     DML_CHECK(t, dml_comm_async_error(b.comm) < 0, "the failure is not told");
     DML_CHECK(t, dml_gpu_graph_launch(b.ctx, graph, b.stream) < 0,
