@@ -135,7 +135,7 @@ static const struct cli_option train_options[] = {
     DEVICE_OPTIONS,
     {NULL, "graph", CLI_CHOICE, AT(graph), "auto", "auto|on|off", 0, 0,
      "on a GPU, launch a step as one CUDA graph, captured after 3 steps; auto: where "
-     "that can be done (one rank, no --low-momentum)"},
+     "that can be done (one rank, or gradients by NCCL; no --low-momentum)"},
     {NULL, "threads", CLI_INT, AT(threads), "auto", "N", 1, 4096,
      "threads of each rank; auto: its share of the processors it may use"},
     {NULL, "report", CLI_OUTPUT, AT(report), NULL, "FILE", 0, 0,
