@@ -17,8 +17,9 @@ struct kept {
 
 struct dml__gpu_graph {
     struct dml__gpu_graph *next; /* of the device's */
-    void *made;                  /* the driver's; NULL: the capture is under way */
-    void *stream;                /* that is captured */
+    void *made;                  /* the driver's, or NULL: see "ended" */
+    bool ended;   /* with a communicator; else the capture is under way */
+    void *stream; /* that is captured */
     pthread_t thread;
     struct kept *kept;
 };
@@ -29,8 +30,8 @@ void dml__graphs_open(struct dml__gpu *gpu)
     pthread_mutex_init(&gpu->graphs.launching, NULL);
 }
 
-/* Takes it out of the list, and frees it but for the driver's. */
-static void discard(struct dml__gpu *gpu, struct dml__gpu_graph *graph)
+/* Takes it out of the list, and frees it but for the driver's, which it returns. */
+static void *discard(struct dml__gpu *gpu, struct dml__gpu_graph *graph)
 {
     pthread_mutex_lock(&gpu->graphs.lock);
     struct dml__gpu_graph **link = &gpu->graphs.first;
@@ -38,24 +39,31 @@ static void discard(struct dml__gpu *gpu, struct dml__gpu_graph *graph)
         link = &(*link)->next;
     *link = graph->next;
     pthread_mutex_unlock(&gpu->graphs.lock);
+    void *made = graph->made; /* nobody else finds it any more */
     while (graph->kept != NULL) {
         struct kept *kept = graph->kept;
         graph->kept = kept->next;
         dml__free(kept);
     }
     dml__free(graph);
+    return made;
 }
 
 void dml__graphs_close(struct dml__gpu *gpu)
 {
     while (gpu->graphs.first != NULL) /* the program has not freed them */
-        discard(gpu, gpu->graphs.first);
+        (void)discard(gpu, gpu->graphs.first);
     pthread_mutex_destroy(&gpu->graphs.lock);
     pthread_mutex_destroy(&gpu->graphs.launching);
 }
 
 /* ---- captures ----------------------------------------------------------------------
  */
+
+static bool is_open(const struct dml__gpu_graph *graph)
+{
+    return graph->made == NULL && !graph->ended;
+}
 
 /* Is the stream being captured, or not, as it must be? */
 static dml_status expect_captured(const struct dml__gpu *gpu, void *stream, bool wanted,
@@ -76,6 +84,22 @@ static dml_status expect_captured(const struct dml__gpu *gpu, void *stream, bool
                               "(dml_gpu_capture_end)");
 }
 
+/* Has a communicator ended of which it holds calls? Lock held. */
+static bool lost_nccl(const struct dml__gpu_graph *graph)
+{
+    const struct kept *kept = graph->kept;
+    while (kept != NULL && kept->nccl != NULL)
+        kept = kept->next;
+    return kept != NULL;
+}
+
+static dml_status refuse_lost(const struct dml__gpu *gpu, const char *where)
+{
+    return dml__fail(gpu->ctx, DML_EINVAL, where,
+                     "the graph holds collectives of a communicator that has been "
+                     "destroyed, or has failed; capture it anew with another");
+}
+
 dml_status dml__graph_begin(struct dml__gpu *gpu, void *stream)
 {
     DML_TRY(expect_captured(gpu, stream, false, "dml_gpu_capture_begin"));
@@ -90,7 +114,7 @@ dml_status dml__graph_begin(struct dml__gpu *gpu, void *stream)
     pthread_mutex_unlock(&gpu->graphs.lock);
     dml_status status = gpu->ops->capture_begin(gpu, stream);
     if (status < 0)
-        discard(gpu, graph);
+        (void)discard(gpu, graph);
     return status;
 }
 
@@ -98,7 +122,7 @@ static struct dml__gpu_graph *find_capture(struct dml__gpu *gpu, const void *str
 {
     pthread_mutex_lock(&gpu->graphs.lock);
     struct dml__gpu_graph *graph = gpu->graphs.first;
-    while (graph != NULL && (graph->made != NULL || graph->stream != stream))
+    while (graph != NULL && !(is_open(graph) && graph->stream == stream))
         graph = graph->next;
     pthread_mutex_unlock(&gpu->graphs.lock);
     return graph;
@@ -115,15 +139,19 @@ dml_status dml__graph_end(struct dml__gpu *gpu, void *stream,
                          "the capture was begun elsewhere (cudaStreamBeginCapture, or "
                          "another context); end it there");
     dml_status status = gpu->ops->capture_end(gpu, stream, &made);
-    if (status < 0) {
-        discard(gpu, graph);
-        return status;
-    }
     pthread_mutex_lock(&gpu->graphs.lock);
     graph->made = made;
+    const bool lost = lost_nccl(graph);
     pthread_mutex_unlock(&gpu->graphs.lock);
-    *out = graph;
-    return DML_OK;
+    if (status == DML_OK && !lost) {
+        *out = graph;
+        return DML_OK;
+    }
+    (void)discard(gpu, graph);
+    if (status < 0)
+        return status;
+    gpu->ops->graph_destroy(gpu, made);
+    return refuse_lost(gpu, "dml_gpu_capture_end");
 }
 
 /* ---- NCCL's calls in them ----------------------------------------------------------
@@ -158,7 +186,7 @@ dml_status dml__graphs_keep(struct dml__gpu *gpu, struct dml__nccl_comm *nccl,
     pthread_mutex_lock(&gpu->graphs.lock);
     struct dml__gpu_graph *graph = gpu->graphs.first;
     for (; graph != NULL && status == DML_OK; graph = graph->next) {
-        if (graph->made != NULL || !pthread_equal(graph->thread, pthread_self()))
+        if (!is_open(graph) || !pthread_equal(graph->thread, pthread_self()))
             continue;
         struct kept *kept = find_kept(graph, nccl);
         if (kept != NULL)
@@ -170,13 +198,19 @@ dml_status dml__graphs_keep(struct dml__gpu *gpu, struct dml__nccl_comm *nccl,
     return status;
 }
 
-void dml__graphs_forget(struct dml__gpu *gpu, const struct dml__nccl_comm *nccl)
+void dml__graphs_end(struct dml__gpu *gpu, const struct dml__nccl_comm *nccl)
 {
     pthread_mutex_lock(&gpu->graphs.lock);
     for (struct dml__gpu_graph *g = gpu->graphs.first; g != NULL; g = g->next) {
         struct kept *kept = find_kept(g, nccl);
-        if (kept != NULL)
-            kept->nccl = NULL;
+        if (kept == NULL)
+            continue;
+        kept->nccl = NULL;
+        if (g->made != NULL) { /* what of it is in a stream goes on */
+            gpu->ops->graph_destroy(gpu, g->made);
+            g->made = NULL;
+            g->ended = true;
+        }
     }
     pthread_mutex_unlock(&gpu->graphs.lock);
 }
@@ -192,9 +226,7 @@ static dml_status hold(const struct dml__gpu *gpu, const struct dml__gpu_graph *
     *end = graph->kept;
     for (; *end != NULL; *end = (*end)->next) {
         if ((*end)->nccl == NULL)
-            return dml__fail(gpu->ctx, DML_EINVAL, "dml_gpu_graph_launch",
-                             "the graph holds collectives of a communicator that has "
-                             "been destroyed; capture it anew");
+            return refuse_lost(gpu, "dml_gpu_graph_launch");
         DML_TRY(dml__nccl_hold((*end)->nccl, "dml_gpu_graph_launch"));
     }
     return DML_OK;
@@ -220,7 +252,6 @@ dml_status dml__graph_launch(struct dml__gpu *gpu, struct dml__gpu_graph *graph,
 
 dml_status dml__graph_free(struct dml__gpu *gpu, struct dml__gpu_graph *graph)
 {
-    void *made = graph->made;
-    discard(gpu, graph);
-    return gpu->ops->graph_destroy(gpu, made);
+    void *made = discard(gpu, graph);
+    return made != NULL ? gpu->ops->graph_destroy(gpu, made) : DML_OK;
 }

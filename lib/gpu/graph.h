@@ -37,7 +37,9 @@ dml_status dml__graph_free(struct dml__gpu *gpu, struct dml__gpu_graph *graph);
 /* A call by NCCL has gone into what this thread captures. */
 dml_status dml__graphs_keep(struct dml__gpu *gpu, struct dml__nccl_comm *nccl,
                             const struct dml__nccl_call *call);
-/* The communicator ends: graphs that hold calls of it cannot be launched any more. */
-void dml__graphs_forget(struct dml__gpu *gpu, const struct dml__nccl_comm *nccl);
+/* Before the communicator ends or is aborted, which waits until all graphs that hold
+ * calls of it have been destroyed (NCCL 2.28, commDestroySync): destroys the driver's;
+ * what is left can only be freed. Its own lock held, or nobody uses it any more. */
+void dml__graphs_end(struct dml__gpu *gpu, const struct dml__nccl_comm *nccl);
 
 #endif

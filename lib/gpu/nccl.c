@@ -206,8 +206,8 @@ void dml__nccl_free(struct dml__gpu_comm *g)
     if (n == NULL)
         return;
     drain(g);
-    dml__graphs_forget(n->gpu, n);
     dml__nccl_unwatch(n);
+    dml__graphs_end(n->gpu, n);
     end(g);
     for (int i = 0; i < 2; i++)
         if (n->marker[i] != NULL)

@@ -179,9 +179,10 @@ static void describe(const struct dml__nccl_mark *mark, char *text, size_t room)
                  number);
 }
 
-/* Ends NCCL's communicator with an error that names what was under way. Lock held. The
- * error is there first: the abort lets kernels exit, and the events behind them pass.
- */
+/* Ends NCCL's communicator with an error that names what was under way. Lock held, but
+ * let go for the abort, since that waits for a capture under way whose thread may want
+ * the lock. The error is there first: the abort lets kernels exit, and the events
+ * behind them pass. */
 static void give_up(struct dml__nccl_comm *n, dml_status status,
                     const struct dml__nccl_mark *mark, const char *why)
 {
@@ -192,8 +193,12 @@ static void give_up(struct dml__nccl_comm *n, dml_status status,
              why);
     atomic_store(&n->failed, (int)status);
     dml__log(n->gpu->ctx, DML_LOG_ERROR, "%s", n->text);
-    n->lib.abort(n->comm);
+    void *comm = n->comm;
     n->comm = NULL;
+    dml__graphs_end(n->gpu, n);
+    pthread_mutex_unlock(&n->lock);
+    n->lib.abort(comm);
+    pthread_mutex_lock(&n->lock);
 }
 
 /* The operation that was watched has ended: the time of the next runs from now. */

@@ -45,7 +45,9 @@ TRANSPORTS = {"shared memory": {}, "messages": {"DML_SHM": "0"},
 GPU = {"DML_GPU": "fake:4"}
 GPU_TRANSPORTS = {"measured": GPU, "one GPU": {"DML_GPU": "fake:1"},
                   "host_staged": {**GPU, "DML_ALLREDUCE": "host_staged"},
-                  "sharded": {**GPU, "SHARDED": "1"}}
+                  "sharded": {**GPU, "SHARDED": "1"},
+                  # The stand-in for NCCL, chosen since nothing is measured.
+                  "nccl": {**GPU, "DML_MEASURE": "0", "NCCL": "1"}}
 BEGUN = " parameters; "
 GOES_ON = re.compile(r"rank \d+ \(host \S+, pid (\d+)\).*; goes on with (\d+) ranks?$")
 STEP = re.compile(r"^step (\d+) is done by (\d+) ranks?, ")
@@ -153,18 +155,21 @@ class Run:
     def __init__(self, args, folder, name, more=None):
         chroot = os.environ.get("DML_TEST_ULFM", "")
         self.folder = os.path.join(folder, name)
+        program = "/libdml/build/apps/dml-cnn" if chroot else args.program
         data = folder[len(chroot):] + "/data"
         inside = self.folder[len(chroot):]
         os.mkdir(self.folder)
         words = ["chroot", chroot] if chroot else []
         words += ["mpirun", "--with-ft", "ulfm", "--mca", "btl", "self,sm",
                   "--oversubscribe", "-n", args.ranks,
-                  "/libdml/build/apps/dml-cnn" if chroot else args.program,
-                  "train", "--data", data, "--threads", 1, "--batch", args.batch,
+                  program, "train", "--data", data, "--threads", 1, "--batch", args.batch,
                   "--epochs", args.epochs, "--checkpoint", inside + "/snapshots",
                   "--checkpoint-every", 20, "--on-failure", "shrink",
                   "--report", inside + "/report.json", "--device", args.device]
         words += ["--shard-optimizer"] if more and "SHARDED" in more else []
+        if more and "NCCL" in more:
+            build = os.path.dirname(os.path.dirname(program))
+            more = {**more, "DML_TEST_NCCL": build + "/test/gpu/libfake_nccl.so"}
         self.begin_s = time.monotonic()
         self.process = subprocess.Popen(
             ["timeout", "-k", "5", str(LIMIT_S), *map(str, words)],
@@ -268,7 +273,7 @@ def killed(args, folder, number, accuracy, seconds, rng):
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("program", nargs="?")
-    parser.add_argument("--kills", type=int, default=4)
+    parser.add_argument("--kills", type=int, help="default: each kind of messages once")
     parser.add_argument("--ranks", type=int, default=3)
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--images", type=int)
@@ -280,6 +285,8 @@ def parse():
     args.images = args.images or (1200 if gpu else 12000)
     args.batch = 12 if gpu else 120  # for 1 to 4, or 1 to 6 ranks
     args.tests = 500 if gpu else 10000
+    if args.kills is None:
+        args.kills = len(GPU_TRANSPORTS if gpu else TRANSPORTS)
     return args
 
 
