@@ -85,8 +85,8 @@ struct gpu_net {
     float *wide;   /* [N][classes] logits in f32, */
     float *logits; /* and pinned on the host */
     char *loss;    /* what the loss keeps between its kernels */
-    /* Brought by a feed, for the next pass: */
-    const float *fed;
+    /* Brought by a feed, for the next pass: images of x, areas and values, */
+    struct cnn_bytes_args fed;
     const struct cnn_pass *pass;
 };
 

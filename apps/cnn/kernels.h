@@ -14,6 +14,7 @@
 #ifndef CNN_KERNELS_H
 #define CNN_KERNELS_H
 
+#include <dml/data.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -65,6 +66,18 @@ struct cnn_input_args {
     const float *x; /* [images][channels][pixels] */
     void *y;        /* [images][pixels][channels] */
     int channels, pixels;
+    int half;
+};
+
+/* The same of bytes, which stand for a channel's values inside of an image's area, and
+ * for 0 outside. */
+struct cnn_bytes_args {
+    size_t n;
+    const uint8_t *x;            /* [images][channels][height][width] */
+    const dml_image_area *areas; /* [images] */
+    const float *values;         /* [channels][256] */
+    void *y;                     /* [images][height][width][channels] */
+    int channels, height, width;
     int half;
 };
 
@@ -152,6 +165,7 @@ struct cnn_keep_args {
 
 #define CNN_KERNELS(X)                                                           \
     X(input, input)      /* N C H W f32 images to N H W C */                     \
+    X(bytes, bytes)      /* N C H W bytes to N H W C, normalised */              \
     X(cast, map)         /* f32 to bf16 */                                       \
     X(widen, map)        /* activations to f32 */                                \
     X(bias, map)         /* y += channel */                                      \
