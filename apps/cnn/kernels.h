@@ -95,6 +95,7 @@ enum { CNN_ROWS = 4 };
 struct cnn_norm_args {
     size_t n;
     const void *x, *y; /* y: the output, or its gradient */
+    const void *side;  /* a sum's other term; in the backward pass the sum */
     void *dx;
     const float *gamma, *beta;
     void *dgamma, *dbeta;  /* gradients; of a bias: dbeta only */
@@ -182,9 +183,12 @@ struct cnn_keep_args {
     X(stat_fold, norm)                                                           \
     X(stat, norm) /* of all rows, and the running averages */                    \
     X(norm, norm)                                                                \
-    X(norm_test, norm)  /* by the running averages */                            \
+    X(norm_test, norm) /* by the running averages */                             \
+    X(norm_add, norm)  /* y = output + side, then its ReLU */                    \
+    X(norm_add_test, norm)                                                       \
     X(norm_parts, norm) /* sums of the gradient, and of it times the normal x */ \
-    X(norm_sums, norm)  /* gradients of gamma and beta */                        \
+    X(norm_add_parts, norm)                                                      \
+    X(norm_sums, norm) /* gradients of gamma and beta */                         \
     X(norm_back, norm)                                                           \
     X(bias_parts, norm) /* sums of the gradient */                               \
     X(bias_sums, norm)                                                           \
