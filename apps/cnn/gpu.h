@@ -85,8 +85,8 @@ struct gpu_net {
     float *wide;   /* [N][classes] logits in f32, */
     float *logits; /* and pinned on the host */
     char *loss;    /* what the loss keeps between its kernels */
-    /* Brought by a feed, for the next pass: */
-    const float *fed;
+    /* Brought by a feed, for the next pass: images of x, areas and values, */
+    struct cnn_bytes_args fed;
     const struct cnn_pass *pass;
 };
 
@@ -111,11 +111,25 @@ struct gpu_sums {
 
 /* A layer will do it: the net gets room for that. */
 void gpu_need_sums(struct net *net, size_t rows, int channels);
+/* Where args has no sums, they go to the net's, for the next kernel. */
 dml_status gpu_sum_rows(const struct net *net, const struct gpu_sums *kernels,
                         struct cnn_norm_args *args);
 
 /* Items of a kernel that takes some channels of a row at a time. */
 size_t gpu_row_items(size_t rows, int channels);
+
+/* ---- batch norm as a term of a sum (gpu_norm.c) */
+
+/* The layer that makes x, if it is a batch norm without ReLU: it will not write its
+ * output, which the sum asks for. Else NULL. */
+struct layer *gpu_norm_join(struct net *net, const struct value *x);
+/* The sum has a ReLU behind it. */
+dml_status gpu_norm_join_relu(struct layer *norm);
+
+/* The sum, over the norm's output, and its ReLU; then the gradient through that. */
+dml_status gpu_norm_add(struct layer *norm, enum net_mode mode,
+                        const struct value *term);
+dml_status gpu_norm_add_back(struct layer *norm);
 
 /* A parameter's gradient, and the weights that convolutions read. */
 void *gpu_gradient(const struct net *net, const struct param *param);

@@ -7,8 +7,9 @@
 
 enum { FEED_SLOTS = 2 };
 
-/* Pinned memory and the device's for one pass: images [N][C][H][W], labels [N], and
- * what the kernels need of the pass. */
+/* The device's memory for one pass: bytes of images [N][C][H][W], their areas [N],
+ * labels [N], and what the kernels need of the pass; all but the images are put
+ * together in pinned memory. */
 struct feed_slot {
     char *host, *device;
     dml_gpu_event copied, used;
@@ -18,19 +19,25 @@ struct feed {
     struct gpu *gpu;       /* NULL: not opened */
     dml_gpu_stream stream; /* of the copies */
     struct feed_slot slots[FEED_SLOTS];
-    size_t rows, row_floats, label_at, pass_at, bytes;
+    void *values; /* device memory: what bytes become */
+    size_t rows, row_bytes, area_at, label_at, pass_at, bytes;
     unsigned next, now; /* slots filled, and taken, so far */
 };
 
-/* rows: of the net. Close in any case. */
-dml_status feed_open(struct gpu *gpu, const struct net *net, struct feed *feed);
+/* For batches of bytes, with the values of their loader. Close in any case. */
+dml_status feed_open(struct gpu *gpu, const struct net *net, const float *values,
+                     struct feed *feed);
 void feed_close(struct feed *feed);
 
 /* Is a pass on its way? */
 bool feed_has(const struct feed *feed);
 
-/* Send the batch of a pass; it may be changed when this returns. Rows that the net has
- * beyond the batch's repeat it. */
+/* Wait until what was sent has left the host: its batch may go back to the loader, and
+ * the next one be sent. */
+dml_status feed_wait_sent(struct feed *feed);
+
+/* Send the batch of a pass, whose images are copied straight from it. Rows that the net
+ * has beyond the batch's repeat it. */
 dml_status feed_put(struct feed *feed, const dml_batch *batch,
                     const struct cnn_pass *pass);
 

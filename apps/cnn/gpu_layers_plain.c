@@ -115,22 +115,32 @@ struct value *gpu_make_fork(struct net *net, struct value *x, struct value **sec
     return a;
 }
 
+/* What goes with it is done in the same pass over memory. */
 struct add {
     struct layer layer;
-    bool relu; /* the layer behind is one: done in the same pass over memory */
+    struct layer *norm; /* whose output is the first term, or NULL */
+    bool relu;          /* the layer behind is one */
 };
 
 static dml_status add_forward(struct layer *layer, enum net_mode mode)
 {
     const struct value *x = layer->in[0], *y = layer->in[1];
-    (void)mode;
-    if (!((const struct add *)layer)->relu)
+    const struct add *add = (const struct add *)layer;
+    if (add->norm)
+        return gpu_norm_add(add->norm, mode, y);
+    if (!add->relu)
         return add_to(layer, x, x->data_at, y->data_at);
     return GPU_MAP(gpu_of(layer), add_relu, .count = count_of(x), .x = y->data_at,
                    .y = x->data_at);
 }
 
-static const struct layer_ops add_ops = {"add", add_forward, do_nothing_back, NULL};
+static dml_status add_backward(struct layer *layer)
+{
+    struct layer *norm = ((const struct add *)layer)->norm;
+    return norm ? gpu_norm_add_back(norm) : DML_OK;
+}
+
+static const struct layer_ops add_ops = {"add", add_forward, add_backward, NULL};
 
 struct value *gpu_make_add(struct net *net, struct value *x, struct value *y)
 {
@@ -139,17 +149,8 @@ struct value *gpu_make_add(struct net *net, struct value *x, struct value *y)
         return NULL;
     add->layer.in[1] = y;
     add->layer.out[0] = net_alias_value(net, x);
+    add->norm = gpu_norm_join(net, x);
     return add->layer.out[0];
-}
-
-/* True where the last layer is the sum that makes x: it will do the ReLU. */
-static bool join_relu(const struct net *net, const struct value *x)
-{
-    struct layer *last = net->nlayers > 0 ? net->layers[net->nlayers - 1] : NULL;
-    if (!last || last->ops != &add_ops || last->out[0] != x)
-        return false;
-    ((struct add *)last)->relu = true;
-    return true;
 }
 
 /* ---- ReLU ----------------------------------------------------------------------- */
@@ -169,15 +170,30 @@ static dml_status relu_backward(struct layer *layer)
 }
 
 static const struct layer_ops relu_ops = {"relu", relu_forward, relu_backward, NULL};
-/* The sum before it does it. */
+/* The sum before it does the one, or both. */
 static const struct layer_ops late_relu_ops = {"relu", do_nothing, relu_backward, NULL};
+static const struct layer_ops no_relu_ops = {"relu", do_nothing, do_nothing_back, NULL};
+
+/* Lets the sum that makes x do what it can. */
+static dml_status join_relu(const struct net *net, const struct value *x,
+                            const struct layer_ops **ops)
+{
+    struct layer *last = net->nlayers > 0 ? net->layers[net->nlayers - 1] : NULL;
+    *ops = &relu_ops;
+    if (!last || last->ops != &add_ops || last->out[0] != x)
+        return DML_OK;
+    struct add *add = (struct add *)last;
+    add->relu = true;
+    *ops = add->norm ? &no_relu_ops : &late_relu_ops;
+    return add->norm ? gpu_norm_join_relu(add->norm) : DML_OK;
+}
 
 struct value *gpu_make_relu(struct net *net, struct value *x)
 {
-    bool late = join_relu(net, x);
-    struct layer *layer =
-        net_add_layer(net, sizeof *layer, late ? &late_relu_ops : &relu_ops, x);
-    if (!layer)
+    const struct layer_ops *ops;
+    dml_status status = join_relu(net, x, &ops);
+    struct layer *layer = net_add_layer(net, sizeof *layer, ops, x);
+    if (!layer || status != DML_OK)
         return NULL;
     layer->out[0] = net_alias_value(net, x);
     return layer->out[0];

@@ -63,7 +63,8 @@ dml_status gpu_sum_rows(const struct net *net, const struct gpu_sums *kernels,
     const size_t channels = (size_t)args->channels;
     const struct cut cut = cut_rows(args->rows, args->channels);
     args->parts = net->gpu->parts;
-    args->sums = net->gpu->sums;
+    if (!args->sums)
+        args->sums = net->gpu->sums;
     args->part_rows = cut.part_rows;
     args->nparts = cut.nparts;
     args->n = gpu_row_items(cut.nparts, args->channels);

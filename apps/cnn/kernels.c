@@ -6,7 +6,7 @@
 #include "gpu.h"
 #include "kernels_dropout.h"
 #include "kernels_loss.h"
-#include "kernels_norm.h"
+#include "kernels_norm_back.h"
 #include "kernels_window.h"
 
 #define LOOP(name, type)                                       \

@@ -4,7 +4,7 @@
  */
 #include "kernels_dropout.h"
 #include "kernels_loss.h"
-#include "kernels_norm.h"
+#include "kernels_norm_back.h"
 #include "kernels_window.h"
 
 #define KERNEL(name, type)                                                         \

@@ -14,6 +14,7 @@
 #ifndef CNN_KERNELS_H
 #define CNN_KERNELS_H
 
+#include <dml/data.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -68,6 +69,18 @@ struct cnn_input_args {
     int half;
 };
 
+/* The same of bytes, which stand for a channel's values inside of an image's area, and
+ * for 0 outside. */
+struct cnn_bytes_args {
+    size_t n;
+    const uint8_t *x;            /* [images][channels][height][width] */
+    const dml_image_area *areas; /* [images] */
+    const float *values;         /* [channels][256] */
+    void *y;                     /* [images][height][width][channels] */
+    int channels, height, width;
+    int half;
+};
+
 /* Sums over the rows of a matrix [rows][channels], for each channel: the rows are cut
  * into parts, each summed by an item for up to CNN_VECTOR channels; then CNN_FOLD
  * parts at a time are folded into one, until so few are left that one item adds them
@@ -82,6 +95,7 @@ enum { CNN_ROWS = 4 };
 struct cnn_norm_args {
     size_t n;
     const void *x, *y; /* y: the output, or its gradient */
+    const void *side;  /* a sum's other term; in the backward pass the sum */
     void *dx;
     const float *gamma, *beta;
     void *dgamma, *dbeta;  /* gradients; of a bias: dbeta only */
@@ -152,6 +166,7 @@ struct cnn_keep_args {
 
 #define CNN_KERNELS(X)                                                           \
     X(input, input)      /* N C H W f32 images to N H W C */                     \
+    X(bytes, bytes)      /* N C H W bytes to N H W C, normalised */              \
     X(cast, map)         /* f32 to bf16 */                                       \
     X(widen, map)        /* activations to f32 */                                \
     X(bias, map)         /* y += channel */                                      \
@@ -168,9 +183,12 @@ struct cnn_keep_args {
     X(stat_fold, norm)                                                           \
     X(stat, norm) /* of all rows, and the running averages */                    \
     X(norm, norm)                                                                \
-    X(norm_test, norm)  /* by the running averages */                            \
+    X(norm_test, norm) /* by the running averages */                             \
+    X(norm_add, norm)  /* y = output + side, then its ReLU */                    \
+    X(norm_add_test, norm)                                                       \
     X(norm_parts, norm) /* sums of the gradient, and of it times the normal x */ \
-    X(norm_sums, norm)  /* gradients of gamma and beta */                        \
+    X(norm_add_parts, norm)                                                      \
+    X(norm_sums, norm) /* gradients of gamma and beta */                         \
     X(norm_back, norm)                                                           \
     X(bias_parts, norm) /* sums of the gradient */                               \
     X(bias_sums, norm)                                                           \

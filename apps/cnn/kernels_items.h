@@ -217,6 +217,21 @@ ITEM void cnn_item_input(const struct cnn_input_args *a, size_t i)
     cnn_put(VIEW(void *, a->y), i, x[plane * (size_t)a->pixels + pixel], a->half);
 }
 
+/* Item: a number of the output. */
+ITEM void cnn_item_bytes(const struct cnn_bytes_args *a, size_t i)
+{
+    size_t n = i, c = cnn_split(&n, a->channels);
+    size_t x = cnn_split(&n, a->width), y = cnn_split(&n, a->height);
+    const dml_image_area *area = VIEW(const dml_image_area *, a->areas) + n;
+    size_t line = (n * (size_t)a->channels + c) * (size_t)a->height + y;
+    float value = 0;
+    if (x >= area->left && x < area->right && y >= area->top && y < area->bottom) {
+        uint8_t byte = VIEW(const uint8_t *, a->x)[line * (size_t)a->width + x];
+        value = VIEW(const float *, a->values)[c * 256 + byte];
+    }
+    cnn_put(VIEW(void *, a->y), i, value, a->half);
+}
+
 ITEM struct cnn_four cnn_read(const void *p, struct cnn_group g)
 {
     return cnn_get4(VIEW(const void *, p), g.first, g.count, g.whole, g.half);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Items of the kernels of batch normalisation (layer_norm.c says what it is) and of the
- * gradients of biases: sums over the rows of a matrix [rows][channels] in parts, whose
- * order is that of the rows, whatever the device.
+ * Items of the kernels of batch normalisation (layer_norm.c says what it is) in the
+ * forward pass: sums over the rows of a matrix [rows][channels] in parts, whose order
+ * is that of the rows, whatever the device; and the output.
  *
  * Mean and squares (sums of (x - mean)^2) come from one pass over x: an item adds up
  * d = x - s and d^2 for one s near its mean, and has
@@ -151,16 +151,28 @@ ITEM struct cnn_scales cnn_scales_of(const struct cnn_norm_args *a, struct cnn_g
     return s;
 }
 
-ITEM struct cnn_four cnn_affine(const struct cnn_norm_args *a,
-                                const struct cnn_scales *s, struct cnn_four x)
+/* The output for x; joined: as if it had been stored, with another term added. */
+ITEM struct cnn_four cnn_output(const struct cnn_norm_args *a,
+                                const struct cnn_scales *s, struct cnn_four x,
+                                struct cnn_four side, int joined, int half)
 {
     for (int k = 0; k < CNN_VECTOR; k++) {
         float normal = (x.v[k] - s->mean.v[k]) * s->inverse.v[k];
-        x.v[k] = s->gamma.v[k] * normal + s->beta.v[k];
-        if (a->relu && x.v[k] < 0)
-            x.v[k] = 0;
+        float y = s->gamma.v[k] * normal + s->beta.v[k];
+        if (joined && half)
+            y = cnn_of_bits((uint32_t)cnn_round(y) << 16);
+        if (joined)
+            y += side.v[k];
+        x.v[k] = a->relu && y < 0 ? 0 : y;
     }
     return x;
+}
+
+ITEM struct cnn_four cnn_side(const struct cnn_norm_args *a, size_t row,
+                              struct cnn_group g, int joined)
+{
+    struct cnn_four none = {{0}};
+    return joined ? cnn_of_row(a, VIEW(const void *, a->side), row, g) : none;
 }
 
 ITEM void cnn_put_row(const struct cnn_norm_args *a, void *to, size_t row,
@@ -172,27 +184,39 @@ ITEM void cnn_put_row(const struct cnn_norm_args *a, void *to, size_t row,
 /* CNN_ROWS rows: all are read before one is written, since for all that the compiler
  * knows they might be the same. */
 ITEM void cnn_write_norm(const struct cnn_norm_args *a, const struct cnn_scales *s,
-                         struct cnn_group g)
+                         struct cnn_group g, int joined)
 {
     const void *x = VIEW(const void *, a->x);
     void *y = VIEW(void *, a->y);
     size_t row = g.row * CNN_ROWS;
     if (row + CNN_ROWS <= a->rows) {
-        struct cnn_four now[CNN_ROWS];
-        for (int r = 0; r < CNN_ROWS; r++)
+        struct cnn_four now[CNN_ROWS], side[CNN_ROWS];
+        for (int r = 0; r < CNN_ROWS; r++) {
             now[r] = cnn_of_row(a, x, row + (size_t)r, g);
+            side[r] = cnn_side(a, row + (size_t)r, g, joined);
+        }
         for (int r = 0; r < CNN_ROWS; r++)
-            cnn_put_row(a, y, row + (size_t)r, cnn_affine(a, s, now[r]), g);
+            cnn_put_row(a, y, row + (size_t)r,
+                        cnn_output(a, s, now[r], side[r], joined, g.half), g);
         return;
     }
     for (; row < a->rows; row++)
-        cnn_put_row(a, y, row, cnn_affine(a, s, cnn_of_row(a, x, row, g)), g);
+        cnn_put_row(a, y, row,
+                    cnn_output(a, s, cnn_of_row(a, x, row, g),
+                               cnn_side(a, row, g, joined), joined, g.half),
+                    g);
 }
 
 ITEM void cnn_do_norm(const struct cnn_norm_args *a, struct cnn_group g)
 {
     struct cnn_scales s = cnn_scales_of(a, g);
-    cnn_write_norm(a, &s, g);
+    cnn_write_norm(a, &s, g, 0);
+}
+
+ITEM void cnn_do_norm_add(const struct cnn_norm_args *a, struct cnn_group g)
+{
+    struct cnn_scales s = cnn_scales_of(a, g);
+    cnn_write_norm(a, &s, g, 1);
 }
 
 ITEM void cnn_item_norm(const struct cnn_norm_args *a, size_t i)
@@ -200,7 +224,13 @@ ITEM void cnn_item_norm(const struct cnn_norm_args *a, size_t i)
     CNN_EACH_ROW(cnn_do_norm, a, i);
 }
 
-ITEM void cnn_do_norm_test(const struct cnn_norm_args *a, struct cnn_group g)
+ITEM void cnn_item_norm_add(const struct cnn_norm_args *a, size_t i)
+{
+    CNN_EACH_ROW(cnn_do_norm_add, a, i);
+}
+
+ITEM struct cnn_scales cnn_test_scales(const struct cnn_norm_args *a,
+                                       struct cnn_group g)
 {
     struct cnn_group any = g; /* where states lie nothing is a multiple of four */
     struct cnn_scales s;
@@ -211,7 +241,19 @@ ITEM void cnn_do_norm_test(const struct cnn_norm_args *a, struct cnn_group g)
     s.beta = cnn_of_channels(a->beta, g);
     for (int k = 0; k < CNN_VECTOR; k++)
         s.inverse.v[k] = 1 / sqrtf(s.inverse.v[k] + CNN_EPSILON);
-    cnn_write_norm(a, &s, g);
+    return s;
+}
+
+ITEM void cnn_do_norm_test(const struct cnn_norm_args *a, struct cnn_group g)
+{
+    struct cnn_scales s = cnn_test_scales(a, g);
+    cnn_write_norm(a, &s, g, 0);
+}
+
+ITEM void cnn_do_norm_add_test(const struct cnn_norm_args *a, struct cnn_group g)
+{
+    struct cnn_scales s = cnn_test_scales(a, g);
+    cnn_write_norm(a, &s, g, 1);
 }
 
 ITEM void cnn_item_norm_test(const struct cnn_norm_args *a, size_t i)
@@ -219,158 +261,9 @@ ITEM void cnn_item_norm_test(const struct cnn_norm_args *a, size_t i)
     CNN_EACH_ROW(cnn_do_norm_test, a, i);
 }
 
-/* ---- gradients ------------------------------------------------------------------ */
-
-/* x becomes normal, and y the gradient by the affine output: 0 where the ReLU was. That
- * is computed anew, so that layers behind may work in place. */
-ITEM void cnn_gradient(const struct cnn_norm_args *a, const struct cnn_scales *s,
-                       struct cnn_four *x, struct cnn_four *y)
+ITEM void cnn_item_norm_add_test(const struct cnn_norm_args *a, size_t i)
 {
-    for (int k = 0; k < CNN_VECTOR; k++) {
-        x->v[k] = (x->v[k] - s->mean.v[k]) * s->inverse.v[k];
-        if (a->relu && !(s->gamma.v[k] * x->v[k] + s->beta.v[k] > 0))
-            y->v[k] = 0;
-    }
-}
-
-ITEM void cnn_do_norm_parts(const struct cnn_norm_args *a, struct cnn_group g)
-{
-    const void *x = VIEW(const void *, a->x), *y = VIEW(const void *, a->y);
-    size_t row = g.row * a->part_rows, last = cnn_part_end(a, g.row);
-    struct cnn_four sum = {{0}}, product = {{0}};
-    struct cnn_scales s = cnn_scales_of(a, g);
-    CNN_UNROLL
-    for (; row < last; row++) {
-        struct cnn_four normal = cnn_of_row(a, x, row, g);
-        struct cnn_four grad = cnn_of_row(a, y, row, g);
-        cnn_gradient(a, &s, &normal, &grad);
-        for (int k = 0; k < CNN_VECTOR; k++) {
-            sum.v[k] += grad.v[k];
-            product.v[k] += grad.v[k] * normal.v[k];
-        }
-    }
-    cnn_put_part(a, g, sum, product);
-}
-
-ITEM void cnn_item_norm_parts(const struct cnn_norm_args *a, size_t i)
-{
-    CNN_EACH_ROW(cnn_do_norm_parts, a, i);
-}
-
-ITEM void cnn_do_bias_parts(const struct cnn_norm_args *a, struct cnn_group g)
-{
-    const void *y = VIEW(const void *, a->y);
-    size_t row = g.row * a->part_rows, last = cnn_part_end(a, g.row);
-    struct cnn_four sum = {{0}}, none = {{0}};
-    CNN_UNROLL
-    for (; row < last; row++) {
-        struct cnn_four grad = cnn_of_row(a, y, row, g);
-        for (int k = 0; k < CNN_VECTOR; k++)
-            sum.v[k] += grad.v[k];
-    }
-    cnn_put_part(a, g, sum, none);
-}
-
-ITEM void cnn_item_bias_parts(const struct cnn_norm_args *a, size_t i)
-{
-    CNN_EACH_ROW(cnn_do_bias_parts, a, i);
-}
-
-struct cnn_sums {
-    double first, second;
-};
-
-ITEM struct cnn_sums cnn_total(const struct cnn_norm_args *a, size_t part, size_t last,
-                               size_t channel)
-{
-    const float *parts = VIEW(const float *, a->parts) + 2 * channel;
-    size_t step = 2 * (size_t)a->channels;
-    struct cnn_sums s = {0, 0};
-    CNN_UNROLL
-    for (; part < last; part++) {
-        s.first += (double)parts[part * step];
-        s.second += (double)parts[part * step + 1];
-    }
-    return s;
-}
-
-ITEM void cnn_item_sum_fold(const struct cnn_norm_args *a, size_t i)
-{
-    size_t part = i, channel = cnn_split(&part, a->channels), first = part * CNN_FOLD;
-    struct cnn_sums s =
-        cnn_total(a, first, cnn_least(first + CNN_FOLD, a->nparts), channel);
-    VIEW(float *, a->folded)[2 * i] = (float)s.first;
-    VIEW(float *, a->folded)[2 * i + 1] = (float)s.second;
-}
-
-ITEM void cnn_item_norm_sums(const struct cnn_norm_args *a, size_t i)
-{
-    float *sums = VIEW(float *, a->sums);
-    struct cnn_sums s = cnn_total(a, 0, a->nparts, i);
-    sums[i] = (float)s.first;
-    sums[(size_t)a->channels + i] = (float)s.second;
-    cnn_put(VIEW(void *, a->dbeta), i, (float)s.first, a->half);
-    cnn_put(VIEW(void *, a->dgamma), i, (float)s.second, a->half);
-}
-
-ITEM void cnn_item_bias_sums(const struct cnn_norm_args *a, size_t i)
-{
-    cnn_put(VIEW(void *, a->dbeta), i, (float)cnn_total(a, 0, a->nparts, i).first,
-            a->half);
-}
-
-/* Means over the rows of the gradient, and of it times the normal x. */
-struct cnn_means {
-    struct cnn_four grad, product;
-};
-
-ITEM struct cnn_four cnn_by_x(const struct cnn_norm_args *a, const struct cnn_scales *s,
-                              const struct cnn_means *means, struct cnn_four x,
-                              struct cnn_four dy)
-{
-    cnn_gradient(a, s, &x, &dy);
-    for (int k = 0; k < CNN_VECTOR; k++)
-        dy.v[k] = s->gamma.v[k] * s->inverse.v[k] *
-                  (dy.v[k] - (means->grad.v[k] + x.v[k] * means->product.v[k]));
-    return dy;
-}
-
-/* As cnn_write_norm(). */
-ITEM void cnn_do_norm_back(const struct cnn_norm_args *a, struct cnn_group g)
-{
-    const void *x = VIEW(const void *, a->x), *dy = VIEW(const void *, a->y);
-    void *dx = VIEW(void *, a->dx);
-    size_t row = g.row * CNN_ROWS;
-    float per_row = 1 / (float)a->rows;
-    struct cnn_scales s = cnn_scales_of(a, g);
-    struct cnn_means means;
-    means.grad = cnn_of_channels(a->sums, g);
-    means.product = cnn_of_channels(a->sums + a->channels, g);
-    for (int k = 0; k < CNN_VECTOR; k++) {
-        means.grad.v[k] *= per_row;
-        means.product.v[k] *= per_row;
-    }
-    if (row + CNN_ROWS <= a->rows) {
-        struct cnn_four now[CNN_ROWS], grad[CNN_ROWS];
-        for (int r = 0; r < CNN_ROWS; r++) {
-            now[r] = cnn_of_row(a, x, row + (size_t)r, g);
-            grad[r] = cnn_of_row(a, dy, row + (size_t)r, g);
-        }
-        for (int r = 0; r < CNN_ROWS; r++)
-            cnn_put_row(a, dx, row + (size_t)r,
-                        cnn_by_x(a, &s, &means, now[r], grad[r]), g);
-        return;
-    }
-    for (; row < a->rows; row++)
-        cnn_put_row(a, dx, row,
-                    cnn_by_x(a, &s, &means, cnn_of_row(a, x, row, g),
-                             cnn_of_row(a, dy, row, g)),
-                    g);
-}
-
-ITEM void cnn_item_norm_back(const struct cnn_norm_args *a, size_t i)
-{
-    CNN_EACH_ROW(cnn_do_norm_back, a, i);
+    CNN_EACH_ROW(cnn_do_norm_add_test, a, i);
 }
 
 #endif

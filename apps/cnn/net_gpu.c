@@ -172,11 +172,20 @@ static dml_status input(struct net *net, enum net_mode mode, const float *images
     const struct net_shape *shape = &net->shape;
     size_t count = shape->rows * shape->channels * shape->height * shape->width;
     (void)mode;
-    if (images)
-        CNN_TRY(gpu_note(g->gpu, dml_gpu_copy(g->gpu->ctx, g->images, images,
-                                              count * sizeof *images, g->gpu->stream)));
     CNN_TRY(refresh_weights(net));
-    return GPU_RUN(g->gpu, input, input, .n = count, .x = images ? g->images : g->fed,
+    if (!images) {
+        struct cnn_bytes_args args = g->fed;
+        args.n = count;
+        args.y = net->input->data_at;
+        args.channels = (int)shape->channels;
+        args.height = (int)shape->height;
+        args.width = (int)shape->width;
+        args.half = g->gpu->half;
+        return gpu_run(g->gpu, CNN_KERNEL_bytes, &args);
+    }
+    CNN_TRY(gpu_note(g->gpu, dml_gpu_copy(g->gpu->ctx, g->images, images,
+                                          count * sizeof *images, g->gpu->stream)));
+    return GPU_RUN(g->gpu, input, input, .n = count, .x = g->images,
                    .y = net->input->data_at, .channels = (int)shape->channels,
                    .pixels = (int)(shape->height * shape->width), .half = g->gpu->half);
 }

@@ -282,6 +282,11 @@ static dml_status make_loader(struct trainer *trainer, const struct dataset *set
     opts.pad = true;
     opts.mean = set->mean;
     opts.stddev = set->stddev;
+    if (trainer->device.gpu.ctx) {
+        opts.dtype = DML_U8;
+        opts.alloc = dml_gpu_alloc_pinned;
+        opts.release = dml_gpu_free_pinned;
+    }
     dml_status status =
         dml_loader_create(trainer->job->ctx, set->train, &opts, &trainer->loader);
     if (status != DML_OK)
@@ -356,6 +361,8 @@ dml_status trainer_create(struct job *job, const struct cnn_options *options,
                                 .images = set->info.count,
                                 .pixels = state_mark(set)};
     trainer->even_rows = (size_t)(options->batch / job->nranks / options->accumulate);
+    struct gpu *gpu = NULL;
+    CNN_TRY(trainer_open_device(job, options, &trainer->device.gpu, &gpu));
     dml_status status = layout_create(job, options, set, &trainer->layout);
     if (status == DML_OK)
         status = make_loader(trainer, set);
@@ -366,8 +373,6 @@ dml_status trainer_create(struct job *job, const struct cnn_options *options,
         CNN_TRY(state_check(trainer, snapshot));
 
     /* oneDNN may then round what it multiplies, where the processor is faster so. */
-    struct gpu *gpu = NULL;
-    CNN_TRY(trainer_open_device(job, options, &trainer->device.gpu, &gpu));
     if (!gpu && strcmp(options->precision, "bf16") == 0)
         (void)dnnl_set_default_fpmath_mode(dnnl_fpmath_mode_bf16);
     CNN_TRY(make_net(trainer, gpu, set));

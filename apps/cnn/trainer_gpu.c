@@ -33,7 +33,8 @@ dml_status trainer_gpu_open(struct trainer *trainer)
     if (!net->gpu)
         return DML_OK;
     void *head = NULL, *rate = NULL;
-    dml_status status = feed_open(gpu, net, &work->feed);
+    dml_status status =
+        feed_open(gpu, net, dml_loader_values(trainer->loader), &work->feed);
     if (status == DML_OK)
         status = gpu_note(
             gpu, dml_gpu_alloc_pinned(gpu->ctx, NET_HEAD * sizeof(float), &head));
@@ -74,7 +75,10 @@ static dml_status send_next(struct trainer *trainer)
     if (work->sent_step >= trainer->nsteps)
         return DML_OK;
     double start = trainer_now_s();
-    dml_status status = dml_loader_next(trainer->loader, &batch);
+    dml_status status = feed_wait_sent(&work->feed);
+    if (status != DML_OK)
+        return job_fail(trainer->job, status, "%s", work->gpu.error);
+    status = dml_loader_next(trainer->loader, &batch);
     trainer->data_s += trainer_now_s() - start;
     CNN_TRY(job_note(trainer->job, status));
     const struct cnn_pass pass = {

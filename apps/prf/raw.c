@@ -6,7 +6,6 @@
 
 #include "raw_text.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -185,6 +184,7 @@ static dml_status open_images(struct raw_reader *reader)
     reader->left = info.count;
     dml_loader_opts_init(&opts);
     opts.batch = info.count < IMAGE_BLOCK ? info.count : IMAGE_BLOCK;
+    opts.dtype = DML_U8;
     opts.shuffle = false;
     opts.drop_last = false;
     if (status == DML_OK)
@@ -193,7 +193,6 @@ static dml_status open_images(struct raw_reader *reader)
     return status;
 }
 
-/* The library hands out scaled pixels; here they are bytes again. */
 static dml_status next_images(struct raw_reader *reader)
 {
     struct raw *raw = reader->raw;
@@ -203,8 +202,8 @@ static dml_status next_images(struct raw_reader *reader)
         status = job_note(reader->job, dml_loader_next(reader->loader, &batch));
     if (status == DML_OK)
         status = raw_start_block(reader->job, raw, batch.count);
-    for (size_t i = 0; status == DML_OK && i < batch.count * raw->nfeatures; i++)
-        raw->block.bytes[i] = (uint8_t)lrintf(batch.images[i] * UINT8_MAX);
+    if (status == DML_OK && batch.count > 0)
+        memcpy(raw->block.bytes, batch.bytes, batch.count * raw->nfeatures);
     for (size_t i = 0; status == DML_OK && i < batch.count; i++)
         raw->block.label[i] = batch.labels[i];
     reader->left -= batch.count;

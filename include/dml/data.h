@@ -146,11 +146,28 @@ typedef struct dml_loader_opts {
     const float *stddev; /**< [C] or NULL: 1. Both copied */
     int depth;           /**< batches prepared ahead; default 2 */
     int threads;         /**< that prepare them, 1 .. 256; default 1 */
+    dml_dtype dtype; /**< of pixels: DML_F32 (default), or DML_U8: bytes, a quarter of
+                          the memory, for a device that normalises them itself */
+    /** Memory of the batches, as in dml_pipeline_opts; default NULL: the library's. */
+    dml_status (*alloc)(dml_ctx *ctx, size_t bytes, void **memory);
+    dml_status (*release)(dml_ctx *ctx, void *memory);
 } dml_loader_opts;
 
-/** One rank's part of a step. Rows from count on carry no image: weigh them with 0. */
+/** Where an image is in its row of a batch, after a shift: lines top .. bottom-1 and
+ * columns left .. right-1. Nowhere, all 0, in a row that has no image.  @since 0.4 */
+typedef struct dml_image_area {
+    uint32_t top, left, bottom, right;
+} dml_image_area;
+
+/**
+ * One rank's part of a step. Rows from count on carry no image: weigh them with 0.
+ *
+ * With DML_U8 pixel (c, y, x) of a row has the value dml_loader_values()[c][byte] where
+ * (y, x) is in the row's area, and 0 elsewhere: the bits that DML_F32 gives.
+ */
 typedef struct dml_batch {
-    const float *images;   /**< [rows][C][H][W] borrowed until the next call */
+    const float *images;   /**< [rows][C][H][W] normalised; borrowed until the next
+                                call; NULL with DML_U8 */
     const int32_t *labels; /**< [rows] borrowed likewise */
     size_t count;          /**< images of this rank; 0 is possible without drop_last */
     size_t rows;           /**< in memory, the same in every step; at least count */
@@ -158,6 +175,9 @@ typedef struct dml_batch {
     uint64_t first_row;    /**< images of lower ranks in this step */
     uint64_t epoch;        /**< 0, 1, ... */
     uint64_t step;         /**< step within the epoch, 0 .. steps-1 */
+    const uint8_t *bytes;  /**< [rows][C][H][W] after shift and flip, 0 outside of the
+                                areas; borrowed likewise; NULL with DML_F32 */
+    const dml_image_area *areas; /**< [rows] likewise */
 } dml_batch;
 
 typedef struct dml_loader dml_loader;
@@ -173,8 +193,9 @@ DML_API void dml_loader_opts_init(dml_loader_opts *opts);
  * @param[out] loader  returned; free with dml_loader_destroy().
  * @return DML_OK | DML_EINVAL (batch 0, larger than the data with drop_last, or not
  *         divisible by the ranks; rank out of range; an owner that is no rank; shift
- *         not below the image's sides; depth not 1 .. 1024; a stddev not above 0) |
- *         DML_ENOMEM.  @since 0.1
+ *         not below the image's sides; depth not 1 .. 1024; a stddev not above 0;
+ *         another dtype; alloc without release) | DML_ENOMEM | what alloc returns.
+ * @since 0.1
  */
 DML_API dml_status dml_loader_create(dml_ctx *ctx, const dml_images *images,
                                      const dml_loader_opts *opts, dml_loader **loader);
@@ -187,6 +208,10 @@ DML_API uint64_t dml_loader_steps(const dml_loader *loader);
 
 /** Rows of this rank's batches, dml_batch.rows. @since 0.3 */
 DML_API size_t dml_loader_rows(const dml_loader *loader);
+
+/** What each byte of a channel becomes: [C][256], as long as the loader lives.
+ * Any thread. @since 0.4 */
+DML_API const float *dml_loader_values(const dml_loader *loader);
 
 /** Images of a step over all ranks. @since 0.3 */
 DML_API uint64_t dml_loader_global_count(const dml_loader *loader, uint64_t step);

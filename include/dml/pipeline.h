@@ -97,6 +97,11 @@ typedef struct dml_pipeline_opts {
     size_t
         memory_bytes; /**< bound on all memory that the pipeline takes; what waits
                            between reading and decoding is cut to fit. Default 1 GiB */
+    /** Memory of the batches' fields, 64-byte aligned: dml_gpu_alloc_pinned() and
+     * dml_gpu_free_pinned(), so that a device copies out of it at full speed. Called by
+     * creation and destruction only. Default NULL: the library's own. */
+    dml_status (*alloc)(dml_ctx *ctx, size_t bytes, void **memory);
+    dml_status (*release)(dml_ctx *ctx, void *memory);
 } dml_pipeline_opts;
 
 /** One rank's part of a step. Rows from count on carry no record: weigh them with 0. */
@@ -147,8 +152,9 @@ DML_API void dml_pipeline_opts_init(dml_pipeline_opts *opts);
  * @param[in]  opts      borrowed until return.
  * @param[out] pipeline  returned; free with dml_pipeline_destroy().
  * @return DML_OK | DML_EINVAL (an option out of range; no records; an owner that is no
- *         rank; a batch larger than what there is with DML_UNEVEN_DROP) | DML_ENOMEM
- *         (also: memory_bytes is too small; the message says what is needed).
+ *         rank; a batch larger than what there is with DML_UNEVEN_DROP; alloc without
+ *         release, or the other way round) | DML_ENOMEM (also: memory_bytes is too
+ *         small; the message says what is needed) | what alloc returns.
  * @since 0.3
  */
 DML_API dml_status dml_pipeline_create(dml_ctx *ctx, const dml_record_source *source,

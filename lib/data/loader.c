@@ -21,10 +21,11 @@ struct dml_loader {
     uint64_t seed;
     int shift;
     bool flip;
+    bool bytes;   /* are what batches hold */
     float *table; /* [C][256] */
 };
 
-enum { PIXELS, LABELS, NFIELDS };
+enum { PIXELS, LABELS, AREAS }; /* fields; areas with bytes only */
 
 void dml_loader_opts_init(dml_loader_opts *opts)
 {
@@ -38,6 +39,7 @@ void dml_loader_opts_init(dml_loader_opts *opts)
         .uneven = DML_UNEVEN_SHARE,
         .depth = 2,
         .threads = 1,
+        .dtype = DML_F32,
     };
 }
 
@@ -63,8 +65,15 @@ static dml_status prepare(void *loader, const dml_record *record, uint64_t epoch
     size_t image = (size_t)record->number;
     (void)why;
     dml__augment augment = dml__augment_draw(l->seed, epoch, image, l->shift, l->flip);
-    dml__prepare_image(record->data, shape->channels, (int)shape->height,
-                       (int)shape->width, l->table, &augment, fields[PIXELS]);
+    const int height = (int)shape->height, width = (int)shape->width;
+    if (l->bytes) {
+        dml__prepare_bytes(record->data, shape->channels, height, width, &augment,
+                           fields[PIXELS]);
+        *(dml_image_area *)fields[AREAS] = dml__augment_area(&augment, height, width);
+    } else {
+        dml__prepare_image(record->data, shape->channels, height, width, l->table,
+                           &augment, fields[PIXELS]);
+    }
     *(int32_t *)fields[LABELS] = l->images->labels[image];
     return DML_OK;
 }
@@ -116,6 +125,10 @@ static dml_status check(dml_ctx *ctx, const char *where, const dml_images_info *
     if (o->threads < 1 || o->threads > MAX_THREADS)
         return dml__fail_values(ctx, DML_EINVAL, where, -1, o->threads, MAX_THREADS,
                                 "%d threads; choose 1 .. %d", o->threads, MAX_THREADS);
+    if (o->dtype != DML_F32 && o->dtype != DML_U8)
+        return dml__fail_values(ctx, DML_EINVAL, where, -1, (int64_t)o->dtype, DML_U8,
+                                "pixels as dtype %d; choose DML_F32 or DML_U8",
+                                (int)o->dtype);
     if (shape->count > UINT32_MAX || shape->height > INT_MAX || shape->width > INT_MAX)
         return dml__fail_values(ctx, DML_EINVAL, where, -1, (int64_t)shape->count,
                                 UINT32_MAX,
@@ -143,13 +156,16 @@ static dml_status start(dml_ctx *ctx, dml_loader *l, const dml_loader_opts *opts
     o.pad = opts->pad;
     o.decode = prepare;
     o.user = l;
-    o.nfields = NFIELDS;
-    o.field_bytes[PIXELS] = l->image_pixels * sizeof(float);
+    o.nfields = l->bytes ? AREAS + 1 : LABELS + 1;
+    o.field_bytes[PIXELS] = l->image_pixels * (l->bytes ? 1 : sizeof(float));
     o.field_bytes[LABELS] = sizeof(int32_t);
+    o.field_bytes[AREAS] = sizeof(dml_image_area);
     o.readers = 0;
     o.decoders = opts->threads;
     o.depth = opts->depth;
     o.memory_bytes = SIZE_MAX; /* the set itself is in memory, without a bound */
+    o.alloc = opts->alloc;
+    o.release = opts->release;
     return dml_pipeline_create(ctx, &source, &o, &l->pipeline);
 }
 
@@ -172,6 +188,7 @@ dml_status dml_loader_create(dml_ctx *ctx, const dml_images *images,
     l->seed = opts->seed;
     l->shift = opts->shift;
     l->flip = opts->flip;
+    l->bytes = opts->dtype == DML_U8;
     l->table = dml__alloc(ctx, dml__mul(shape->channels, 256 * sizeof *l->table));
     dml_status status = DML_OK;
     if (l->table == NULL)
@@ -208,6 +225,11 @@ size_t dml_loader_rows(const dml_loader *l)
     return dml_pipeline_rows(l->pipeline);
 }
 
+const float *dml_loader_values(const dml_loader *l)
+{
+    return l->table;
+}
+
 uint64_t dml_loader_global_count(const dml_loader *l, uint64_t step)
 {
     return dml_pipeline_global_count(l->pipeline, step);
@@ -220,7 +242,7 @@ dml_status dml_loader_next(dml_loader *l, dml_batch *batch)
     dml_pipeline_batch b;
     DML_TRY(dml_pipeline_next(l->pipeline, &b));
     *batch = (dml_batch){
-        .images = b.fields[PIXELS],
+        .images = l->bytes ? NULL : b.fields[PIXELS],
         .labels = b.fields[LABELS],
         .count = b.count,
         .rows = b.rows,
@@ -228,6 +250,8 @@ dml_status dml_loader_next(dml_loader *l, dml_batch *batch)
         .first_row = b.first_row,
         .epoch = b.epoch,
         .step = b.step,
+        .bytes = l->bytes ? b.fields[PIXELS] : NULL,
+        .areas = l->bytes ? b.fields[AREAS] : NULL,
     };
     return DML_OK;
 }

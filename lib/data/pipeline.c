@@ -71,6 +71,9 @@ static dml_status check(dml_ctx *ctx, const char *where,
                          "field 1 has %zu bytes; without a decode function it holds "
                          "the record's length, 8 bytes",
                          o->field_bytes[1]);
+    if ((o->alloc == NULL) != (o->release == NULL))
+        return dml__fail(ctx, DML_EINVAL, where,
+                         "alloc and release belong together; set both or none");
     bool by_rank = o->owner != NULL && o->uneven != DML_UNEVEN_SHARE;
     if (by_rank && o->batch < (size_t)o->nranks)
         return dml__fail_values(ctx, DML_EINVAL, where, -1, (int64_t)o->batch,
@@ -135,6 +138,18 @@ static dml_status plan_shards(dml_pipeline *p, const char *where)
 
 /* ---- create and destroy ------------------------------------------------------- */
 
+static dml_status take_memory(dml_pipeline *p, const char *where)
+{
+    DML_TRY(dml__pipeline_plan_memory(p, where));
+    dml_status status = dml__pipeline_allocate(p);
+    if (status != DML_ENOMEM)
+        return status;
+    return dml__fail(p->ctx, DML_ENOMEM, where,
+                     "no memory for %d batches prepared ahead, %zu bytes in all; "
+                     "reduce batch or depth",
+                     p->opts.depth, p->memory_bytes);
+}
+
 /* Threads take no signals: the program's handlers run where it expects them. */
 static bool start_threads(dml_pipeline *p)
 {
@@ -179,12 +194,7 @@ dml_status dml_pipeline_create(dml_ctx *ctx, const dml_record_source *source,
     dml_status status = plan_shards(p, __func__);
     p->opts.owner = NULL;
     if (status == DML_OK)
-        status = dml__pipeline_plan_memory(p, __func__);
-    if (status == DML_OK && !dml__pipeline_allocate(p))
-        status = dml__fail(ctx, DML_ENOMEM, __func__,
-                           "no memory for %d batches prepared ahead, %zu bytes in all; "
-                           "reduce batch or depth",
-                           opts->depth, p->memory_bytes);
+        status = take_memory(p, __func__);
     if (status != DML_OK) {
         dml__pipeline_release(p);
         return status;

@@ -142,8 +142,9 @@ struct dml_pipeline {
 /* Decides on pieces and loads, so that all fits p->opts.memory_bytes. */
 dml_status dml__pipeline_plan_memory(dml_pipeline *p, const char *where);
 
-/* False: not all of it could be had. Release in any case, at any stage. */
-bool dml__pipeline_allocate(dml_pipeline *p);
+/* DML_ENOMEM without a message, or what opts.alloc returns. Release in any case, at any
+ * stage. */
+dml_status dml__pipeline_allocate(dml_pipeline *p);
 void dml__pipeline_release(dml_pipeline *p);
 
 /* ---- threads (pipeline_work.c) ------------------------------------------------ */

@@ -6,6 +6,8 @@
  */
 #include "data/pipeline_internal.h"
 
+#include <string.h>
+
 #define MAX_PIECE  64         /* rows: a lock and a signal then cost nothing */
 #define LOAD_BYTES (64 << 10) /* likewise, of a piece that is read */
 
@@ -73,20 +75,39 @@ dml_status dml__pipeline_plan_memory(dml_pipeline *p, const char *where)
         p->memory_bytes, nslots, p->shards.rows, p->source.max_bytes, limit);
 }
 
-static bool allocate_slot(dml_pipeline *p, dml__batch_slot *slot)
+/* Zeroed, whoever gives it. */
+static dml_status allocate_field(const dml_pipeline *p, size_t bytes, void **field)
+{
+    if (p->opts.alloc == NULL) {
+        *field = dml__alloc(p->ctx, bytes);
+        return *field != NULL ? DML_OK : DML_ENOMEM;
+    }
+    DML_TRY(p->opts.alloc(p->ctx, bytes, field));
+    memset(*field, 0, bytes);
+    return DML_OK;
+}
+
+static dml_status allocate_slot(dml_pipeline *p, dml__batch_slot *slot)
 {
     size_t rows = p->shards.rows;
     slot->records = dml__alloc(p->ctx, dml__mul(rows, sizeof *slot->records));
     slot->bad = dml__alloc(p->ctx, rows * sizeof *slot->bad);
-    bool enough = slot->records != NULL && slot->bad != NULL;
-    for (int f = 0; f < p->opts.nfields && enough; f++) {
-        slot->fields[f] = dml__alloc(p->ctx, dml__mul(rows, p->opts.field_bytes[f]));
-        enough = slot->fields[f] != NULL;
-    }
-    return enough;
+    if (slot->records == NULL || slot->bad == NULL)
+        return DML_ENOMEM;
+    for (int f = 0; f < p->opts.nfields; f++)
+        DML_TRY(allocate_field(p, dml__mul(rows, p->opts.field_bytes[f]),
+                               &slot->fields[f]));
+    return DML_OK;
 }
 
-bool dml__pipeline_allocate(dml_pipeline *p)
+static bool allocate_load(dml_pipeline *p, dml__load *load)
+{
+    load->bytes = dml__alloc(p->ctx, dml__mul(p->piece_rows, p->source.max_bytes));
+    load->records = dml__alloc(p->ctx, p->piece_rows * sizeof *load->records);
+    return load->bytes != NULL && load->records != NULL;
+}
+
+dml_status dml__pipeline_allocate(dml_pipeline *p)
 {
     dml_ctx *ctx = p->ctx;
     size_t nslots = (size_t)p->opts.depth + 1;
@@ -95,19 +116,25 @@ bool dml__pipeline_allocate(dml_pipeline *p)
     p->spare = dml__alloc(ctx, dml__mul(p->nloads, sizeof *p->spare));
     p->queue = dml__alloc(ctx, dml__mul(p->nloads, sizeof *p->queue));
     p->threads = dml__alloc(ctx, nthreads(p) * sizeof *p->threads);
-    bool enough = p->slots != NULL && p->loads != NULL && p->spare != NULL &&
-                  p->queue != NULL && p->threads != NULL &&
-                  dml__order_alloc(ctx, &p->order);
-    for (size_t i = 0; i < nslots && enough; i++)
-        enough = allocate_slot(p, &p->slots[i]);
-    for (size_t i = 0; i < p->nloads && enough; i++) {
-        dml__load *load = &p->loads[i];
-        load->bytes = dml__alloc(ctx, dml__mul(p->piece_rows, p->source.max_bytes));
-        load->records = dml__alloc(ctx, p->piece_rows * sizeof *load->records);
-        enough = load->bytes != NULL && load->records != NULL;
+    if (p->slots == NULL || p->loads == NULL || p->spare == NULL || p->queue == NULL ||
+        p->threads == NULL || !dml__order_alloc(ctx, &p->order))
+        return DML_ENOMEM;
+    for (size_t i = 0; i < nslots; i++)
+        DML_TRY(allocate_slot(p, &p->slots[i]));
+    for (size_t i = 0; i < p->nloads; i++) {
+        if (!allocate_load(p, &p->loads[i]))
+            return DML_ENOMEM;
         p->spare[p->nspare++] = i;
     }
-    return enough;
+    return DML_OK;
+}
+
+static void release_field(const dml_pipeline *p, void *field)
+{
+    if (p->opts.alloc == NULL)
+        dml__free(field);
+    else if (field != NULL)
+        (void)p->opts.release(p->ctx, field);
 }
 
 void dml__pipeline_release(dml_pipeline *p)
@@ -118,7 +145,7 @@ void dml__pipeline_release(dml_pipeline *p)
     }
     for (size_t i = 0; p->slots != NULL && i <= (size_t)p->opts.depth; i++) {
         for (int f = 0; f < p->opts.nfields; f++)
-            dml__free(p->slots[i].fields[f]);
+            release_field(p, p->slots[i].fields[f]);
         dml__free(p->slots[i].bad);
         dml__free(p->slots[i].records);
     }

@@ -32,12 +32,35 @@ const struct layer_case layer_cases[] = {
     {"residual, odd channels", RESIDUAL, 2, 1, 5, 6, 6, 6, 3, 1, 1},
     {"residual that shrinks", SHRINK, 2, 1, 6, 6, 16, 32, 3, 2, 1},
     {"residual that shrinks, odd size", SHRINK, 2, 1, 7, 5, 16, 32, 3, 2, 1},
+    {"block", BLOCK, 3, 1, 5, 6, 16, 16, 3, 1, 1},
+    {"block, odd rows and channels", BLOCK, 3, 2, 5, 3, 5, 5, 3, 1, 1},
+    {"block that shrinks", BLOCK, 3, 1, 6, 5, 16, 32, 3, 2, 1},
+    {"block that changes", BLOCK_CHANGES, 3, 2, 5, 6, 16, 16, 3, 2, 1},
+    {"block that changes, odd", BLOCK_CHANGES, 3, 2, 5, 5, 4, 7, 3, 1, 1},
+    {"block without relu", BLOCK_SUM, 3, 1, 5, 4, 16, 16, 3, 1, 1},
+    {"block with relu inside", BLOCK_RELU, 3, 1, 4, 5, 16, 16, 3, 1, 1},
 };
 const size_t layer_ncases = sizeof layer_cases / sizeof layer_cases[0];
 
-struct value *layer_build(struct net *net, const struct layer_case *t)
+static struct value *block(struct net *net, struct value *x, const struct layer_case *t)
 {
     struct value *side = NULL;
+    x = net_fork(net, x, &side);
+    x = net_conv(net, x, t->channels, t->kernel, t->stride, t->pad, false);
+    if (t->kind >= BLOCK)
+        x = net_batch_norm(net, x, t->kind == BLOCK_RELU);
+    if (t->kind == BLOCK_CHANGES) {
+        side = net_conv(net, side, t->channels, 1, t->stride, 0, false);
+        side = net_batch_norm(net, side, false);
+    } else if (t->stride != 1) {
+        side = net_shortcut(net, side, t->channels, t->stride);
+    }
+    x = net_add(net, x, side);
+    return t->kind == BLOCK_SUM ? x : net_relu(net, x);
+}
+
+struct value *layer_build(struct net *net, const struct layer_case *t)
+{
     struct value *x = net_conv(net, net->input, t->carried, 1, 1, 0, true);
     switch (t->kind) {
     case CONV:
@@ -61,11 +84,11 @@ struct value *layer_build(struct net *net, const struct layer_case *t)
         break;
     case RESIDUAL:
     case SHRINK:
-        x = net_fork(net, x, &side);
-        x = net_conv(net, x, t->channels, t->kernel, t->stride, t->pad, false);
-        if (t->kind == SHRINK)
-            side = net_shortcut(net, side, t->channels, t->stride);
-        x = net_relu(net, net_add(net, x, side));
+    case BLOCK:
+    case BLOCK_CHANGES:
+    case BLOCK_SUM:
+    case BLOCK_RELU:
+        x = block(net, x, t);
         break;
     }
     return net_linear(net, x, LAYER_OUTPUTS);

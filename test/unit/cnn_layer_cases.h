@@ -20,7 +20,11 @@ enum layer_kind {
     NORM_RELU,
     RELU,
     RESIDUAL,
-    SHRINK
+    SHRINK,
+    BLOCK,         /* a batch norm before the sum */
+    BLOCK_CHANGES, /* and one of the other term */
+    BLOCK_SUM,     /* without a ReLU behind it */
+    BLOCK_RELU     /* with another one before it */
 };
 
 struct layer_case {

@@ -112,7 +112,7 @@ static void end(struct passes *p)
 static double tolerance_of(const struct layer_case *t)
 {
     bool decides = t->kind == MAX_POOL || t->kind == RELU || t->kind == NORM_RELU ||
-                   t->kind == RESIDUAL || t->kind == SHRINK;
+                   t->kind == RESIDUAL || t->kind == SHRINK || t->kind >= BLOCK;
     return decides ? TOLERANCE_DECIDED : TOLERANCE;
 }
 

@@ -37,11 +37,32 @@ static void replace(struct tensor *x, struct tensor y)
     *x = y;
 }
 
+static struct tensor ref_block(const struct layer_case *t, const struct tensor *input,
+                               double *const *q)
+{
+    struct tensor x =
+        ref_conv(input, q[0], NULL, t->channels, t->kernel, t->stride, t->pad);
+    struct tensor side = ref_shortcut(input, t->channels, t->stride);
+    if (t->kind >= BLOCK)
+        replace(&x, ref_batch_norm(&x, q[1], q[2], 1e-5));
+    if (t->kind == BLOCK_RELU)
+        replace(&x, ref_relu(&x));
+    if (t->kind == BLOCK_CHANGES) {
+        replace(&side, ref_conv(input, q[3], NULL, t->channels, 1, t->stride, 0));
+        replace(&side, ref_batch_norm(&side, q[4], q[5], 1e-5));
+    }
+    replace(&x, ref_add(&x, &side));
+    if (t->kind != BLOCK_SUM)
+        replace(&x, ref_relu(&x));
+    free(side.v);
+    return x;
+}
+
 /* The objective, of parameters p[] in the net's order. */
 static double reference(const struct layer_case *t, const struct tensor *input,
                         double *const *p, const double *r)
 {
-    struct tensor x = ref_conv(input, p[0], p[1], t->carried, 1, 1, 0), side = {0};
+    struct tensor x = ref_conv(input, p[0], p[1], t->carried, 1, 1, 0);
     double *const *q = p + 2; /* the layer's */
     switch (t->kind) {
     case CONV:
@@ -70,13 +91,12 @@ static double reference(const struct layer_case *t, const struct tensor *input,
         break;
     case RESIDUAL:
     case SHRINK:
-        side = ref_shortcut(&x, t->channels, t->stride);
-        replace(&x,
-                ref_conv(&x, q[0], NULL, t->channels, t->kernel, t->stride, t->pad));
-        replace(&x, ref_add(&x, &side));
-        replace(&x, ref_relu(&x));
-        free(side.v);
-        q += 1;
+    case BLOCK:
+    case BLOCK_CHANGES:
+    case BLOCK_SUM:
+    case BLOCK_RELU:
+        replace(&x, ref_block(t, &x, q));
+        q += t->kind == BLOCK_CHANGES ? 6 : t->kind >= BLOCK ? 3 : 1;
         break;
     }
     replace(&x, ref_linear(&x, q[0], q[1], LAYER_OUTPUTS));

@@ -58,6 +58,9 @@ static void wrong_options_are_refused(void **state)
     o.stddev = diverged;
     refuse(f, &o, 0, 0, "stddev of channel 0 is");
     o = f->opts;
+    o.dtype = DML_F16;
+    refuse(f, &o, DML_F16, DML_U8, "choose DML_F32 or DML_U8");
+    o = f->opts;
     o.size--;
     refuse(f, &o, 0, 0, "dml_loader_opts_init()");
     refuse(f, NULL, 0, 0, "dml_loader_opts_init()");
