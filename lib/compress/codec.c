@@ -192,5 +192,5 @@ void dml__codec_clear(dml_codec *c)
     if (c->spec.kind->open != NULL)
         c->spec.kind->open(c);
     if (c->device != NULL)
-        (void)dml__codec_device_load(c, NULL);
+        (void)dml__codec_device_clear(c);
 }

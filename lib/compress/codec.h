@@ -99,11 +99,6 @@ float dml__codec_clip(const dml_codec *codec, const float *g);
 
 size_t dml__codec_blocks(size_t count);
 
-/* What top-k's limit is made of: see struct sparse. */
-void dml__sparse_get_limits(const dml_codec *codec, float *limit, float *edge,
-                            uint64_t *slots);
-void dml__sparse_set_limits(dml_codec *codec, float limit, float edge, uint64_t slots);
-
 /* Elements that top-k, dgc and random-k send of "count". */
 size_t dml__codec_slots(const dml_codec *codec);
 

@@ -74,23 +74,6 @@ void *dml__sparse_kept(dml_codec *c, size_t *bytes)
     return c->work;
 }
 
-void dml__sparse_get_limits(const dml_codec *c, float *limit, float *edge,
-                            uint64_t *slots)
-{
-    const struct sparse *w = c->work;
-    *limit = w->limit;
-    *edge = w->edge;
-    *slots = w->slots;
-}
-
-void dml__sparse_set_limits(dml_codec *c, float limit, float edge, uint64_t slots)
-{
-    struct sparse *w = c->work;
-    w->limit = limit;
-    w->edge = edge;
-    w->slots = (size_t)slots;
-}
-
 dml_status dml__sparse_open(dml_codec *c)
 {
     const size_t slots = dml__codec_slots(c), nsegments = segments(c->count);

@@ -10,21 +10,37 @@
 #include "gpu/codec_topk.h"
 #include "gpu/gpu.h"
 
+/* What codecs of a family do on a device; all is queued in the codec's stream. */
+struct dml__codec_runs {
+    const struct dml_gpu_kernel *const *kernels; /* [nkernels] its own */
+    size_t nkernels;
+    size_t (*work_bytes)(const dml_codec *c); /* of its memory; NULL: it needs none */
+    /* Where on the device that lies which the host's kind->kept() has; NULL: nothing.
+     */
+    void *(*kept)(const dml_codec *c);
+    dml_status (*encode)(const dml_codec *c, const float *g, void *code);
+    dml_status (*decode)(const dml_codec *c, const void *code, float scale, bool add,
+                         float *dst);
+};
+
+extern const struct dml__codec_runs dml__codec_runs_blocks, dml__codec_runs_topk,
+    dml__codec_runs_power;
+
 struct dml__codec_device {
     struct dml__gpu *gpu;
+    const struct dml__codec_runs *runs;
     void *stream;
-    float *residual;
+    float *residual;                     /* NULL: the kind keeps none */
     struct dml__gpu_codec_state *state;  /* device memory; top-k's is longer */
     struct dml__gpu_codec_state *mirror; /* pinned: the state after the last code */
     char *work; /* top-k's chunks and lists, or PowerSGD's factor */
 };
 
-/* Is its code one of blocks? */
-static inline bool dml__gpu_is_block(const struct dml__codec_kind *kind)
-{
-    return kind == &dml__codec_onebit || kind == &dml__codec_sign ||
-           kind == &dml__codec_eightbit;
-}
+/* For n threads, at least one block of them. */
+dml_status dml__codec_launch(const dml_codec *c, const struct dml_gpu_kernel *kernel,
+                             uint64_t n, const void *args, size_t bytes);
+/* The state as it is then, for the host. */
+dml_status dml__codec_show_state(const dml_codec *c);
 
 /* Parts of top-k's memory, in bytes from its beginning. */
 struct dml__topk_parts {
@@ -46,7 +62,8 @@ static inline struct dml__topk_parts dml__topk_parts(const dml_codec *c)
 }
 
 extern const struct dml_gpu_kernel dml__codec_kernel_encode_blocks,
-    dml__codec_kernel_decode_blocks, dml__codec_kernel_flush;
+    dml__codec_kernel_encode_casts, dml__codec_kernel_decode_blocks,
+    dml__codec_kernel_flush;
 
 extern const struct dml_gpu_kernel dml__topk_kernel_begin, dml__topk_kernel_mark,
     dml__topk_kernel_plan, dml__topk_kernel_gather, dml__topk_kernel_edge,

@@ -17,10 +17,18 @@
 
 enum {
     DML__CODEC_LANES = 16,
-    DML__CODEC_EACH = DML__CODEC_BLOCK / DML__CODEC_LANES /* elements of a lane */
+    DML__CODEC_EACH = DML__CODEC_BLOCK / DML__CODEC_LANES, /* elements of a lane */
+    DML__CAST_EACH = 8 /* that a lane rounds at a time, every 32nd */
 };
 
-enum dml__gpu_block_kind { DML__GPU_ONEBIT, DML__GPU_SIGN, DML__GPU_EIGHTBIT };
+/* Casts have no blocks: an element is a number of 16 bits. */
+enum dml__gpu_block_kind {
+    DML__GPU_ONEBIT,
+    DML__GPU_SIGN,
+    DML__GPU_EIGHTBIT,
+    DML__GPU_F16,
+    DML__GPU_BF16
+};
 
 /* What is kept on the device from code to code. */
 struct dml__gpu_codec_state {
@@ -42,6 +50,11 @@ struct dml__gpu_block_args {
     enum dml__gpu_block_kind kind;
     struct dml__gpu_codec_state *state; /* encode */
 };
+
+DML__LANE bool dml__gpu_is_cast(enum dml__gpu_block_kind kind)
+{
+    return kind == DML__GPU_F16 || kind == DML__GPU_BF16;
+}
 
 DML__LANE uint64_t dml__gpu_code_bytes(enum dml__gpu_block_kind kind)
 {
@@ -175,6 +188,38 @@ DML__LANE void dml__gpu_block_keep(const struct dml__gpu_block_args *a, uint64_t
             e[i * DML__CODEC_LANES + lane] = x[i];
 }
 
+/* ---- casts -------------------------------------------------------------------------
+ */
+
+/* g + e; e alone is not read after a code that was unusable. */
+DML__LANE float dml__gpu_cast_load(const struct dml__gpu_block_args *a, uint64_t i,
+                                   bool clear)
+{
+    const float rest = clear ? 0 : a->e[i];
+    return a->g[i] + rest;
+}
+
+DML__LANE float dml__gpu_cast_value(enum dml__gpu_block_kind kind, uint16_t code)
+{
+    return kind == DML__GPU_F16 ? dml__f16_to_f32(code) : dml__bf16_to_f32(code);
+}
+
+/* x, or the largest number of its sign that there is: what is beyond stays in e. */
+DML__LANE void dml__gpu_cast_store(const struct dml__gpu_block_args *a, uint64_t i,
+                                   float x)
+{
+    const float most = a->kind == DML__GPU_F16 ? DML__F16_MOST : DML__BF16_MOST;
+    float sent = x < most ? x : most; /* NaN too */
+    sent = sent > -most ? sent : -most;
+    const uint16_t code =
+        a->kind == DML__GPU_F16 ? dml__f32_to_f16(sent) : dml__f32_to_bf16(sent);
+    ((uint16_t *)a->code)[i] = code;
+    a->e[i] = x - dml__gpu_cast_value(a->kind, code);
+}
+
+/* ---- after the code, and back ------------------------------------------------------
+ */
+
 /* After the last block: was the code usable? */
 DML__LANE void dml__gpu_codec_judge(struct dml__gpu_codec_state *state, uint64_t step)
 {
@@ -190,6 +235,8 @@ DML__LANE void dml__gpu_codec_judge(struct dml__gpu_codec_state *state, uint64_t
 /* Element i of what a code holds, times scale. */
 DML__LANE float dml__gpu_block_value(const struct dml__gpu_block_args *a, uint64_t i)
 {
+    if (dml__gpu_is_cast(a->kind))
+        return dml__gpu_cast_value(a->kind, ((const uint16_t *)a->code)[i]) * a->scale;
     const uint64_t block = i / DML__CODEC_BLOCK, at = i % DML__CODEC_BLOCK;
     const unsigned char *code = a->code + block * dml__gpu_code_bytes(a->kind);
     const float *head = (const float *)code;

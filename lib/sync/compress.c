@@ -51,16 +51,10 @@ dml_status dml__compress_check(const dml_tensor *grads, size_t ngrads,
 
 dml_status dml__compress_check_places(const dml_reducer *r)
 {
-    const struct dml__compression *c = r->compression;
-    for (size_t i = 0; c != NULL && i < r->ngrads; i++)
-        if (r->slots[i].on_device && dml__compress_kind(r, i) != DML__KEPT &&
-            !dml__codec_runs_on_device(c->spec.kind))
-            return dml__fail(dml_comm_ctx(r->comm), DML_EUNSUPPORTED,
-                             "dml_reducer_create",
-                             "gradient %zu (%s) lies in device memory, where the codec "
-                             "%s does not run: use onebit, sign, 8bit, topk or "
-                             "powersgd, or host memory",
-                             i, dml__tensor_name(&r->grads[i]), c->spec.kind->name);
+    for (size_t i = 0; r->compression != NULL && i < r->ngrads; i++)
+        if (r->slots[i].on_device && dml__compress_kind(r, i) != DML__KEPT)
+            return dml__codec_device_check(
+                dml_comm_ctx(r->comm), r->compression->spec.kind, "dml_reducer_create");
     return DML_OK;
 }
 

@@ -138,6 +138,13 @@ static void blocks_have_the_bits_of_the_host(void **state)
     vectors("8bit");
 }
 
+static void casts_have_the_bits_of_the_host(void **state)
+{
+    (void)state;
+    vectors("f16");
+    vectors("bf16");
+}
+
 static void top_k_has_the_bits_of_the_host(void **state)
 {
     (void)state;
@@ -180,8 +187,8 @@ static void power_sgd_has_the_bits_of_the_host(void **state)
 static void gradients_that_are_not_finite_are_errors_and_forgotten(void **state)
 {
     (void)state;
-    static const char *const specs[] = {"onebit", "sign", "8bit", "topk:0.05",
-                                        "powersgd:2"};
+    static const char *const specs[] = {"onebit",     "sign", "8bit", "topk:0.05",
+                                        "powersgd:2", "f16",  "bf16"};
     static const float bad[] = {NAN, INFINITY, -INFINITY, 0x1p100f};
     for (size_t s = 0; s < sizeof specs / sizeof *specs; s++)
         for (size_t b = 0; b < sizeof bad / sizeof *bad; b++) {
@@ -266,6 +273,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_of_another_device_is_an_error),
         cmocka_unit_test(blocks_have_the_bits_of_the_host),
+        cmocka_unit_test(casts_have_the_bits_of_the_host),
         cmocka_unit_test(top_k_has_the_bits_of_the_host),
         cmocka_unit_test(top_k_follows_a_gradient_that_changes),
         cmocka_unit_test(power_sgd_has_the_bits_of_the_host),
