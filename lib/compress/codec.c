@@ -72,10 +72,11 @@ void dml_codec_destroy(dml_codec *codec)
     if (codec == NULL)
         return;
     dml__free(codec->work);
-    dml__free(codec->shared);
     dml__free(codec->velocity);
-    if (codec->device == NULL)
+    if (codec->device == NULL) {
+        dml__free(codec->shared);
         dml__free(codec->residual);
+    }
     dml__codec_device_close(codec->device);
     dml__free(codec);
 }
@@ -132,6 +133,7 @@ dml_status dml_codec_encode(dml_codec *codec, const float *gradient, void *code)
     if (codec->device != NULL) {
         DML_TRY(look(codec, false, __func__));
         codec->age++;
+        DML_TRY(dml__codec_device_prepare(codec, gradient));
         return dml__codec_device_encode(codec, gradient, code);
     }
     const struct dml__codec_kind *kind = codec->spec.kind;
@@ -174,10 +176,10 @@ uint32_t dml__codec_flush(dml_codec *c, float weight, float *g)
     if (c->velocity != NULL)
         top = c->loops->momentum(c->count, (float)c->spec.momentum,
                                  dml__codec_clip(c, g), g, c->velocity);
-    if (c->residual == NULL || !c->waiting)
-        return top;
-    c->kernels->axpy_f32(c->count, weight, c->residual, g);
-    memset(c->residual, 0, c->count * sizeof *g);
+    if (c->residual != NULL && c->waiting) {
+        c->kernels->axpy_f32(c->count, weight, c->residual, g);
+        memset(c->residual, 0, c->count * sizeof *g);
+    }
     c->waiting = false;
     return top;
 }

@@ -22,6 +22,7 @@ dml_status dml__codec_device_open(dml_codec *codec);
 void dml__codec_device_close(struct dml__codec_device *device);
 
 /* Queued; what was wrong comes with a later call, or with look(). */
+dml_status dml__codec_device_prepare(dml_codec *codec, const float *g);
 dml_status dml__codec_device_encode(dml_codec *codec, const float *g, void *code);
 dml_status dml__codec_device_decode(const dml_codec *codec, const void *code,
                                     float scale, bool add, float *dst);

@@ -5,6 +5,7 @@
  */
 #include "gpu/codec.h"
 
+#include "gpu/memory.h"
 #include "gpu/tensors.h"
 
 #include <stdio.h>
@@ -28,10 +29,13 @@ dml_status dml__codec_on_device(const dml_codec *codec, const void *p, bool *on)
 static dml_status get_memory(const dml_codec *c, struct dml__codec_device *d)
 {
     const struct dml__gpu *gpu = d->gpu;
-    void *residual = NULL, *state = NULL, *mirror = NULL, *work = NULL;
+    void *residual = NULL, *shared = NULL, *state = NULL, *mirror = NULL, *work = NULL;
     if (c->spec.kind->residual)
         DML_TRY(dml__gpu_get_zeroed(gpu, c->count * sizeof(float), &residual));
     d->residual = residual;
+    if (c->nshared > 0) /* for collectives: as of dml_gpu_alloc() */
+        DML_TRY(dml__gpu_memory_alloc(gpu, c->nshared * sizeof(float), &shared));
+    d->shared = shared;
     DML_TRY(dml__gpu_get_zeroed(gpu, sizeof(struct dml__gpu_topk_state), &state));
     d->state = state;
     DML_TRY(gpu->ops->alloc_pinned(gpu, sizeof *d->mirror, &mirror));
@@ -114,6 +118,8 @@ static void free_memory(struct dml__codec_device *d)
     dml__gpu_release(gpu, d->work);
     dml__gpu_release(gpu, d->state);
     dml__gpu_release(gpu, d->residual);
+    if (d->shared != NULL)
+        dml__gpu_memory_free(gpu, d->shared);
     if (d->mirror != NULL)
         gpu->ops->free_pinned(gpu, d->mirror);
 }
@@ -128,7 +134,9 @@ static const struct {
     {&dml__codec_eightbit, &dml__codec_runs_blocks},
     {&dml__codec_onebit, &dml__codec_runs_blocks},
     {&dml__codec_sign, &dml__codec_runs_blocks},
+    {&dml__codec_terngrad, &dml__codec_runs_tern},
     {&dml__codec_topk, &dml__codec_runs_topk},
+    {&dml__codec_randomk, &dml__codec_runs_random},
     {&dml__codec_powersgd, &dml__codec_runs_power},
 };
 
@@ -190,7 +198,9 @@ dml_status dml__codec_device_open(dml_codec *c)
         return status;
     }
     dml__free(c->residual);
+    dml__free(c->shared);
     c->residual = d->residual;
+    c->shared = d->shared;
     return DML_OK;
 }
 

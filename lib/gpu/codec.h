@@ -14,24 +14,27 @@
 struct dml__codec_runs {
     const struct dml_gpu_kernel *const *kernels; /* [nkernels] its own */
     size_t nkernels;
+    bool draws; /* at random by the number of the step: never the same step again */
     size_t (*work_bytes)(const dml_codec *c); /* of its memory; NULL: it needs none */
     /* Where on the device that lies which the host's kind->kept() has; NULL: nothing.
      */
     void *(*kept)(const dml_codec *c);
+    dml_status (*prepare)(const dml_codec *c, const float *g); /* as the kind's */
     dml_status (*encode)(const dml_codec *c, const float *g, void *code);
     dml_status (*decode)(const dml_codec *c, const void *code, float scale, bool add,
                          float *dst);
 };
 
 extern const struct dml__codec_runs dml__codec_runs_blocks, dml__codec_runs_topk,
-    dml__codec_runs_power;
+    dml__codec_runs_power, dml__codec_runs_random, dml__codec_runs_tern;
 
 struct dml__codec_device {
     struct dml__gpu *gpu;
     const struct dml__codec_runs *runs;
     void *stream;
-    float *residual;                     /* NULL: the kind keeps none */
-    struct dml__gpu_codec_state *state;  /* device memory; top-k's is longer */
+    float *residual;                    /* NULL: the kind keeps none */
+    float *shared;                      /* as the codec's; of dml__gpu_memory_alloc() */
+    struct dml__gpu_codec_state *state; /* device memory; top-k's is longer */
     struct dml__gpu_codec_state *mirror; /* pinned: the state after the last code */
     char *work; /* top-k's chunks and lists, or PowerSGD's factor */
 };
@@ -69,6 +72,12 @@ extern const struct dml_gpu_kernel dml__topk_kernel_begin, dml__topk_kernel_mark
     dml__topk_kernel_plan, dml__topk_kernel_gather, dml__topk_kernel_edge,
     dml__topk_kernel_count, dml__topk_kernel_scan, dml__topk_kernel_emit,
     dml__topk_kernel_scatter;
+
+extern const struct dml_gpu_kernel dml__random_kernel_add, dml__random_kernel_take,
+    dml__random_kernel_put;
+
+extern const struct dml_gpu_kernel dml__tern_kernel_scales, dml__tern_kernel_encode,
+    dml__tern_kernel_decode;
 
 extern const struct dml_gpu_kernel dml__power_kernel_left,
     dml__power_kernel_orthonormal, dml__power_kernel_right, dml__power_kernel_product,

@@ -63,6 +63,13 @@ DML__LANE uint64_t dml__gpu_code_bytes(enum dml__gpu_block_kind kind)
                                    : DML__EIGHTBIT_BYTES;
 }
 
+/* Element i of g + e; e is not read after a code that was unusable. */
+DML__LANE float dml__gpu_sum(const float *g, const float *e, uint64_t i, bool clear)
+{
+    const float rest = clear ? 0 : e[i];
+    return g[i] + rest;
+}
+
 /* What a lane knows of a block, then (in lane 0) what all know. */
 struct dml__gpu_block_sums {
     float plus, minus; /* signs: sums of the elements >= 0, and of the others */
@@ -70,12 +77,11 @@ struct dml__gpu_block_sums {
     uint32_t top;
 };
 
-/* Elements of a block; 0 past the last. */
-DML__LANE uint32_t dml__gpu_block_length(const struct dml__gpu_block_args *a,
-                                         uint64_t block)
+/* Elements of a block of n; 0 past the last. */
+DML__LANE uint32_t dml__gpu_block_length(uint64_t n, uint64_t block)
 {
     const uint64_t begin = block * DML__CODEC_BLOCK;
-    const uint64_t left = begin < a->n ? a->n - begin : 0;
+    const uint64_t left = begin < n ? n - begin : 0;
     return (uint32_t)(left < DML__CODEC_BLOCK ? left : DML__CODEC_BLOCK);
 }
 
@@ -85,7 +91,7 @@ DML__LANE void dml__gpu_block_load(float x[DML__CODEC_EACH],
                                    const struct dml__gpu_block_args *a, uint64_t block,
                                    unsigned lane, bool clear)
 {
-    const uint32_t m = dml__gpu_block_length(a, block);
+    const uint32_t m = dml__gpu_block_length(a->n, block);
     const float *g = a->g + block * DML__CODEC_BLOCK;
     const float *e = a->e + block * DML__CODEC_BLOCK;
     DML__UNROLL
@@ -120,7 +126,7 @@ DML__LANE void dml__gpu_block_head(const struct dml__gpu_block_args *a, uint64_t
                                    const struct dml__gpu_block_sums *s, uint32_t nplus,
                                    float head[2])
 {
-    const uint32_t m = dml__gpu_block_length(a, block);
+    const uint32_t m = dml__gpu_block_length(a->n, block);
     nplus -= DML__CODEC_BLOCK - m;
     if (a->kind == DML__GPU_ONEBIT) {
         head[0] = nplus > 0 ? s->plus / (float)nplus : 0;
@@ -180,7 +186,7 @@ DML__LANE void dml__gpu_block_subtract(const float head[2], float x[DML__CODEC_E
 DML__LANE void dml__gpu_block_keep(const struct dml__gpu_block_args *a, uint64_t block,
                                    unsigned lane, const float x[DML__CODEC_EACH])
 {
-    const uint32_t m = dml__gpu_block_length(a, block);
+    const uint32_t m = dml__gpu_block_length(a->n, block);
     float *e = a->e + block * DML__CODEC_BLOCK;
     DML__UNROLL
     for (uint32_t i = 0; i < DML__CODEC_EACH; i++)
@@ -190,14 +196,6 @@ DML__LANE void dml__gpu_block_keep(const struct dml__gpu_block_args *a, uint64_t
 
 /* ---- casts -------------------------------------------------------------------------
  */
-
-/* g + e; e alone is not read after a code that was unusable. */
-DML__LANE float dml__gpu_cast_load(const struct dml__gpu_block_args *a, uint64_t i,
-                                   bool clear)
-{
-    const float rest = clear ? 0 : a->e[i];
-    return a->g[i] + rest;
-}
 
 DML__LANE float dml__gpu_cast_value(enum dml__gpu_block_kind kind, uint16_t code)
 {

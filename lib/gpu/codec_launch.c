@@ -19,8 +19,40 @@ dml_status dml__codec_show_state(const dml_codec *c)
     return d->gpu->ops->copy(d->gpu, d->mirror, d->state, sizeof *d->mirror, d->stream);
 }
 
+/* A replay of the step would draw the same numbers again. */
+static dml_status refuse_capture(const dml_codec *c)
+{
+    const struct dml__codec_device *d = c->device;
+    bool captured = false;
+    if (d->runs->draws)
+        DML_TRY(d->gpu->ops->stream_captured(d->gpu, d->stream, &captured));
+    return captured ? dml__fail(c->ctx, DML_EUNSUPPORTED, "dml_codec_encode",
+                                "codes of %s cannot be captured in a graph: each "
+                                "replay would draw the same random numbers",
+                                c->spec.kind->name)
+                    : DML_OK;
+}
+
+static dml_status prepare(dml_codec *c, const float *g)
+{
+    DML_TRY(refuse_capture(c));
+    return c->device->runs->prepare(c, g);
+}
+
+dml_status dml__codec_device_prepare(dml_codec *c, const float *g)
+{
+    const struct dml__gpu *gpu = c->device->gpu;
+    if (c->device->runs->prepare == NULL)
+        return DML_OK;
+    DML_TRY(dml__gpu_enter(gpu));
+    dml_status status = prepare(c, g);
+    dml__gpu_leave(gpu);
+    return status;
+}
+
 static dml_status encode(dml_codec *c, const float *g, void *code)
 {
+    DML_TRY(refuse_capture(c));
     DML_TRY(c->device->runs->encode(c, g, code));
     c->step++;
     return dml__codec_show_state(c);
@@ -52,7 +84,7 @@ dml_status dml__codec_device_flush(dml_codec *c, float weight, float *g)
     const struct dml__codec_device *d = c->device;
     const struct dml__gpu_block_args args = {
         .dst = g, .e = d->residual, .n = c->count, .scale = weight};
-    if (c->count == 0)
+    if (c->count == 0 || d->residual == NULL)
         return DML_OK;
     DML_TRY(dml__gpu_enter(d->gpu));
     dml_status status =

@@ -101,7 +101,12 @@ static const struct dml_gpu_kernel *const kernels[] = {
 };
 
 const struct dml__codec_runs dml__codec_runs_power = {
-    kernels, sizeof kernels / sizeof *kernels, work_bytes, kept, encode, decode,
+    .kernels = kernels,
+    .nkernels = sizeof kernels / sizeof *kernels,
+    .work_bytes = work_bytes,
+    .kept = kept,
+    .encode = encode,
+    .decode = decode,
 };
 
 /* ---- parts of it -------------------------------------------------------------------

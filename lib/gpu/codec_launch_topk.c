@@ -110,5 +110,10 @@ static const struct dml_gpu_kernel *const kernels[] = {
 };
 
 const struct dml__codec_runs dml__codec_runs_topk = {
-    kernels, sizeof kernels / sizeof *kernels, work_bytes, kept, encode, decode,
+    .kernels = kernels,
+    .nkernels = sizeof kernels / sizeof *kernels,
+    .work_bytes = work_bytes,
+    .kept = kept,
+    .encode = encode,
+    .decode = decode,
 };

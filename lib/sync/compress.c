@@ -178,6 +178,16 @@ static void begin_velocity(dml_reducer *r, const struct dml__bucket *b)
     }
 }
 
+/* The first that is not empty: an empty one lies nowhere, and may have a bucket of its
+ * own beside those of a device. */
+static size_t first_tensor(const dml_reducer *r, const struct dml__bucket *b)
+{
+    size_t i = b->first;
+    while (r->grads[r->order[i]].count == 0)
+        i++;
+    return r->order[i];
+}
+
 static dml_status open_exchanges(dml_reducer *r)
 {
     const struct dml__codec_spec *spec = &r->compression->spec;
@@ -189,7 +199,7 @@ static dml_status open_exchanges(dml_reducer *r)
             continue;
         locate_members(r, b);
         /* Below 2^31, which marks the noise of a share's owner. */
-        uint64_t stream = (uint64_t)(i & 0x3fff) << 16;
+        uint64_t stream = (uint64_t)(first_tensor(r, b) & 0x3fff) << 16;
         if (spec->kind->own_stream)
             stream += (uint64_t)dml_comm_rank(r->comm) & 0xffff;
         DML_TRY(dml__exchange_open(

@@ -121,8 +121,10 @@ void dml__exchange_close(struct dml__exchange *x)
         dml_codec *codec = x->codecs[i].codec;
         if (codec == NULL)
             continue;
-        dml__comm_release(x->comm, codec->shared);
-        codec->shared = NULL;
+        if (codec->device == NULL) {
+            dml__comm_release(x->comm, codec->shared);
+            codec->shared = NULL;
+        }
         dml_codec_destroy(codec);
     }
     dml__free(x->codecs);
@@ -151,8 +153,10 @@ static dml_status start(struct dml__exchange *x, int stage)
     dml_codec *c = x->codecs[0].codec;
     if (!prepares || stage > 0)
         return x->ops->start(x, stage - prepares);
-    x->top = x->spec->kind->prepare(c, x->data);
-    return dml_iallreduce(DML_IN_PLACE, c->shared, c->nshared, DML_F32, DML_MAX,
+    DML_TRY(dml__exchange_prepare(x, c, x->data));
+    /* As whole numbers: f32 that are not negative order as their bits do, and NCCL may
+     * lose a NaN of f32. */
+    return dml_iallreduce(DML_IN_PLACE, c->shared, c->nshared, DML_I32, DML_MAX,
                           x->comm, &x->request);
 }
 
@@ -181,6 +185,16 @@ dml_status dml__exchange_finish(struct dml__exchange *x)
     dml_status status = x->ops->finish(x);
     x->decode_s = dml__now_s() - begin_s;
     return status;
+}
+
+dml_status dml__exchange_prepare(struct dml__exchange *x, dml_codec *codec,
+                                 const float *g)
+{
+    if (x->device != NULL)
+        return dml__exchange_local(x, dml__codec_device_prepare(codec, g));
+    uint32_t top = x->spec->kind->prepare(codec, g);
+    x->top = top > x->top ? top : x->top;
+    return DML_OK;
 }
 
 dml_status dml__exchange_encode(struct dml__exchange *x, dml_codec *codec,

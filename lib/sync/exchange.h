@@ -107,8 +107,10 @@ dml_status dml__exchange_memory(struct dml__exchange *x, size_t send_bytes,
  * the others would wait for this rank in the collectives that follow. */
 dml_status dml__exchange_local(const struct dml__exchange *x, dml_status status);
 
-/* Code and decode, wherever the exchange's vectors lie; what is found goes into "top".
- */
+/* Prepare, code and decode, wherever the exchange's vectors lie; what is found goes
+ * into "top". */
+dml_status dml__exchange_prepare(struct dml__exchange *x, dml_codec *codec,
+                                 const float *g);
 dml_status dml__exchange_encode(struct dml__exchange *x, dml_codec *codec,
                                 const float *g, void *code);
 dml_status dml__exchange_decode(struct dml__exchange *x, const dml_codec *codec,

@@ -35,8 +35,9 @@ static const struct variant variants[] = {
 };
 
 static const char *const codecs[] = {
-    "onebit,force",     "sign,force,start=2", "8bit,force",        "topk:0.05,force",
-    "powersgd:2,force", "f16,force",          "bf16,force,start=1"};
+    "onebit,force",       "sign,force,start=2", "8bit,force",
+    "topk:0.05,force",    "powersgd:2,force",   "f16,force",
+    "bf16,force,start=1", "terngrad,force",     "randomk:0.05,force"};
 
 struct run {
     struct dml_test *t;
@@ -255,7 +256,8 @@ static void test_faults(struct dml_test *t)
 /* Without ",force" it is measured; all ranks choose alike, and get the same numbers. */
 static void test_choice(struct dml_test *t)
 {
-    static const char *const texts[] = {"onebit", "topk:0.01", "powersgd:1"};
+    static const char *const texts[] = {"onebit", "topk:0.01", "powersgd:1",
+                                        "terngrad"};
     for (size_t c = 0; c < DML_TEST_COUNT(texts); c++) {
         struct run r;
         uint64_t choices = 1;
@@ -310,7 +312,7 @@ static void test_captured(struct dml_test *t)
  * will do. */
 static void test_refused(struct dml_test *t)
 {
-    static const char *const texts[] = {"terngrad", "dgc:0.1", "randomk:0.1"};
+    static const char *const texts[] = {"dgc:0.1"};
     struct run r;
     dml_reducer *reducer = NULL;
     open_run(&r, t, &variants[0], "onebit");
@@ -321,7 +323,7 @@ static void test_refused(struct dml_test *t)
     }
     dml_reducer_opts opts;
     dml_reducer_opts_init(&opts);
-    opts.codec = "terngrad,force";
+    opts.codec = "dgc:0.1,force";
     opts.rows = &rows[LOSS];
     dml_test_status(t, "a loss",
                     dml_reducer_create(&r.device[LOSS], 1, &opts, r.comm, &reducer),
