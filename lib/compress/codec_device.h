@@ -12,11 +12,6 @@ struct dml__codec_device;
 /* Does p lie on the context's device? DML_EINVAL where on another. */
 dml_status dml__codec_on_device(const dml_codec *codec, const void *p, bool *on);
 
-/* Has it device code? DML_EUNSUPPORTED says which codecs have. */
-dml_status dml__codec_device_check(const dml_ctx *ctx,
-                                   const struct dml__codec_kind *kind,
-                                   const char *where);
-
 /* Takes residual and factors of a codec to the device, where they stay. */
 dml_status dml__codec_device_open(dml_codec *codec);
 void dml__codec_device_close(struct dml__codec_device *device);

@@ -33,13 +33,13 @@ DML__HD static inline uint64_t dml__random_part(const struct dml__random_draw *d
     return i * (d->n / d->k) + (i < rest ? i : rest);
 }
 
-/* The element of part i, counted on past the end; ascending. random: of the block that
- * is number i / 4. */
+/* The element of part i, counted on past the end; ascending. random: word i mod 4 of
+ * block i / 4. */
 DML__HD static inline uint64_t dml__random_in_part(const struct dml__random_draw *d,
-                                                   uint64_t i, const uint32_t random[4])
+                                                   uint64_t i, uint32_t random)
 {
     const uint64_t first = dml__random_part(d, i), next = dml__random_part(d, i + 1);
-    return d->start + first + dml__random_below(random[i % 4], next - first);
+    return d->start + first + dml__random_below(random, next - first);
 }
 
 /* Element number i of those that are sent, in ascending order: those that lie past the
@@ -51,7 +51,11 @@ DML__HD static inline uint64_t dml__random_index(const struct dml__random_draw *
     const uint64_t part = i < wrapped ? d->past + i : i - wrapped;
     uint32_t random[4];
     dml__philox(d->seed, d->stream, part / 4, random);
-    return dml__random_in_part(d, part, random) - (i < wrapped ? d->n : 0);
+    /* So that a device keeps the words in registers. */
+    const uint32_t even = part % 4 < 2 ? random[0] : random[2];
+    const uint32_t odd = part % 4 < 2 ? random[1] : random[3];
+    return dml__random_in_part(d, part, part % 2 == 0 ? even : odd) -
+           (i < wrapped ? d->n : 0);
 }
 
 #endif

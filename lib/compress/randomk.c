@@ -39,7 +39,7 @@ struct dml__random_draw dml__random_draw(const dml_codec *c, uint64_t step)
     for (uint64_t end = d.k; d.past < end;) {
         const uint64_t middle = d.past + (end - d.past) / 2;
         dml__philox(d.seed, d.stream, middle / 4, random);
-        if (dml__random_in_part(&d, middle, random) < d.n)
+        if (dml__random_in_part(&d, middle, random[middle % 4]) < d.n)
             d.past = middle + 1;
         else
             end = middle;
@@ -54,7 +54,7 @@ static void draw_indices(const dml_codec *c, size_t *index)
     for (uint64_t i = 0; i < d.k; i++) {
         if (i % 4 == 0)
             dml__philox(d.seed, d.stream, i / 4, random);
-        const uint64_t place = dml__random_in_part(&d, i, random);
+        const uint64_t place = dml__random_in_part(&d, i, random[i % 4]);
         if (i < d.past)
             index[d.k - d.past + i] = (size_t)place;
         else

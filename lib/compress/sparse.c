@@ -74,6 +74,12 @@ void *dml__sparse_kept(dml_codec *c, size_t *bytes)
     return c->work;
 }
 
+size_t dml__sparse_room(const dml_codec *c)
+{
+    const struct sparse *w = c->work;
+    return w->capacity;
+}
+
 dml_status dml__sparse_open(dml_codec *c)
 {
     const size_t slots = dml__codec_slots(c), nsegments = segments(c->count);

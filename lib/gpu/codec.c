@@ -8,7 +8,6 @@
 #include "gpu/memory.h"
 #include "gpu/tensors.h"
 
-#include <stdio.h>
 #include <string.h>
 
 dml_status dml__codec_on_device(const dml_codec *codec, const void *p, bool *on)
@@ -29,10 +28,14 @@ dml_status dml__codec_on_device(const dml_codec *codec, const void *p, bool *on)
 static dml_status get_memory(const dml_codec *c, struct dml__codec_device *d)
 {
     const struct dml__gpu *gpu = d->gpu;
-    void *residual = NULL, *shared = NULL, *state = NULL, *mirror = NULL, *work = NULL;
+    void *residual = NULL, *velocity = NULL, *shared = NULL, *state = NULL,
+         *mirror = NULL, *work = NULL;
     if (c->spec.kind->residual)
         DML_TRY(dml__gpu_get_zeroed(gpu, c->count * sizeof(float), &residual));
     d->residual = residual;
+    if (c->spec.kind->velocity)
+        DML_TRY(dml__gpu_get_zeroed(gpu, c->count * sizeof(float), &velocity));
+    d->velocity = velocity;
     if (c->nshared > 0) /* for collectives: as of dml_gpu_alloc() */
         DML_TRY(dml__gpu_memory_alloc(gpu, c->nshared * sizeof(float), &shared));
     d->shared = shared;
@@ -47,19 +50,27 @@ static dml_status get_memory(const dml_codec *c, struct dml__codec_device *d)
     return DML_OK;
 }
 
-/* What the host's codec has kept so far, but for the residual, which may be NULL:
- * zeros; forgets a fault. */
-static dml_status send_kept(dml_codec *c, const float *residual)
+/* Zeros where there is nothing to send. */
+static dml_status send_vector(const dml_codec *c, float *to, const float *from)
 {
     const struct dml__codec_device *d = c->device;
+    const struct dml__gpu_ops *ops = d->gpu->ops;
+    const size_t bytes = c->count * sizeof(float);
+    if (to == NULL || bytes == 0)
+        return DML_OK;
+    return from != NULL ? ops->copy(d->gpu, to, from, bytes, d->stream)
+                        : ops->fill(d->gpu, to, 0, bytes, d->stream);
+}
+
+/* What the host's codec has kept so far, with its vectors; forgets a fault. */
+static dml_status send_kept(dml_codec *c, const float *residual, const float *velocity)
+{
+    struct dml__codec_device *d = c->device;
     const struct dml__gpu *gpu = d->gpu;
     const struct dml__gpu_ops *ops = gpu->ops;
-    const size_t bytes = d->residual != NULL ? c->count * sizeof(float) : 0;
     size_t kept_bytes = 0;
-    if (bytes > 0 && residual != NULL)
-        DML_TRY(ops->copy(gpu, d->residual, residual, bytes, d->stream));
-    else if (bytes > 0)
-        DML_TRY(ops->fill(gpu, d->residual, 0, bytes, d->stream));
+    DML_TRY(send_vector(c, d->residual, residual));
+    DML_TRY(send_vector(c, d->velocity, velocity));
     DML_TRY(ops->fill(gpu, d->state, 0, sizeof(struct dml__gpu_topk_state), d->stream));
     if (d->runs->kept != NULL) {
         const void *from = c->spec.kind->kept(c, &kept_bytes);
@@ -98,7 +109,7 @@ dml_status dml__codec_device_clear(dml_codec *c)
 {
     const struct dml__gpu *gpu = c->device->gpu;
     DML_TRY(dml__gpu_enter(gpu));
-    dml_status status = send_kept(c, NULL);
+    dml_status status = send_kept(c, NULL, NULL);
     dml__gpu_leave(gpu);
     return status;
 }
@@ -118,13 +129,14 @@ static void free_memory(struct dml__codec_device *d)
     dml__gpu_release(gpu, d->work);
     dml__gpu_release(gpu, d->state);
     dml__gpu_release(gpu, d->residual);
+    dml__gpu_release(gpu, d->velocity);
     if (d->shared != NULL)
         dml__gpu_memory_free(gpu, d->shared);
     if (d->mirror != NULL)
         gpu->ops->free_pinned(gpu, d->mirror);
 }
 
-/* Which codecs run there, and how. */
+/* How each codec runs there. */
 static const struct {
     const struct dml__codec_kind *kind;
     const struct dml__codec_runs *runs;
@@ -136,44 +148,28 @@ static const struct {
     {&dml__codec_sign, &dml__codec_runs_blocks},
     {&dml__codec_terngrad, &dml__codec_runs_tern},
     {&dml__codec_topk, &dml__codec_runs_topk},
+    {&dml__codec_dgc, &dml__codec_runs_topk},
     {&dml__codec_randomk, &dml__codec_runs_random},
     {&dml__codec_powersgd, &dml__codec_runs_power},
 };
 
 static const struct dml__codec_runs *runs_of(const struct dml__codec_kind *kind)
 {
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (kinds[i].kind == kind)
-            return kinds[i].runs;
-    return NULL;
-}
-
-dml_status dml__codec_device_check(const dml_ctx *ctx,
-                                   const struct dml__codec_kind *kind,
-                                   const char *where)
-{
-    char known[128] = "";
-    size_t used = 0;
-    if (runs_of(kind) != NULL)
-        return DML_OK;
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds && used < sizeof known; i++)
-        used += (size_t)snprintf(known + used, sizeof known - used, "%s, ",
-                                 kinds[i].kind->name);
-    return dml__fail(ctx, DML_EUNSUPPORTED, where,
-                     "%s does not run on a device: use %sor host memory", kind->name,
-                     known);
+    size_t i = 0;
+    while (kinds[i].kind != kind)
+        i++;
+    return kinds[i].runs;
 }
 
 static dml_status prepare(dml_codec *c, struct dml__codec_device *d)
 {
     DML_TRY(get_memory(c, d));
     DML_TRY(load_kernels(d));
-    return send_kept(c, c->residual);
+    return send_kept(c, c->residual, c->velocity);
 }
 
 dml_status dml__codec_device_open(dml_codec *c)
 {
-    DML_TRY(dml__codec_device_check(c->ctx, c->spec.kind, "dml_codec_encode"));
     if (c->count > UINT32_MAX)
         return dml__fail(c->ctx, DML_EUNSUPPORTED, "dml_codec_encode",
                          "%zu elements; a device codes at most %u at a time", c->count,
@@ -198,8 +194,10 @@ dml_status dml__codec_device_open(dml_codec *c)
         return status;
     }
     dml__free(c->residual);
+    dml__free(c->velocity);
     dml__free(c->shared);
     c->residual = d->residual;
+    c->velocity = d->velocity;
     c->shared = d->shared;
     return DML_OK;
 }

@@ -23,6 +23,7 @@ struct dml__codec_runs {
     dml_status (*encode)(const dml_codec *c, const float *g, void *code);
     dml_status (*decode)(const dml_codec *c, const void *code, float scale, bool add,
                          float *dst);
+    dml_status (*push)(const dml_codec *c, float *g); /* g = velocity, of dgc */
 };
 
 extern const struct dml__codec_runs dml__codec_runs_blocks, dml__codec_runs_topk,
@@ -32,7 +33,8 @@ struct dml__codec_device {
     struct dml__gpu *gpu;
     const struct dml__codec_runs *runs;
     void *stream;
-    float *residual;                    /* NULL: the kind keeps none */
+    float *residual, *velocity;         /* NULL: the kind keeps none */
+    size_t slots;                       /* of top-k's last code; 0: none yet */
     float *shared;                      /* as the codec's; of dml__gpu_memory_alloc() */
     struct dml__gpu_codec_state *state; /* device memory; top-k's is longer */
     struct dml__gpu_codec_state *mirror; /* pinned: the state after the last code */
@@ -47,14 +49,15 @@ dml_status dml__codec_show_state(const dml_codec *c);
 
 /* Parts of top-k's memory, in bytes from its beginning. */
 struct dml__topk_parts {
-    size_t masks, chunks, above, equal, listed, places, bytes;
+    size_t sums, masks, chunks, above, equal, listed, places, bytes;
 };
 
 static inline struct dml__topk_parts dml__topk_parts(const dml_codec *c)
 {
     const size_t nchunks = (size_t)dml__topk_chunks(c->count), each = sizeof(uint32_t);
-    const size_t room = (size_t)dml__sparse_capacity(dml__codec_slots(c), c->count);
+    const size_t room = dml__sparse_room(c);
     struct dml__topk_parts at = {0};
+    at.masks = at.sums + (c->spec.clip > 0 ? dml__codec_blocks(c->count) : 0) * 8;
     at.chunks = at.masks + nchunks * DML__WARP * each;
     at.above = at.chunks + nchunks * each;
     at.equal = at.above + nchunks * each;
@@ -72,6 +75,8 @@ extern const struct dml_gpu_kernel dml__topk_kernel_begin, dml__topk_kernel_mark
     dml__topk_kernel_plan, dml__topk_kernel_gather, dml__topk_kernel_edge,
     dml__topk_kernel_count, dml__topk_kernel_scan, dml__topk_kernel_emit,
     dml__topk_kernel_scatter;
+
+extern const struct dml_gpu_kernel dml__momentum_kernel_norm, dml__momentum_kernel_push;
 
 extern const struct dml_gpu_kernel dml__random_kernel_add, dml__random_kernel_take,
     dml__random_kernel_put;

@@ -79,16 +79,31 @@ dml_status dml__codec_device_decode(const dml_codec *c, const void *code, float 
     return status;
 }
 
-dml_status dml__codec_device_flush(dml_codec *c, float weight, float *g)
+static dml_status flush(dml_codec *c, float weight, float *g)
 {
     const struct dml__codec_device *d = c->device;
     const struct dml__gpu_block_args args = {
         .dst = g, .e = d->residual, .n = c->count, .scale = weight};
-    if (c->count == 0 || d->residual == NULL)
+    if (d->velocity != NULL) {
+        DML_TRY(d->runs->push(c, g));
+        DML_TRY(dml__codec_show_state(c));
+    }
+    if (d->residual != NULL && c->waiting)
+        DML_TRY(dml__codec_launch(c, &dml__codec_kernel_flush, c->count, &args,
+                                  sizeof args));
+    c->waiting = false;
+    return DML_OK;
+}
+
+dml_status dml__codec_device_flush(dml_codec *c, float weight, float *g)
+{
+    const struct dml__codec_device *d = c->device;
+    if (c->count == 0) {
+        c->waiting = false;
         return DML_OK;
+    }
     DML_TRY(dml__gpu_enter(d->gpu));
-    dml_status status =
-        dml__codec_launch(c, &dml__codec_kernel_flush, c->count, &args, sizeof args);
+    dml_status status = flush(c, weight, g);
     dml__gpu_leave(d->gpu);
     return status;
 }
@@ -96,15 +111,17 @@ dml_status dml__codec_device_flush(dml_codec *c, float weight, float *g)
 /* ---- what the host sees ------------------------------------------------------------
  */
 
-/* The fault is taken off the device, with the residual, which counts as 0 already. */
+/* The fault is taken off the device, with what is kept, which counts as 0 already. */
 static dml_status forget_fault(dml_codec *c)
 {
     struct dml__codec_device *d = c->device;
     const struct dml__gpu *gpu = d->gpu;
     DML_TRY(gpu->ops->fill(gpu, &d->state->bad, 0, sizeof d->state->bad, d->stream));
-    if (d->mirror->clear && d->residual != NULL)
-        DML_TRY(
-            gpu->ops->fill(gpu, d->residual, 0, c->count * sizeof(float), d->stream));
+    float *const vectors[] = {d->residual, d->velocity};
+    for (int i = 0; i < 2 && d->mirror->clear; i++)
+        if (vectors[i] != NULL)
+            DML_TRY(gpu->ops->fill(gpu, vectors[i], 0, c->count * sizeof(float),
+                                   d->stream));
     DML_TRY(gpu->ops->stream_sync(gpu, d->stream));
     d->mirror->bad = 0;
     return DML_OK;

@@ -238,7 +238,6 @@ dml_status dml__exchange_flush(struct dml__exchange *x)
         if (x->device != NULL) {
             DML_TRY(dml__exchange_local(
                 x, dml__codec_device_flush(each->codec, each->weight, data)));
-            each->codec->waiting = false;
             continue;
         }
         uint32_t top = dml__codec_flush(each->codec, each->weight, data);
