@@ -169,8 +169,7 @@ typedef struct dml_bucket_info {
     double dense_s;     /**< plain average */
     double encode_s;    /**< of a compressed one, */
     double transfer_s;  /**< ... */
-    double decode_s;    /**< ...; on a device the kernels' time is in transfer_s, and
-                           these two are what the host took to queue them */
+    double decode_s;    /**< ...; on a device by its events */
     uint64_t steps;     /**< compressed so far */
     const char *why;    /**< static: the reason, one clause */
 } dml_bucket_info;

@@ -131,11 +131,17 @@ void dml__exchange_close(struct dml__exchange *x)
     free_codes(x, x->send);
     free_codes(x, x->recv);
     dml__comm_release(x->comm, x->own);
+    for (int i = 0; i <= DML__MOST_STAGES && x->timed; i++) {
+        dml__sync_device_unmark(x->device, x->spans[i].from);
+        dml__sync_device_unmark(x->device, x->spans[i].to);
+    }
     dml__free(x);
 }
 
-dml_status dml__exchange_local(const struct dml__exchange *x, dml_status status)
+dml_status dml__exchange_local(struct dml__exchange *x, dml_status status)
 {
+    if (x->timed && status == DML_OK)
+        status = dml__sync_device_stamp(x->device, &x->spans[x->part].to);
     if (x->device != NULL && status < 0)
         dml__comm_break(x->comm, status);
     return status;
@@ -147,8 +153,15 @@ int dml__exchange_stages(const struct dml__exchange *x)
     return x->ops->stages + (x->spec->kind->prepare != NULL);
 }
 
+static dml_status begin_part(struct dml__exchange *x, int part)
+{
+    x->part = part;
+    return x->timed ? dml__sync_device_stamp(x->device, &x->spans[part].from) : DML_OK;
+}
+
 static dml_status start(struct dml__exchange *x, int stage)
 {
+    DML_TRY(begin_part(x, stage));
     const bool prepares = x->spec->kind->prepare != NULL;
     dml_codec *c = x->codecs[0].codec;
     if (!prepares || stage > 0)
@@ -182,9 +195,25 @@ dml_status dml__exchange_start(struct dml__exchange *x, int stage)
 dml_status dml__exchange_finish(struct dml__exchange *x)
 {
     double begin_s = dml__now_s();
-    dml_status status = x->ops->finish(x);
+    dml_status status = begin_part(x, DML__MOST_STAGES);
+    if (status == DML_OK)
+        status = x->ops->finish(x);
     x->decode_s = dml__now_s() - begin_s;
     return status;
+}
+
+dml_status dml__exchange_read_times(struct dml__exchange *x)
+{
+    x->encode_s = x->decode_s = 0;
+    for (int i = 0; i <= DML__MOST_STAGES; i++) {
+        const struct dml__span *span = &x->spans[i];
+        double seconds = 0;
+        if (span->to == NULL)
+            continue;
+        DML_TRY(dml__sync_device_between(x->device, span->from, span->to, &seconds));
+        *(i < DML__MOST_STAGES ? &x->encode_s : &x->decode_s) += seconds;
+    }
+    return DML_OK;
 }
 
 dml_status dml__exchange_prepare(struct dml__exchange *x, dml_codec *codec,
