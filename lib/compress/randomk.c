@@ -88,9 +88,11 @@ static uint32_t encode(dml_codec *c, const float *g, void *code)
 static void decode(const dml_codec *c, const void *code, float scale, bool add,
                    float *dst)
 {
-    const size_t *index = c->work, k = dml__codec_slots(c);
+    size_t *index = c->work, i = 0;
+    const size_t k = dml__codec_slots(c);
     const float *value = code;
-    size_t i = 0;
+    if (c->step == 0) /* another codec's first code */
+        draw_indices(c, index);
     for (size_t at = 0; at < c->count; at += PIECE) {
         size_t n = c->count - at < PIECE ? c->count - at : PIECE;
         if (!add)

@@ -354,7 +354,8 @@ void dml__sparse_decode(const dml_codec *c, const void *code, float scale, bool 
     const struct sparse *w = c->work;
     const uint32_t *counts = code;
     const float *values = (const float *)(counts + segments(c->count));
-    const uint16_t *index = (const uint16_t *)(values + w->slots);
+    const size_t slots = w->slots > 0 ? w->slots : dml__codec_slots(c);
+    const uint16_t *index = (const uint16_t *)(values + slots);
     for (size_t s = 0; s < segments(c->count); s++) {
         float *to = dst + s * SEGMENT;
         size_t n = c->count - s * SEGMENT < SEGMENT ? c->count - s * SEGMENT : SEGMENT;
