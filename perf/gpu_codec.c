@@ -15,16 +15,27 @@ static const char usage[] =
     "usage: dml-perf-gpu-codec [--codec TEXT] [--count N] [--rounds N] [--json FILE]\n"
     "Prints the time to encode and to decode a gradient, GB/s of the bytes that must\n"
     "move, and their ratio to a copy within the device, as medians. Gradients rotate.\n"
-    "  --codec TEXT  as in dml/compress.h (default: onebit, sign, 8bit, topk:0.01,\n"
-    "                topk:0.001 and powersgd:4, one after the other)\n"
+    "  --codec TEXT  as in dml/compress.h (default: one after the other f16, bf16,\n"
+    "                8bit, onebit, sign, terngrad, topk:0.01, topk:0.001, dgc:0.01,\n"
+    "                randomk:0.01 and powersgd:4)\n"
     "  --count N     elements, of which powersgd makes rows of 4096 (default "
     "67108864)\n"
     "  --rounds N    at most 1001 (default 31)\n"
     "  --json FILE   one object a line: codec part count ms bytes gbs copy_gbs "
     "of_copy\n";
 
-static const char *const codecs[] = {"onebit",    "sign",       "8bit",
-                                     "topk:0.01", "topk:0.001", "powersgd:4"};
+/* Times 4 bytes an element, beside the code: gradient and residual in, residual out.
+ * dgc has a velocity too; PowerSGD also reads the residual for its right factor, and
+ * reads and writes it for the product; TernGrad has none, and reads the gradient twice.
+ */
+static const struct {
+    const char *text;
+    double vectors;
+} codecs[] = {
+    {"f16", 3},      {"bf16", 3},         {"8bit", 3},       {"onebit", 3},
+    {"sign", 3},     {"terngrad", 2},     {"topk:0.01", 3},  {"topk:0.001", 3},
+    {"dgc:0.01", 5}, {"randomk:0.01", 3}, {"powersgd:4", 6},
+};
 
 enum { GRADIENTS = 3, COLUMNS = 4096 };
 
@@ -54,15 +65,23 @@ static int decode(void *user, size_t round)
     return dml_codec_decode(r->codec, r->code, 1, false, r->out) != DML_OK;
 }
 
-/* Gradient and residual in, residual and code out. PowerSGD also reads the residual for
- * its right factor, and reads and writes it for the product. */
+static double vectors_of(const char *text)
+{
+    const size_t name = strcspn(text, ":,");
+    for (size_t i = 0; i < sizeof codecs / sizeof *codecs; i++)
+        if (strcspn(codecs[i].text, ":") == name &&
+            strncmp(codecs[i].text, text, name) == 0)
+            return codecs[i].vectors;
+    return 3;
+}
+
 static double bytes_of(const struct options *o, const char *text, size_t code,
                        bool encodes)
 {
     const double vector = 4.0 * (double)o->count;
     if (!encodes)
         return vector + (double)code;
-    return (strncmp(text, "powersgd", 8) == 0 ? 6 : 3) * vector + (double)code;
+    return vectors_of(text) * vector + (double)code;
 }
 
 static int report(const struct options *o, const char *text, bool encodes, double bytes,
@@ -122,7 +141,7 @@ static int run_all(const struct options *o, struct gpu_bench *bench)
         bad = run_codec(o, bench, &r, o->codec);
     for (size_t i = 0; i < sizeof codecs / sizeof *codecs && o->codec == NULL && !bad;
          i++)
-        bad = run_codec(o, bench, &r, codecs[i]);
+        bad = run_codec(o, bench, &r, codecs[i].text);
     for (int i = 0; i < GRADIENTS; i++)
         dml_gpu_free(bench->ctx, r.gradients[i]);
     dml_gpu_free(bench->ctx, r.out);

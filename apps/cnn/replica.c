@@ -83,7 +83,8 @@ dml_status replica_check(struct job *job, const struct cnn_options *options)
     char text[DML_CODEC_TEXT_MAX];
     dml_optim_rule rule = cnn_rule(options);
     CNN_TRY(replica_gpu_check(job, options));
-    CNN_TRY(job_note(job, dml_codec_check(job->ctx, options->compress)));
+    CNN_TRY(job_note_option(job, dml_codec_check(job->ctx, options->compress),
+                            "--compress"));
     if (replica_has_codec(options) && !make_codec_text(options, text))
         return job_fail(job, DML_EINVAL,
                         "--compress %s: with the momentum added it is longer than the "

@@ -76,6 +76,13 @@ dml_status job_note(struct job *job, dml_status status)
                     error.status == status ? error.text : dml_status_str(status));
 }
 
+dml_status job_note_option(struct job *job, dml_status status, const char *option)
+{
+    return job_note(job, status) < 0
+               ? job_fail(job, status, "%s: %s", option, job->error)
+               : status;
+}
+
 /* As libdml's own log, and into the job's. */
 static void log_line(void *user, dml_log_level level, const char *line)
 {

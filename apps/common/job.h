@@ -50,6 +50,8 @@ dml_status job_fail(struct job *job, dml_status status, const char *format, ...)
 /* Record the context's last error, or the status's text when it has none, and return
  * the status; DML_OK passes. */
 dml_status job_note(struct job *job, dml_status status);
+/* The same with the option before it that the user may change. */
+dml_status job_note_option(struct job *job, dml_status status, const char *option);
 
 /* Collective: DML_OK when "mine" is DML_OK on all ranks; else the lowest failing rank
  * prints its line, and its status is returned on all. */

@@ -40,13 +40,14 @@
  * Elements that are not finite, or of magnitude 2^100 and above (sums of a block would
  * overflow), are errors: the code is unusable and the residual is cleared.
  *
- * On a device. onebit, sign, 8bit, topk and powersgd code device memory too: the first
- * dml_codec_encode() of such a gradient takes the codec there, where its residual then
- * lies; from then on it takes device memory only. Calls are queued in a stream
+ * On a device. Every codec codes device memory too: the first dml_codec_encode() of
+ * such a gradient takes the codec there, where its residual and momentum then lie; from
+ * then on it takes device memory only. Calls are queued in a stream
  * (dml_codec_set_stream()) and return; a gradient that was unusable is an error of a
  * later call, or of dml_codec_wait(). Codes have the host's bits, so that a rank with a
  * device and one without understand each other; only columns with which powersgd begins
- * anew may differ from the host's in the last bit.
+ * anew may differ from the host's in the last bit. Codes of terngrad and randomk cannot
+ * be captured in a graph, whose replays would draw the same numbers again.
  *
  * None is collective. Threads: one at a time per codec. Codes are of this machine's
  * byte order.
@@ -104,9 +105,9 @@ DML_API size_t dml_codec_bytes(const dml_codec *codec);
  * Encode a gradient and keep what is lost.
  * @param[in]  gradient  [count] borrowed until return.
  * @param[out] code      [dml_codec_bytes()] aligned to 4 bytes.
- * @return DML_OK | DML_ENUMERIC (see the file's head) | DML_EUNSUPPORTED (a device, and
- * the codec does not run there) | DML_EINVAL (another device than the context's) |
- * DML_ENOMEM | DML_ECOMM (the device failed).
+ * @return DML_OK | DML_ENUMERIC (see the file's head) | DML_EUNSUPPORTED (2^32
+ * elements or more on a device, or terngrad or randomk in a capture) | DML_EINVAL
+ * (another device than the context's) | DML_ENOMEM | DML_ECOMM (the device failed).
  * @since 0.2
  */
 DML_API dml_status dml_codec_encode(dml_codec *codec, const float *gradient,

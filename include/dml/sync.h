@@ -26,11 +26,10 @@
  * stream of the reducer's own, those of tensors that lie apart in a copy on the device.
  * After finish() the communicator's stream waits for the averages; the host does, where
  * that stream is not "queued", for buckets that go by another path than nccl, and for
- * tensors on the host. With a codec that runs on a device (onebit, sign, 8bit, topk,
- * powersgd) codes are made, exchanged and read there. finish() of a step that
- * compresses something waits on the host for all of the step, to tell of numbers that
- * are not finite; begin() refuses such a step where the communicator's stream is
- * captured in a graph.
+ * tensors on the host. With a codec codes are made, exchanged and read there. finish()
+ * of a step that compresses something waits on the host for all of the step, to tell of
+ * numbers that are not finite; begin() refuses such a step where the communicator's
+ * stream is captured in a graph.
  *
  * Thread rule: a reducer belongs to the thread that uses its communicator.
  *
@@ -90,8 +89,7 @@ DML_API void dml_reducer_opts_init(dml_reducer_opts *opts);
  *                   from the last to the first.
  * @param[in] opts   NULL for the defaults.
  * @param[out] reducer  returned; free with dml_reducer_destroy().
- * @return DML_OK | DML_EINVAL | DML_EMISMATCH | DML_EUNSUPPORTED (device memory with a
- * codec that does not run there) | DML_ENOMEM | DML_ECOMM | DML_ETIMEOUT.
+ * @return DML_OK | DML_EINVAL | DML_EMISMATCH | DML_ENOMEM | DML_ECOMM | DML_ETIMEOUT.
  * Threads: as the communicator.  @since 0.1
  */
 DML_API dml_status dml_reducer_create(const dml_tensor *grads, size_t ngrads,
@@ -171,8 +169,7 @@ typedef struct dml_bucket_info {
     double dense_s;     /**< plain average */
     double encode_s;    /**< of a compressed one, */
     double transfer_s;  /**< ... */
-    double decode_s;    /**< ...; on a device the kernels' time is in transfer_s, and
-                           these two are what the host took to queue them */
+    double decode_s;    /**< ...; on a device by its events */
     uint64_t steps;     /**< compressed so far */
     const char *why;    /**< static: the reason, one clause */
 } dml_bucket_info;

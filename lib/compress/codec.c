@@ -5,6 +5,7 @@
 #include "compress/codec.h"
 
 #include "compress/codec_device.h"
+#include "compress/sparse_rules.h"
 
 #include <math.h>
 #include <string.h>
@@ -72,10 +73,11 @@ void dml_codec_destroy(dml_codec *codec)
     if (codec == NULL)
         return;
     dml__free(codec->work);
-    dml__free(codec->shared);
-    dml__free(codec->velocity);
-    if (codec->device == NULL)
+    if (codec->device == NULL) {
+        dml__free(codec->velocity);
+        dml__free(codec->shared);
         dml__free(codec->residual);
+    }
     dml__codec_device_close(codec->device);
     dml__free(codec);
 }
@@ -131,8 +133,10 @@ dml_status dml_codec_encode(dml_codec *codec, const float *gradient, void *code)
     DML_TRY(go_to_device(codec, gradient));
     if (codec->device != NULL) {
         DML_TRY(look(codec, false, __func__));
+        DML_TRY(dml__codec_device_prepare(codec, gradient));
+        dml_status status = dml__codec_device_encode(codec, gradient, code);
         codec->age++;
-        return dml__codec_device_encode(codec, gradient, code);
+        return status;
     }
     const struct dml__codec_kind *kind = codec->spec.kind;
     uint32_t top = kind->prepare != NULL ? kind->prepare(codec, gradient) : 0;
@@ -159,13 +163,28 @@ const float *dml_codec_residual(const dml_codec *codec)
     return codec->residual;
 }
 
+double dml__codec_limit(const dml_codec *c)
+{
+    return c->spec.clip / sqrt((double)c->nranks);
+}
+
+/* Squares are summed block by block, and block i goes to partial sum i mod LANES: a
+ * device has many at a time, and the same bits. */
 float dml__codec_clip(const dml_codec *c, const float *g)
 {
+    enum { LANES = DML__CLIP_LANES };
+    double sums[LANES] = {0};
     if (!(c->spec.clip > 0))
         return 1;
-    double norm = sqrt(c->kernels->sumsq_f32(c->count, g));
-    double limit = c->spec.clip / sqrt((double)c->nranks);
-    return norm > limit ? (float)(limit / norm) : 1;
+    for (size_t i = 0; i < dml__codec_blocks(c->count); i++) {
+        const size_t at = i * DML__CODEC_BLOCK, left = c->count - at;
+        const size_t n = left < DML__CODEC_BLOCK ? left : DML__CODEC_BLOCK;
+        sums[i % LANES] += c->kernels->sumsq_f32(n, g + at);
+    }
+    for (size_t half = LANES / 2; half > 0; half /= 2)
+        for (size_t j = 0; j < half; j++)
+            sums[j] += sums[j + half];
+    return dml__clip_factor(sums[0], dml__codec_limit(c));
 }
 
 uint32_t dml__codec_flush(dml_codec *c, float weight, float *g)
@@ -174,10 +193,10 @@ uint32_t dml__codec_flush(dml_codec *c, float weight, float *g)
     if (c->velocity != NULL)
         top = c->loops->momentum(c->count, (float)c->spec.momentum,
                                  dml__codec_clip(c, g), g, c->velocity);
-    if (c->residual == NULL || !c->waiting)
-        return top;
-    c->kernels->axpy_f32(c->count, weight, c->residual, g);
-    memset(c->residual, 0, c->count * sizeof *g);
+    if (c->residual != NULL && c->waiting) {
+        c->kernels->axpy_f32(c->count, weight, c->residual, g);
+        memset(c->residual, 0, c->count * sizeof *g);
+    }
     c->waiting = false;
     return top;
 }
@@ -186,11 +205,11 @@ void dml__codec_clear(dml_codec *c)
 {
     if (c->residual != NULL && c->device == NULL)
         memset(c->residual, 0, c->count * sizeof(float));
-    if (c->velocity != NULL)
+    if (c->velocity != NULL && c->device == NULL)
         memset(c->velocity, 0, c->count * sizeof(float));
     c->waiting = false;
     if (c->spec.kind->open != NULL)
         c->spec.kind->open(c);
     if (c->device != NULL)
-        (void)dml__codec_device_load(c, NULL);
+        (void)dml__codec_device_clear(c);
 }

@@ -96,13 +96,12 @@ void dml__codec_clear(dml_codec *codec);
  * limit, which is clip / sqrt(nranks): the average of independent gradients is that
  * much shorter. */
 float dml__codec_clip(const dml_codec *codec, const float *g);
+double dml__codec_limit(const dml_codec *codec);
 
 size_t dml__codec_blocks(size_t count);
 
-/* What top-k's limit is made of: see struct sparse. */
-void dml__sparse_get_limits(const dml_codec *codec, float *limit, float *edge,
-                            uint64_t *slots);
-void dml__sparse_set_limits(dml_codec *codec, float limit, float edge, uint64_t slots);
+/* Elements that the lists of top-k and dgc have room for. */
+size_t dml__sparse_room(const dml_codec *codec);
 
 /* Elements that top-k, dgc and random-k send of "count". */
 size_t dml__codec_slots(const dml_codec *codec);

@@ -5,8 +5,7 @@
  * random place, is cut into as many parts as elements are sent, and one is drawn from
  * each: every element has the same chance, and memory is walked in order.
  */
-#include "compress/codec.h"
-#include "core/philox.h"
+#include "compress/randomk.h"
 
 #include <string.h>
 
@@ -25,61 +24,42 @@ static size_t bytes(const dml_codec *c)
     return dml__codec_slots(c) * sizeof(float);
 }
 
-/* A random number below "bound", by the upper half of a product: bounds are so far
- * below 2^32 that what is uneven about that cannot be seen. */
-static size_t below(uint32_t random, size_t bound)
+/* "past" is found by halves, since places ascend with the parts. */
+struct dml__random_draw dml__random_draw(const dml_codec *c, uint64_t step)
 {
-    if (bound <= UINT32_MAX)
-        return (size_t)((uint64_t)random * bound >> 32);
-    return (size_t)((double)random * 0x1p-32 * (double)bound);
-}
-
-/* First element of part i of k of n. */
-static size_t part(size_t i, size_t k, size_t n)
-{
-    return i * (n / k) + (i < n % k ? i : n % k);
-}
-
-static void reverse(size_t *x, size_t n)
-{
-    for (size_t i = 0; i < n / 2; i++) {
-        size_t kept = x[i];
-        x[i] = x[n - 1 - i];
-        x[n - 1 - i] = kept;
+    struct dml__random_draw d = {.seed = c->spec.seed,
+                                 .stream = c->stream ^ step << 32,
+                                 .k = dml__codec_slots(c),
+                                 .n = c->count};
+    uint32_t random[4];
+    if (d.k == 0)
+        return d;
+    dml__philox(d.seed, d.stream, d.k, random);
+    d.start = dml__random_below(random[0], d.n);
+    for (uint64_t end = d.k; d.past < end;) {
+        const uint64_t middle = d.past + (end - d.past) / 2;
+        dml__philox(d.seed, d.stream, middle / 4, random);
+        if (dml__random_in_part(&d, middle, random[middle % 4]) < d.n)
+            d.past = middle + 1;
+        else
+            end = middle;
     }
+    return d;
 }
 
-/* Element "first" becomes the first one. */
-static void rotate(size_t *x, size_t n, size_t first)
-{
-    reverse(x, first);
-    reverse(x + first, n - first);
-    reverse(x, n);
-}
-
-/* Indices in ascending order: those that lie past the end, counted from the random
- * beginning, come first. */
 static void draw_indices(const dml_codec *c, size_t *index)
 {
-    const size_t k = dml__codec_slots(c), n = c->count;
-    const uint64_t stream = c->stream ^ c->step << 32;
+    const struct dml__random_draw d = dml__random_draw(c, c->step);
     uint32_t random[4];
-    if (k == 0)
-        return;
-    dml__philox(c->spec.seed, stream, k, random);
-    const size_t start = below(random[0], n);
-    size_t past = k;
-    for (size_t i = 0; i < k; i++) {
-        size_t first = part(i, k, n), next = part(i + 1, k, n);
+    for (uint64_t i = 0; i < d.k; i++) {
         if (i % 4 == 0)
-            dml__philox(c->spec.seed, stream, i / 4, random);
-        index[i] = start + first + below(random[i % 4], next - first);
-        if (index[i] >= n && past == k)
-            past = i;
+            dml__philox(d.seed, d.stream, i / 4, random);
+        const uint64_t place = dml__random_in_part(&d, i, random[i % 4]);
+        if (i < d.past)
+            index[d.k - d.past + i] = (size_t)place;
+        else
+            index[i - d.past] = (size_t)(place - d.n);
     }
-    rotate(index, k, past);
-    for (size_t i = 0; i < k - past; i++)
-        index[i] -= n;
 }
 
 /* Pieces of the vector that stay in the cache between their first and second visit. */
@@ -108,9 +88,11 @@ static uint32_t encode(dml_codec *c, const float *g, void *code)
 static void decode(const dml_codec *c, const void *code, float scale, bool add,
                    float *dst)
 {
-    const size_t *index = c->work, k = dml__codec_slots(c);
+    size_t *index = c->work, i = 0;
+    const size_t k = dml__codec_slots(c);
     const float *value = code;
-    size_t i = 0;
+    if (c->step == 0) /* another codec's first code */
+        draw_indices(c, index);
     for (size_t at = 0; at < c->count; at += PIECE) {
         size_t n = c->count - at < PIECE ? c->count - at : PIECE;
         if (!add)

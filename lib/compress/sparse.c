@@ -74,21 +74,10 @@ void *dml__sparse_kept(dml_codec *c, size_t *bytes)
     return c->work;
 }
 
-void dml__sparse_get_limits(const dml_codec *c, float *limit, float *edge,
-                            uint64_t *slots)
+size_t dml__sparse_room(const dml_codec *c)
 {
     const struct sparse *w = c->work;
-    *limit = w->limit;
-    *edge = w->edge;
-    *slots = w->slots;
-}
-
-void dml__sparse_set_limits(dml_codec *c, float limit, float edge, uint64_t slots)
-{
-    struct sparse *w = c->work;
-    w->limit = limit;
-    w->edge = edge;
-    w->slots = (size_t)slots;
+    return w->capacity;
 }
 
 dml_status dml__sparse_open(dml_codec *c)
@@ -365,7 +354,8 @@ void dml__sparse_decode(const dml_codec *c, const void *code, float scale, bool 
     const struct sparse *w = c->work;
     const uint32_t *counts = code;
     const float *values = (const float *)(counts + segments(c->count));
-    const uint16_t *index = (const uint16_t *)(values + w->slots);
+    const size_t slots = w->slots > 0 ? w->slots : dml__codec_slots(c);
+    const uint16_t *index = (const uint16_t *)(values + slots);
     for (size_t s = 0; s < segments(c->count); s++) {
         float *to = dst + s * SEGMENT;
         size_t n = c->count - s * SEGMENT < SEGMENT ? c->count - s * SEGMENT : SEGMENT;

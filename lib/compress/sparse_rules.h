@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How top-k and dgc find their limit: what is decided, for the host and for devices
- * (DML__HD, core/half.h). sparse.c says why.
+ * How top-k and dgc find their limit, and dgc its clip factor: what is decided, for the
+ * host and for devices (DML__HD, core/half.h). sparse.c says why.
  */
 #ifndef DML__COMPRESS_SPARSE_RULES_H
 #define DML__COMPRESS_SPARSE_RULES_H
@@ -16,6 +16,16 @@
 /* The places of samples come from noise = noise * FACTOR + TERM, from the step on. */
 #define DML__SPARSE_FACTOR 1664525u
 #define DML__SPARSE_TERM   1013904223u
+
+/* Partial sums of the squares of a gradient's blocks. */
+enum { DML__CLIP_LANES = 32 };
+
+/* By what a gradient is multiplied whose norm is above the limit. */
+DML__HD static inline float dml__clip_factor(double squares, double limit)
+{
+    const double norm = sqrt(squares);
+    return norm > limit ? (float)(limit / norm) : 1;
+}
 
 /* Elements that the lists have room for. */
 DML__HD static inline uint64_t dml__sparse_capacity(uint64_t slots, uint64_t count)

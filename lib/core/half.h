@@ -16,6 +16,10 @@
 #define DML__HD
 #endif
 
+/* The largest finite number of each. */
+#define DML__F16_MOST  65504.0f
+#define DML__BF16_MOST 0x1.fep127f
+
 DML__HD static inline uint32_t dml__f32_bits(float x)
 {
     uint32_t u;

@@ -5,6 +5,7 @@
  */
 #include "gpu/codec.h"
 
+#include "gpu/memory.h"
 #include "gpu/tensors.h"
 
 #include <string.h>
@@ -24,110 +25,101 @@ dml_status dml__codec_on_device(const dml_codec *codec, const void *p, bool *on)
 /* ---- memory ------------------------------------------------------------------------
  */
 
-static size_t work_bytes(const dml_codec *c)
-{
-    if (c->spec.kind == &dml__codec_topk)
-        return dml__topk_parts(c).bytes;
-    if (c->spec.kind == &dml__codec_powersgd)
-        return c->shape.rank * c->shape.cols * sizeof(float);
-    return 0;
-}
-
 static dml_status get_memory(const dml_codec *c, struct dml__codec_device *d)
 {
     const struct dml__gpu *gpu = d->gpu;
-    void *residual = NULL, *state = NULL, *mirror = NULL, *work = NULL;
-    DML_TRY(dml__gpu_get_zeroed(gpu, c->count * sizeof(float), &residual));
+    void *residual = NULL, *velocity = NULL, *shared = NULL, *state = NULL,
+         *mirror = NULL, *work = NULL;
+    if (c->spec.kind->residual)
+        DML_TRY(dml__gpu_get_zeroed(gpu, c->count * sizeof(float), &residual));
     d->residual = residual;
+    if (c->spec.kind->velocity)
+        DML_TRY(dml__gpu_get_zeroed(gpu, c->count * sizeof(float), &velocity));
+    d->velocity = velocity;
+    if (c->nshared > 0) /* for collectives: as of dml_gpu_alloc() */
+        DML_TRY(dml__gpu_memory_alloc(gpu, c->nshared * sizeof(float), &shared));
+    d->shared = shared;
     DML_TRY(dml__gpu_get_zeroed(gpu, sizeof(struct dml__gpu_topk_state), &state));
     d->state = state;
     DML_TRY(gpu->ops->alloc_pinned(gpu, sizeof *d->mirror, &mirror));
     d->mirror = mirror;
     memset(mirror, 0, sizeof *d->mirror);
-    DML_TRY(dml__gpu_get_zeroed(gpu, work_bytes(c), &work));
+    if (d->runs->work_bytes != NULL)
+        DML_TRY(dml__gpu_get_zeroed(gpu, d->runs->work_bytes(c), &work));
     d->work = work;
     return DML_OK;
 }
 
-/* What the host's codec has kept so far, but for the residual; forgets a fault. */
-static dml_status send_kept(const dml_codec *c, struct dml__codec_device *d,
-                            const float *residual)
+/* Zeros where there is nothing to send. */
+static dml_status send_vector(const dml_codec *c, float *to, const float *from)
 {
+    const struct dml__codec_device *d = c->device;
+    const struct dml__gpu_ops *ops = d->gpu->ops;
+    const size_t bytes = c->count * sizeof(float);
+    if (to == NULL || bytes == 0)
+        return DML_OK;
+    return from != NULL ? ops->copy(d->gpu, to, from, bytes, d->stream)
+                        : ops->fill(d->gpu, to, 0, bytes, d->stream);
+}
+
+/* What the host's codec has kept so far, with its vectors; forgets a fault. */
+static dml_status send_kept(dml_codec *c, const float *residual, const float *velocity)
+{
+    struct dml__codec_device *d = c->device;
     const struct dml__gpu *gpu = d->gpu;
     const struct dml__gpu_ops *ops = gpu->ops;
-    const size_t bytes = c->count * sizeof(float);
-    struct dml__gpu_topk_state state = {0}; /* read until the end */
-    if (bytes > 0 && residual != NULL)
-        DML_TRY(ops->copy(gpu, d->residual, residual, bytes, d->stream));
-    else if (bytes > 0)
-        DML_TRY(ops->fill(gpu, d->residual, 0, bytes, d->stream));
-    if (c->spec.kind == &dml__codec_powersgd)
-        DML_TRY(ops->copy(gpu, d->work, c->work, work_bytes(c), d->stream));
-    if (c->spec.kind == &dml__codec_topk)
-        dml__sparse_get_limits(c, &state.limit, &state.edge, &state.slots);
-    DML_TRY(ops->copy(gpu, d->state, &state, sizeof state, d->stream));
+    size_t kept_bytes = 0;
+    DML_TRY(send_vector(c, d->residual, residual));
+    DML_TRY(send_vector(c, d->velocity, velocity));
+    DML_TRY(ops->fill(gpu, d->state, 0, sizeof(struct dml__gpu_topk_state), d->stream));
+    if (d->runs->kept != NULL) {
+        const void *from = c->spec.kind->kept(c, &kept_bytes);
+        if (kept_bytes > 0)
+            DML_TRY(ops->copy(gpu, d->runs->kept(c), from, kept_bytes, d->stream));
+    }
     DML_TRY(ops->stream_sync(gpu, d->stream));
     memset(d->mirror, 0, sizeof *d->mirror);
     return DML_OK;
 }
 
-static dml_status fetch_kept(dml_codec *c, const struct dml__codec_device *d,
-                             float *residual)
+static dml_status copy(const struct dml__codec_device *d, void *to, const void *from,
+                       size_t bytes)
 {
-    const struct dml__gpu *gpu = d->gpu;
-    const struct dml__gpu_ops *ops = gpu->ops;
-    const size_t bytes = c->count * sizeof(float);
-    struct dml__gpu_topk_state state;
-    if (bytes > 0)
-        DML_TRY(ops->copy(gpu, residual, d->residual, bytes, d->stream));
-    if (c->spec.kind == &dml__codec_powersgd)
-        DML_TRY(ops->copy(gpu, c->work, d->work, work_bytes(c), d->stream));
-    DML_TRY(ops->copy(gpu, &state, d->state, sizeof state, d->stream));
-    DML_TRY(ops->stream_sync(gpu, d->stream));
-    if (c->spec.kind == &dml__codec_topk)
-        dml__sparse_set_limits(c, state.limit, state.edge, state.slots);
-    return DML_OK;
+    const struct dml__gpu_ops *ops = d->gpu->ops;
+    DML_TRY(ops->copy(d->gpu, to, from, bytes, d->stream));
+    return ops->stream_sync(d->gpu, d->stream);
 }
 
-dml_status dml__codec_device_save(dml_codec *c, float *residual)
+dml_status dml__codec_device_copy(const dml_codec *c, void *to, const void *from,
+                                  size_t bytes)
 {
-    const struct dml__gpu *gpu = c->device->gpu;
-    DML_TRY(dml__gpu_enter(gpu));
-    dml_status status = fetch_kept(c, c->device, residual);
-    dml__gpu_leave(gpu);
+    const struct dml__codec_device *d = c->device;
+    DML_TRY(dml__gpu_enter(d->gpu));
+    dml_status status = copy(d, to, from, bytes);
+    dml__gpu_leave(d->gpu);
     return status;
 }
 
-dml_status dml__codec_device_load(dml_codec *c, const float *residual)
+void *dml__codec_device_kept(const dml_codec *c)
+{
+    return c->device->runs->kept(c);
+}
+
+dml_status dml__codec_device_clear(dml_codec *c)
 {
     const struct dml__gpu *gpu = c->device->gpu;
     DML_TRY(dml__gpu_enter(gpu));
-    dml_status status = send_kept(c, c->device, residual);
+    dml_status status = send_kept(c, NULL, NULL);
     dml__gpu_leave(gpu);
     return status;
 }
 
 /* Codes may be captured from the second on. */
-static dml_status load_kernels(const dml_codec *c, const struct dml__gpu *gpu)
+static dml_status load_kernels(const struct dml__codec_device *d)
 {
-    static const struct dml_gpu_kernel *const
-        any[] = {&dml__codec_kernel_flush},
-        *const block[] = {&dml__codec_kernel_encode_blocks,
-                          &dml__codec_kernel_decode_blocks},
-        *const topk[] = {&dml__topk_kernel_begin,  &dml__topk_kernel_mark,
-                         &dml__topk_kernel_plan,   &dml__topk_kernel_gather,
-                         &dml__topk_kernel_edge,   &dml__topk_kernel_count,
-                         &dml__topk_kernel_scan,   &dml__topk_kernel_emit,
-                         &dml__topk_kernel_scatter},
-        *const power[] = {&dml__power_kernel_left, &dml__power_kernel_orthonormal,
-                          &dml__power_kernel_right, &dml__power_kernel_product,
-                          &dml__power_kernel_keep};
-    DML_TRY(dml__gpu_load_kernels(gpu, any, sizeof any / sizeof any[0]));
-    if (dml__gpu_is_block(c->spec.kind))
-        return dml__gpu_load_kernels(gpu, block, sizeof block / sizeof block[0]);
-    if (c->spec.kind == &dml__codec_topk)
-        return dml__gpu_load_kernels(gpu, topk, sizeof topk / sizeof topk[0]);
-    return dml__gpu_load_kernels(gpu, power, sizeof power / sizeof power[0]);
+    static const struct dml_gpu_kernel *const any[] = {&dml__codec_kernel_flush};
+    DML_TRY(dml__gpu_load_kernels(d->gpu, any, sizeof any / sizeof any[0]));
+    return dml__gpu_load_kernels(d->gpu, d->runs->kernels, d->runs->nkernels);
 }
 
 static void free_memory(struct dml__codec_device *d)
@@ -137,24 +129,47 @@ static void free_memory(struct dml__codec_device *d)
     dml__gpu_release(gpu, d->work);
     dml__gpu_release(gpu, d->state);
     dml__gpu_release(gpu, d->residual);
+    dml__gpu_release(gpu, d->velocity);
+    if (d->shared != NULL)
+        dml__gpu_memory_free(gpu, d->shared);
     if (d->mirror != NULL)
         gpu->ops->free_pinned(gpu, d->mirror);
 }
 
-bool dml__codec_runs_on_device(const struct dml__codec_kind *kind)
+/* How each codec runs there. */
+static const struct {
+    const struct dml__codec_kind *kind;
+    const struct dml__codec_runs *runs;
+} kinds[] = {
+    {&dml__codec_f16, &dml__codec_runs_blocks},
+    {&dml__codec_bf16, &dml__codec_runs_blocks},
+    {&dml__codec_eightbit, &dml__codec_runs_blocks},
+    {&dml__codec_onebit, &dml__codec_runs_blocks},
+    {&dml__codec_sign, &dml__codec_runs_blocks},
+    {&dml__codec_terngrad, &dml__codec_runs_tern},
+    {&dml__codec_topk, &dml__codec_runs_topk},
+    {&dml__codec_dgc, &dml__codec_runs_topk},
+    {&dml__codec_randomk, &dml__codec_runs_random},
+    {&dml__codec_powersgd, &dml__codec_runs_power},
+};
+
+static const struct dml__codec_runs *runs_of(const struct dml__codec_kind *kind)
 {
-    return dml__gpu_is_block(kind) || kind == &dml__codec_topk ||
-           kind == &dml__codec_powersgd;
+    size_t i = 0;
+    while (kinds[i].kind != kind)
+        i++;
+    return kinds[i].runs;
+}
+
+static dml_status prepare(dml_codec *c, struct dml__codec_device *d)
+{
+    DML_TRY(get_memory(c, d));
+    DML_TRY(load_kernels(d));
+    return send_kept(c, c->residual, c->velocity);
 }
 
 dml_status dml__codec_device_open(dml_codec *c)
 {
-    const struct dml__codec_kind *kind = c->spec.kind;
-    if (!dml__codec_runs_on_device(kind))
-        return dml__fail(c->ctx, DML_EUNSUPPORTED, "dml_codec_encode",
-                         "%s does not run on a device; use onebit, sign, 8bit, topk or "
-                         "powersgd, or host memory",
-                         kind->name);
     if (c->count > UINT32_MAX)
         return dml__fail(c->ctx, DML_EUNSUPPORTED, "dml_codec_encode",
                          "%zu elements; a device codes at most %u at a time", c->count,
@@ -164,24 +179,26 @@ dml_status dml__codec_device_open(dml_codec *c)
         return dml__fail(c->ctx, DML_ENOMEM, "dml_codec_encode", "no memory");
     d->gpu = dml__gpu_opened(c->ctx);
     d->gpu->used = true;
+    d->runs = runs_of(c->spec.kind);
     dml_status status = dml__gpu_enter(d->gpu);
     if (status != DML_OK) {
         dml__free(d);
         return status;
     }
-    status = get_memory(c, d);
-    if (status == DML_OK)
-        status = load_kernels(c, d->gpu);
-    if (status == DML_OK)
-        status = send_kept(c, d, c->residual);
+    c->device = d;
+    status = prepare(c, d);
     dml__gpu_leave(d->gpu);
     if (status != DML_OK) {
+        c->device = NULL;
         dml__codec_device_close(d);
         return status;
     }
     dml__free(c->residual);
+    dml__free(c->velocity);
+    dml__free(c->shared);
     c->residual = d->residual;
-    c->device = d;
+    c->velocity = d->velocity;
+    c->shared = d->shared;
     return DML_OK;
 }
 

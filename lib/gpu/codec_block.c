@@ -86,6 +86,20 @@ static void encode(const void *args, unsigned blocks)
     dml__gpu_codec_judge(a.state, a.step);
 }
 
+static void encode_casts(const void *args, unsigned blocks)
+{
+    const args_t a = viewed(args);
+    const bool clear = a.state->clear != 0;
+    (void)blocks;
+    for (uint64_t i = 0; i < a.n; i++) {
+        const float x = dml__gpu_sum(a.g, a.e, i, clear);
+        const uint32_t bits = dml__f32_magnitude(x);
+        dml__gpu_cast_store(&a, i, x);
+        a.state->top = bits > a.state->top ? bits : a.state->top;
+    }
+    dml__gpu_codec_judge(a.state, a.step);
+}
+
 static void decode(const void *args, unsigned blocks)
 {
     const args_t a = viewed(args);
@@ -104,6 +118,8 @@ static void flush(const void *args, unsigned blocks)
 
 const struct dml_gpu_kernel dml__codec_kernel_encode_blocks = {
     "dml__codec_encode_blocks", "codec_block", 128, encode};
+const struct dml_gpu_kernel dml__codec_kernel_encode_casts = {
+    "dml__codec_encode_casts", "codec_block", 256, encode_casts};
 const struct dml_gpu_kernel dml__codec_kernel_decode_blocks = {
     "dml__codec_decode_blocks", "codec_block", 256, decode};
 const struct dml_gpu_kernel dml__codec_kernel_flush = {"dml__codec_flush",

@@ -90,6 +90,37 @@ extern "C" __global__ void __launch_bounds__(128, 3)
         dml__gpu_codec_judge(args.state, args.step);
 }
 
+/* A warp takes 256 elements at a time: all are on their way before one is waited for.
+ */
+extern "C" __global__ void __launch_bounds__(256)
+    dml__codec_encode_casts(const __grid_constant__ args_t args)
+{
+    const bool clear = args.state->clear != 0;
+    const uint64_t each = DML__WARP * DML__CAST_EACH;
+    uint32_t top = 0;
+    for (uint64_t tile = first_warp(); tile * each < args.n; tile += all_warps()) {
+        const uint64_t first = tile * each + lane_of_thread();
+        float x[DML__CAST_EACH];
+#pragma unroll
+        for (unsigned i = 0; i < DML__CAST_EACH; i++) {
+            const uint64_t at = first + i * DML__WARP;
+            x[i] = at < args.n ? dml__gpu_sum(args.g, args.e, at, clear) : 0;
+        }
+#pragma unroll
+        for (unsigned i = 0; i < DML__CAST_EACH; i++) {
+            const uint64_t at = first + i * DML__WARP;
+            const uint32_t bits = dml__f32_magnitude(x[i]);
+            top = bits > top ? bits : top;
+            if (at < args.n)
+                dml__gpu_cast_store(&args, at, x[i]);
+        }
+    }
+    if (top >= DML__CODEC_TOP)
+        atomicMax(&args.state->top, top);
+    if (comes_last(&args.state->tickets) && threadIdx.x == 0)
+        dml__gpu_codec_judge(args.state, args.step);
+}
+
 extern "C" __global__ void __launch_bounds__(256)
     dml__codec_decode_blocks(const __grid_constant__ args_t args)
 {

@@ -17,10 +17,18 @@
 
 enum {
     DML__CODEC_LANES = 16,
-    DML__CODEC_EACH = DML__CODEC_BLOCK / DML__CODEC_LANES /* elements of a lane */
+    DML__CODEC_EACH = DML__CODEC_BLOCK / DML__CODEC_LANES, /* elements of a lane */
+    DML__CAST_EACH = 8 /* that a lane rounds at a time, every 32nd */
 };
 
-enum dml__gpu_block_kind { DML__GPU_ONEBIT, DML__GPU_SIGN, DML__GPU_EIGHTBIT };
+/* Casts have no blocks: an element is a number of 16 bits. */
+enum dml__gpu_block_kind {
+    DML__GPU_ONEBIT,
+    DML__GPU_SIGN,
+    DML__GPU_EIGHTBIT,
+    DML__GPU_F16,
+    DML__GPU_BF16
+};
 
 /* What is kept on the device from code to code. */
 struct dml__gpu_codec_state {
@@ -43,11 +51,23 @@ struct dml__gpu_block_args {
     struct dml__gpu_codec_state *state; /* encode */
 };
 
+DML__LANE bool dml__gpu_is_cast(enum dml__gpu_block_kind kind)
+{
+    return kind == DML__GPU_F16 || kind == DML__GPU_BF16;
+}
+
 DML__LANE uint64_t dml__gpu_code_bytes(enum dml__gpu_block_kind kind)
 {
     return kind == DML__GPU_ONEBIT ? DML__ONEBIT_BYTES
            : kind == DML__GPU_SIGN ? DML__SIGN_BYTES
                                    : DML__EIGHTBIT_BYTES;
+}
+
+/* Element i of g + e; e is not read after a code that was unusable. */
+DML__LANE float dml__gpu_sum(const float *g, const float *e, uint64_t i, bool clear)
+{
+    const float rest = clear ? 0 : e[i];
+    return g[i] + rest;
 }
 
 /* What a lane knows of a block, then (in lane 0) what all know. */
@@ -57,12 +77,11 @@ struct dml__gpu_block_sums {
     uint32_t top;
 };
 
-/* Elements of a block; 0 past the last. */
-DML__LANE uint32_t dml__gpu_block_length(const struct dml__gpu_block_args *a,
-                                         uint64_t block)
+/* Elements of a block of n; 0 past the last. */
+DML__LANE uint32_t dml__gpu_block_length(uint64_t n, uint64_t block)
 {
     const uint64_t begin = block * DML__CODEC_BLOCK;
-    const uint64_t left = begin < a->n ? a->n - begin : 0;
+    const uint64_t left = begin < n ? n - begin : 0;
     return (uint32_t)(left < DML__CODEC_BLOCK ? left : DML__CODEC_BLOCK);
 }
 
@@ -72,7 +91,7 @@ DML__LANE void dml__gpu_block_load(float x[DML__CODEC_EACH],
                                    const struct dml__gpu_block_args *a, uint64_t block,
                                    unsigned lane, bool clear)
 {
-    const uint32_t m = dml__gpu_block_length(a, block);
+    const uint32_t m = dml__gpu_block_length(a->n, block);
     const float *g = a->g + block * DML__CODEC_BLOCK;
     const float *e = a->e + block * DML__CODEC_BLOCK;
     DML__UNROLL
@@ -107,7 +126,7 @@ DML__LANE void dml__gpu_block_head(const struct dml__gpu_block_args *a, uint64_t
                                    const struct dml__gpu_block_sums *s, uint32_t nplus,
                                    float head[2])
 {
-    const uint32_t m = dml__gpu_block_length(a, block);
+    const uint32_t m = dml__gpu_block_length(a->n, block);
     nplus -= DML__CODEC_BLOCK - m;
     if (a->kind == DML__GPU_ONEBIT) {
         head[0] = nplus > 0 ? s->plus / (float)nplus : 0;
@@ -167,13 +186,37 @@ DML__LANE void dml__gpu_block_subtract(const float head[2], float x[DML__CODEC_E
 DML__LANE void dml__gpu_block_keep(const struct dml__gpu_block_args *a, uint64_t block,
                                    unsigned lane, const float x[DML__CODEC_EACH])
 {
-    const uint32_t m = dml__gpu_block_length(a, block);
+    const uint32_t m = dml__gpu_block_length(a->n, block);
     float *e = a->e + block * DML__CODEC_BLOCK;
     DML__UNROLL
     for (uint32_t i = 0; i < DML__CODEC_EACH; i++)
         if (i * DML__CODEC_LANES + lane < m)
             e[i * DML__CODEC_LANES + lane] = x[i];
 }
+
+/* ---- casts -------------------------------------------------------------------------
+ */
+
+DML__LANE float dml__gpu_cast_value(enum dml__gpu_block_kind kind, uint16_t code)
+{
+    return kind == DML__GPU_F16 ? dml__f16_to_f32(code) : dml__bf16_to_f32(code);
+}
+
+/* x, or the largest number of its sign that there is: what is beyond stays in e. */
+DML__LANE void dml__gpu_cast_store(const struct dml__gpu_block_args *a, uint64_t i,
+                                   float x)
+{
+    const float most = a->kind == DML__GPU_F16 ? DML__F16_MOST : DML__BF16_MOST;
+    float sent = x < most ? x : most; /* NaN too */
+    sent = sent > -most ? sent : -most;
+    const uint16_t code =
+        a->kind == DML__GPU_F16 ? dml__f32_to_f16(sent) : dml__f32_to_bf16(sent);
+    ((uint16_t *)a->code)[i] = code;
+    a->e[i] = x - dml__gpu_cast_value(a->kind, code);
+}
+
+/* ---- after the code, and back ------------------------------------------------------
+ */
 
 /* After the last block: was the code usable? */
 DML__LANE void dml__gpu_codec_judge(struct dml__gpu_codec_state *state, uint64_t step)
@@ -190,6 +233,8 @@ DML__LANE void dml__gpu_codec_judge(struct dml__gpu_codec_state *state, uint64_t
 /* Element i of what a code holds, times scale. */
 DML__LANE float dml__gpu_block_value(const struct dml__gpu_block_args *a, uint64_t i)
 {
+    if (dml__gpu_is_cast(a->kind))
+        return dml__gpu_cast_value(a->kind, ((const uint16_t *)a->code)[i]) * a->scale;
     const uint64_t block = i / DML__CODEC_BLOCK, at = i % DML__CODEC_BLOCK;
     const unsigned char *code = a->code + block * dml__gpu_code_bytes(a->kind);
     const float *head = (const float *)code;

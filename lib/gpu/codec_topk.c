@@ -14,6 +14,7 @@ static args_t viewed(const void *args)
     args_t a = *(const args_t *)args;
     a.g = dml__gpu_view(a.g);
     a.e = dml__gpu_view(a.e);
+    a.u = dml__gpu_view(a.u);
     a.masks = dml__gpu_view(a.masks);
     a.chunks = dml__gpu_view(a.chunks);
     a.above = dml__gpu_view(a.above);
@@ -81,10 +82,13 @@ static uint32_t mark_word(const args_t *a, uint64_t at)
 {
     uint32_t word = 0;
     for (unsigned lane = 0; lane < DML__WARP && at + lane < a->n; lane++) {
-        const float x = dml__topk_element(a, at + lane);
+        float push;
+        const float x = dml__topk_element(a, at + lane, &push);
         const uint32_t bits = dml__f32_magnitude(x);
         if (a->g != NULL)
             a->e[at + lane] = x;
+        if (a->g != NULL && a->u != NULL)
+            a->u[at + lane] = push;
         word |= (uint32_t)(fabsf(x) >= a->state->limit) << lane;
         if (bits > a->state->code.top)
             a->state->code.top = bits;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The kernels of top-k on a device; codec_topk.h says what each does. A warp takes a
- * chunk of 1,024 elements, of which each lane has every 32nd.
+ * The kernels of top-k and dgc on a device; codec_topk.h says what each does. A warp
+ * takes a chunk of 1,024 elements, of which each lane has every 32nd.
  */
 #include "gpu/codec_topk.h"
 #include "gpu/warp.cuh"
@@ -143,11 +143,11 @@ extern "C" __global__ void __launch_bounds__(256)
         uint32_t own = 0, count = 0;
 #pragma unroll 1
         for (unsigned k = 0; k < DML__WARP; k += TILE) {
-            float x[TILE];
+            float x[TILE], push[TILE];
 #pragma unroll
             for (unsigned i = 0; i < TILE; i++) {
                 const uint64_t at = begin + (k + i) * DML__WARP;
-                x[i] = at < args.n ? dml__topk_element(&args, at) : 0;
+                x[i] = at < args.n ? dml__topk_element(&args, at, &push[i]) : 0;
             }
 #pragma unroll
             for (unsigned i = 0; i < TILE; i++) {
@@ -157,6 +157,8 @@ extern "C" __global__ void __launch_bounds__(256)
                 const uint32_t bits = dml__f32_magnitude(x[i]);
                 if (here && args.g != NULL)
                     args.e[at] = x[i];
+                if (here && args.g != NULL && args.u != NULL)
+                    args.u[at] = push[i];
                 top = bits > top ? bits : top;
                 count += (uint32_t)__popc(word);
                 own = k + i == lane ? word : own;

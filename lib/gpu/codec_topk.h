@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Top-k on a device: what lib/compress/sparse.c does, as kernels that follow each other
- * and decide on the device whether they have anything to do.
+ * Top-k and dgc on a device: what lib/compress/sparse.c does, as kernels that follow
+ * each other and decide on the device whether they have anything to do.
  *
  *     begin    a limit from a sample, in the first step
- *     mark     e += g, and a bit for each element that reaches the limit
- *     plan     where each chunk's elements go; too few or too many? then
+ *     mark     e += g (or what momentum makes of it), and a bit for each element that
+ * reaches the limit plan     where each chunk's elements go; too few or too many? then
  *              mark and plan once more by a limit from a sample of e, and if that fails
  *              all of e is looked at below
  *     gather   the elements that are marked, as a list
@@ -13,7 +13,7 @@
  *              histograms of its bits; nothing if all of the list goes
  *     count    how many of each chunk (of the list, or of e) lie on the edge or above
  *     scan     where they go
- *     emit     the code; what it holds becomes 0 in e
+ *     emit     the code; what it holds becomes 0 in e (and u)
  *
  * What is decided is in compress/sparse_rules.h; counts are whole numbers and so in any
  * order: codes have the host's bits.
@@ -49,6 +49,7 @@ struct dml__gpu_topk_state {
     uint64_t source;   /* elements to choose from: of the list, or of e */
     struct dml__topk_edge chosen;
     uint64_t first, take; /* of equal magnitudes those that go */
+    float factor;         /* of dgc's gradient, where it is clipped */
     uint32_t tickets;
     uint32_t bins[DML__TOPK_BINS]; /* 0 between kernels */
 };
@@ -56,6 +57,9 @@ struct dml__gpu_topk_state {
 struct dml__gpu_topk_args {
     const float *g; /* [n] NULL in a second look */
     float *e;       /* [n] */
+    float *u;       /* [n] dgc's velocity; NULL: there is none */
+    float momentum;
+    uint32_t clipped; /* g is to be multiplied by the state's factor */
     uint64_t n, slots, capacity, step;
     uint32_t level;   /* of edge: 0 to 2 */
     uint32_t *masks;  /* [chunks of n * DML__WARP] */
@@ -107,10 +111,21 @@ DML__LANE uint64_t dml__topk_samples(const struct dml__gpu_topk_args *a)
     return a->n < DML__SPARSE_SAMPLES ? a->n : DML__SPARSE_SAMPLES;
 }
 
-DML__LANE float dml__topk_element(const struct dml__gpu_topk_args *a, uint64_t at)
+/* Element "at" of e as it is, or (with g) as it becomes by the push: g, or what
+ * momentum makes of it. After a code that was unusable e and u are not read. */
+DML__LANE float dml__topk_element(const struct dml__gpu_topk_args *a, uint64_t at,
+                                  float *push)
 {
-    const float e = a->g == NULL || !a->state->code.clear ? a->e[at] : 0;
-    return a->g != NULL ? e + a->g[at] : e;
+    const bool clear = a->g != NULL && a->state->code.clear;
+    const float e = clear ? 0 : a->e[at];
+    if (a->g == NULL)
+        return e;
+    *push = a->g[at];
+    if (a->u != NULL) {
+        const float u = clear ? 0 : a->u[at];
+        *push = a->momentum * u + (a->clipped ? a->state->factor : 1) * *push;
+    }
+    return e + *push;
 }
 
 /* Sample i of e as it is, or as it will be. */
@@ -118,7 +133,8 @@ DML__LANE uint32_t dml__topk_sample(const struct dml__gpu_topk_args *a, uint32_t
 {
     const uint64_t part = a->n / dml__topk_samples(a);
     const uint64_t at = dml__sparse_sample_at(i, part, dml__topk_noise(a->step, i));
-    return dml__f32_magnitude(dml__topk_element(a, at));
+    float push;
+    return dml__f32_magnitude(dml__topk_element(a, at, &push));
 }
 
 DML__LANE uint32_t dml__topk_shift(unsigned level)
@@ -255,6 +271,8 @@ DML__LANE void dml__topk_emit(const struct dml__gpu_topk_args *a, uint64_t slot,
     a->values[slot] = value;
     a->index[slot] = (uint16_t)(place % DML__SPARSE_SEGMENT);
     a->e[place] = 0;
+    if (a->u != NULL)
+        a->u[place] = 0;
 }
 
 #endif

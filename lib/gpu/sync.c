@@ -183,17 +183,28 @@ dml_status dml__sync_device_captured(struct dml__sync_device *d, bool *captured)
     CALL(d, gpu->ops->stream_captured(gpu, d->g->stream, captured));
 }
 
-static dml_status mark(const struct dml__sync_device *d, void **event)
+static dml_status mark(const struct dml__sync_device *d, bool timed, void **event)
 {
     const struct dml__gpu *gpu = d->g->gpu;
     if (*event == NULL)
-        DML_TRY(gpu->ops->event_create(gpu, false, event));
+        DML_TRY(gpu->ops->event_create(gpu, timed, event));
     return gpu->ops->event_record(gpu, *event, d->stream);
 }
 
 dml_status dml__sync_device_mark(struct dml__sync_device *d, void **event)
 {
-    CALL(d, mark(d, event));
+    CALL(d, mark(d, false, event));
+}
+
+dml_status dml__sync_device_stamp(struct dml__sync_device *d, void **event)
+{
+    CALL(d, mark(d, true, event));
+}
+
+dml_status dml__sync_device_between(struct dml__sync_device *d, void *from, void *to,
+                                    double *seconds)
+{
+    CALL(d, gpu->ops->event_elapsed(gpu, from, to, seconds));
 }
 
 dml_status dml__sync_device_pass(struct dml__sync_device *d, void *event)

@@ -12,20 +12,12 @@
 #define DML__CODEC_LANES_H
 
 #include "core/half.h"
+#include "kernels/tern_rules.h"
 
 #include <math.h>
 #include <string.h>
 
 #define LANES 16
-
-/* Every bit of the result depends on every bit of x: two multiplications and shifts
- * (Wellons, "Prospecting for hash functions", 2018). */
-static inline uint32_t scramble(uint32_t x)
-{
-    x = (x ^ x >> 16) * 0x7feb352du;
-    x = (x ^ x >> 15) * 0x846ca68bu;
-    return x ^ x >> 16;
-}
 
 #if defined(__AVX512F__)
 #include "kernels/codec_lanes_avx512.h"

@@ -130,7 +130,7 @@ static inline lanes draw(uint32_t key, uint32_t step)
 {
     lanes x;
     for (uint32_t j = 0; j < LANES; j++)
-        x.at[j] = (float)(scramble(key + j * step) >> 8);
+        x.at[j] = (float)(dml__scramble(key + j * step) >> 8);
     return x;
 }
 

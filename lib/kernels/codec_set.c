@@ -25,11 +25,11 @@
 #include "kernels/half_block.h"
 
 #define NAME    F16
-#define LARGEST 65504.0f
+#define LARGEST DML__F16_MOST
 #include "kernels/codec_half_tmpl.h"
 
 #define NAME    BF16
-#define LARGEST 0x1.fep127f
+#define LARGEST DML__BF16_MOST
 #include "kernels/codec_half_tmpl.h"
 
 #define TABLE_(set) dml__codec_kernels_##set

@@ -24,13 +24,7 @@ static inline float tern_scale_block(size_t m, const float *g, float clip,
         tops = top(tops, x);
     }
     *largest = top_of(tops);
-    float peak = dml__f32_from_bits(*largest);
-    /* The mean square of up to 1,024 numbers is at least 1/1,024 of the largest one:
-     * this holds where the squares of tiny elements vanish. */
-    float deviation = sqrtf(sum_of(squares) / (float)m);
-    float floor_of_it = peak / 32;
-    float limit = clip * (deviation > floor_of_it ? deviation : floor_of_it);
-    return clip > 0 && limit < peak ? limit : peak;
+    return dml__tern_scale(*largest, sum_of(squares), (uint32_t)m, clip);
 }
 
 static uint32_t tern_scales(size_t n, const float *g, float clip, float *scales)
@@ -53,7 +47,7 @@ static uint32_t tern_scales(size_t n, const float *g, float clip, float *scales)
 static inline void tern_encode_block(const float *g, float scale, uint32_t key,
                                      unsigned char *code)
 {
-    const uint32_t step = 0x9e3779b9u;
+    const uint32_t step = DML__TERN_STEP;
     memcpy(code, &scale, sizeof scale);
     code += sizeof scale;
     const lanes unit = all(scale * 0x1p-24f), zero = all(0);
@@ -73,7 +67,7 @@ static void tern_encode(size_t n, const float *g, const float *scales,
     uint32_t random[4];
     dml__philox(numbers->seed, numbers->stream, numbers->step, random);
     for (uint32_t block = 0; n > 0; block++) {
-        const uint32_t key = scramble(random[0] ^ scramble(random[1] + block));
+        const uint32_t key = dml__tern_key(random, block);
         if (n < BLOCK_LENGTH) {
             float last[BLOCK_LENGTH] = {0};
             memcpy(last, g, n * sizeof *g);

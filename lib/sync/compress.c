@@ -49,21 +49,6 @@ dml_status dml__compress_check(const dml_tensor *grads, size_t ngrads,
     return DML_OK;
 }
 
-dml_status dml__compress_check_places(const dml_reducer *r)
-{
-    const struct dml__compression *c = r->compression;
-    for (size_t i = 0; c != NULL && i < r->ngrads; i++)
-        if (r->slots[i].on_device && dml__compress_kind(r, i) != DML__KEPT &&
-            !dml__codec_runs_on_device(c->spec.kind))
-            return dml__fail(dml_comm_ctx(r->comm), DML_EUNSUPPORTED,
-                             "dml_reducer_create",
-                             "gradient %zu (%s) lies in device memory, where the codec "
-                             "%s does not run: use onebit, sign, 8bit, topk or "
-                             "powersgd, or host memory",
-                             i, dml__tensor_name(&r->grads[i]), c->spec.kind->name);
-    return DML_OK;
-}
-
 dml_status dml__compress_open(dml_reducer *r, const dml_reducer_opts *opts)
 {
     dml_ctx *ctx = dml_comm_ctx(r->comm);
@@ -173,15 +158,29 @@ static void locate_members(dml_reducer *r, const struct dml__bucket *b)
 
 /* The first step was dense, and its average is the velocity's mean over the ranks: the
  * momentum goes on as if each rank had kept its own. */
-static void begin_velocity(dml_reducer *r, const struct dml__bucket *b)
+static dml_status begin_velocity(dml_reducer *r, const struct dml__bucket *b)
 {
     float *velocity = b->exchange->codecs[0].codec->velocity;
     for (size_t i = b->first; i < b->first + b->n && velocity != NULL; i++) {
         const dml_tensor *t = &r->grads[r->order[i]];
-        if (t->count > 0)
-            memcpy(velocity + r->compression->members[i].offset, t->data,
-                   t->count * sizeof *velocity);
+        const size_t bytes = t->count * sizeof *velocity;
+        float *to = velocity + r->compression->members[i].offset;
+        if (bytes > 0 && b->on_device)
+            DML_TRY(dml__sync_device_copy(r->device, to, t->data, bytes));
+        else if (bytes > 0)
+            memcpy(to, t->data, bytes);
     }
+    return DML_OK;
+}
+
+/* The first that is not empty: an empty one lies nowhere, and may have a bucket of its
+ * own beside those of a device. */
+static size_t first_tensor(const dml_reducer *r, const struct dml__bucket *b)
+{
+    size_t i = b->first;
+    while (r->grads[r->order[i]].count == 0)
+        i++;
+    return r->order[i];
 }
 
 static dml_status open_exchanges(dml_reducer *r)
@@ -195,13 +194,13 @@ static dml_status open_exchanges(dml_reducer *r)
             continue;
         locate_members(r, b);
         /* Below 2^31, which marks the noise of a share's owner. */
-        uint64_t stream = (uint64_t)(i & 0x3fff) << 16;
+        uint64_t stream = (uint64_t)(first_tensor(r, b) & 0x3fff) << 16;
         if (spec->kind->own_stream)
             stream += (uint64_t)dml_comm_rank(r->comm) & 0xffff;
         DML_TRY(dml__exchange_open(
             r->comm, spec, b->on_device ? r->device : NULL, vector_of(b), b->count,
             r->compression->members + b->first, b->n, stream, &b->exchange));
-        begin_velocity(r, b);
+        DML_TRY(begin_velocity(r, b));
     }
     return DML_OK;
 }
@@ -275,35 +274,62 @@ dml_status dml__compress_begin(dml_reducer *r)
     return DML_OK;
 }
 
-void dml__compress_look(dml_reducer *r, const struct dml__bucket *b)
+/* Does a gradient hold an element that is unusable? One on a device is fetched. */
+static dml_status look_into(dml_reducer *r, size_t tensor, bool *found)
+{
+    const dml_tensor *t = &r->grads[tensor];
+    const size_t bytes = t->count * sizeof(float);
+    const float *x = t->data;
+    float *fetched = NULL;
+    if (r->slots[tensor].on_device) {
+        x = fetched = dml__alloc(dml_comm_ctx(r->comm), bytes);
+        if (fetched == NULL)
+            dml__comm_break(r->comm, DML_ENOMEM); /* the others wait for this rank */
+        dml_status status =
+            fetched == NULL ? DML_ENOMEM
+                            : dml__sync_device_copy(r->device, fetched, t->data, bytes);
+        if (status == DML_OK)
+            status = dml__sync_device_wait(r->device);
+        if (status != DML_OK) {
+            dml__free(fetched);
+            return status;
+        }
+    }
+    for (size_t k = 0; k < t->count && !*found; k++)
+        *found = !(fabsf(x[k]) < 0x1p100f);
+    dml__free(fetched);
+    return DML_OK;
+}
+
+dml_status dml__compress_look(dml_reducer *r, const struct dml__bucket *b)
 {
     struct dml__compression *c = r->compression;
     /* In the first step there is only the gradient, of which momentum is then made. */
     const bool first = b->exchange == NULL;
     if (first ? !c->spec.kind->velocity || b->kind == DML__KEPT
               : dml__codec_finite(b->exchange->top))
-        return;
+        return DML_OK;
     /* A sum with the residual may be too large where no gradient is: then the bucket's
      * first tensor stands for it. */
     size_t tensor = r->order[b->first];
-    bool found = b->on_device; /* the average has replaced the gradient by now */
+    /* Of a device's the average has replaced the gradient by now. */
+    bool found = b->on_device && !first;
     for (size_t i = b->first; i < b->first + b->n && !found; i++) {
-        const dml_tensor *t = &r->grads[r->order[i]];
-        const float *x = t->data;
-        for (size_t k = 0; k < t->count && !found; k++)
-            found = !(fabsf(x[k]) < 0x1p100f);
+        DML_TRY(look_into(r, r->order[i], &found));
         if (found)
             tensor = r->order[i];
     }
     if (first && !found)
-        return;
+        return DML_OK;
     int above = dml_comm_size(r->comm) - dml_comm_rank(r->comm);
     double fault = (double)above * (double)r->ngrads - (double)tensor;
     c->fault = fault > c->fault ? fault : c->fault;
+    return DML_OK;
 }
 
 /* What dml__compress_look() does for a bucket of the host when it is launched, of those
- * that a device has encoded: only the end of the step tells. And then the agreement. */
+ * that a device has encoded, or added to their momentum: only the end of the step
+ * tells. And then the agreement. */
 static dml_status look_at_devices(dml_reducer *r)
 {
     struct dml__compression *c = r->compression;
@@ -312,10 +338,11 @@ static dml_status look_at_devices(dml_reducer *r)
     DML_TRY(dml__sync_device_wait(r->device));
     for (size_t i = 0; i < r->nbuckets; i++) {
         const struct dml__bucket *b = &r->buckets[i];
-        if (!b->coded || !b->on_device)
+        const bool pushed = b->exchange != NULL && c->spec.kind->velocity;
+        if ((!b->coded && !pushed) || !b->on_device)
             continue;
         DML_TRY(dml__exchange_look(b->exchange));
-        dml__compress_look(r, b);
+        DML_TRY(dml__compress_look(r, b));
     }
     return dml__comm_max(r->comm, &c->fault, 1);
 }

@@ -36,8 +36,6 @@ struct dml__compression {
 /* Are the options' codec and rows right for these gradients? Local. */
 dml_status dml__compress_check(const dml_tensor *grads, size_t ngrads,
                                const dml_reducer_opts *opts, const dml_comm *comm);
-/* Has the codec device code for gradients that lie there? Local. */
-dml_status dml__compress_check_places(const dml_reducer *r);
 /* Sets reducer->compression where there is a codec; DML_ENOMEM. Local. */
 dml_status dml__compress_open(dml_reducer *r, const dml_reducer_opts *opts);
 void dml__compress_close(dml_reducer *r);
@@ -68,8 +66,9 @@ dml_status dml__compress_begin(dml_reducer *r);
  * now and then. Collective. */
 dml_status dml__compress_end(dml_reducer *r, dml_status status);
 
-/* Notes a fault of a bucket just encoded, or whose momentum goes on. */
-void dml__compress_look(dml_reducer *r, const struct dml__bucket *b);
+/* Notes a fault of a bucket just encoded, or whose momentum goes on; DML_ENOMEM or
+ * DML_ECOMM where it cannot look. */
+dml_status dml__compress_look(dml_reducer *r, const struct dml__bucket *b);
 
 /* What a bucket of so many elements would take, between the two samples; count 0 where
  * nothing was measured. */

@@ -48,6 +48,12 @@ dml_status dml__sync_device_mark(struct dml__sync_device *device, void **mark);
 dml_status dml__sync_device_pass(struct dml__sync_device *device, void *mark);
 void dml__sync_device_unmark(struct dml__sync_device *device, void *mark);
 
+/* A place of the stream with its time, and the seconds from one to another, when the
+ * stream has passed both. *stamp: NULL at first; made once, and freed by unmark. */
+dml_status dml__sync_device_stamp(struct dml__sync_device *device, void **stamp);
+dml_status dml__sync_device_between(struct dml__sync_device *device, void *from,
+                                    void *to, double *seconds);
+
 /* The host waits for all of the stream. */
 dml_status dml__sync_device_wait(struct dml__sync_device *device);
 

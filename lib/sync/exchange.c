@@ -121,19 +121,27 @@ void dml__exchange_close(struct dml__exchange *x)
         dml_codec *codec = x->codecs[i].codec;
         if (codec == NULL)
             continue;
-        dml__comm_release(x->comm, codec->shared);
-        codec->shared = NULL;
+        if (codec->device == NULL) {
+            dml__comm_release(x->comm, codec->shared);
+            codec->shared = NULL;
+        }
         dml_codec_destroy(codec);
     }
     dml__free(x->codecs);
     free_codes(x, x->send);
     free_codes(x, x->recv);
     dml__comm_release(x->comm, x->own);
+    for (int i = 0; i <= DML__MOST_STAGES && x->timed; i++) {
+        dml__sync_device_unmark(x->device, x->spans[i].from);
+        dml__sync_device_unmark(x->device, x->spans[i].to);
+    }
     dml__free(x);
 }
 
-dml_status dml__exchange_local(const struct dml__exchange *x, dml_status status)
+dml_status dml__exchange_local(struct dml__exchange *x, dml_status status)
 {
+    if (x->timed && status == DML_OK)
+        status = dml__sync_device_stamp(x->device, &x->spans[x->part].to);
     if (x->device != NULL && status < 0)
         dml__comm_break(x->comm, status);
     return status;
@@ -145,14 +153,23 @@ int dml__exchange_stages(const struct dml__exchange *x)
     return x->ops->stages + (x->spec->kind->prepare != NULL);
 }
 
+static dml_status begin_part(struct dml__exchange *x, int part)
+{
+    x->part = part;
+    return x->timed ? dml__sync_device_stamp(x->device, &x->spans[part].from) : DML_OK;
+}
+
 static dml_status start(struct dml__exchange *x, int stage)
 {
+    DML_TRY(begin_part(x, stage));
     const bool prepares = x->spec->kind->prepare != NULL;
     dml_codec *c = x->codecs[0].codec;
     if (!prepares || stage > 0)
         return x->ops->start(x, stage - prepares);
-    x->top = x->spec->kind->prepare(c, x->data);
-    return dml_iallreduce(DML_IN_PLACE, c->shared, c->nshared, DML_F32, DML_MAX,
+    DML_TRY(dml__exchange_prepare(x, c, x->data));
+    /* As whole numbers: f32 that are not negative order as their bits do, and NCCL may
+     * lose a NaN of f32. */
+    return dml_iallreduce(DML_IN_PLACE, c->shared, c->nshared, DML_I32, DML_MAX,
                           x->comm, &x->request);
 }
 
@@ -178,9 +195,35 @@ dml_status dml__exchange_start(struct dml__exchange *x, int stage)
 dml_status dml__exchange_finish(struct dml__exchange *x)
 {
     double begin_s = dml__now_s();
-    dml_status status = x->ops->finish(x);
+    dml_status status = begin_part(x, DML__MOST_STAGES);
+    if (status == DML_OK)
+        status = x->ops->finish(x);
     x->decode_s = dml__now_s() - begin_s;
     return status;
+}
+
+dml_status dml__exchange_read_times(struct dml__exchange *x)
+{
+    x->encode_s = x->decode_s = 0;
+    for (int i = 0; i <= DML__MOST_STAGES; i++) {
+        const struct dml__span *span = &x->spans[i];
+        double seconds = 0;
+        if (span->to == NULL)
+            continue;
+        DML_TRY(dml__sync_device_between(x->device, span->from, span->to, &seconds));
+        *(i < DML__MOST_STAGES ? &x->encode_s : &x->decode_s) += seconds;
+    }
+    return DML_OK;
+}
+
+dml_status dml__exchange_prepare(struct dml__exchange *x, dml_codec *codec,
+                                 const float *g)
+{
+    if (x->device != NULL)
+        return dml__exchange_local(x, dml__codec_device_prepare(codec, g));
+    uint32_t top = x->spec->kind->prepare(codec, g);
+    x->top = top > x->top ? top : x->top;
+    return DML_OK;
 }
 
 dml_status dml__exchange_encode(struct dml__exchange *x, dml_codec *codec,
@@ -224,7 +267,6 @@ dml_status dml__exchange_flush(struct dml__exchange *x)
         if (x->device != NULL) {
             DML_TRY(dml__exchange_local(
                 x, dml__codec_device_flush(each->codec, each->weight, data)));
-            each->codec->waiting = false;
             continue;
         }
         uint32_t top = dml__codec_flush(each->codec, each->weight, data);

@@ -23,6 +23,11 @@ struct dml__member {
     size_t tensor; /* its number among all gradients */
 };
 
+/* Local work before a stage's collective, or after the last: its ends in the stream. */
+struct dml__span {
+    void *from, *to;
+};
+
 /* A codec and what it is of: the whole vector, a member, or this rank's share. */
 struct dml__exchange_codec {
     dml_codec *codec;
@@ -61,9 +66,13 @@ struct dml__exchange {
     size_t ncodecs;
     char *send, *recv; /* codes */
     size_t code_bytes, wire_bytes;
-    uint32_t top;              /* largest magnitude met in this step (host) */
-    double encode_s, decode_s; /* of this step so far; on a device what the host took */
-    uint64_t steps;            /* compressed so far */
+    uint32_t top; /* largest magnitude met in this step (host) */
+    double encode_s,
+        decode_s; /* of this step so far; on a device what the host took, */
+    bool timed;   /* unless spans are taken: see read_times */
+    int part;     /* the stage under way; DML__MOST_STAGES: what follows */
+    struct dml__span spans[DML__MOST_STAGES + 1];
+    uint64_t steps; /* compressed so far */
     dml_request *request;
 };
 
@@ -82,6 +91,10 @@ void dml__exchange_close(struct dml__exchange *exchange);
 int dml__exchange_stages(const struct dml__exchange *exchange);
 dml_status dml__exchange_start(struct dml__exchange *exchange, int stage);
 dml_status dml__exchange_finish(struct dml__exchange *exchange);
+
+/* On a device, of a step that was "timed" and has been waited for: sets encode_s and
+ * decode_s to what local work took there. */
+dml_status dml__exchange_read_times(struct dml__exchange *exchange);
 
 /* The reducer's steps so far, by which dgc's warm-up goes. */
 void dml__exchange_age(struct dml__exchange *exchange, uint64_t steps);
@@ -103,12 +116,15 @@ dml_status dml__exchange_add(struct dml__exchange *x, size_t index,
 dml_status dml__exchange_memory(struct dml__exchange *x, size_t send_bytes,
                                 size_t recv_bytes);
 
-/* The status of local work; where that failed on a device the communicator ends, since
- * the others would wait for this rank in the collectives that follow. */
-dml_status dml__exchange_local(const struct dml__exchange *x, dml_status status);
+/* The status of local work, which ends a span; where it failed on a device the
+ * communicator ends, since the others would wait for this rank in the collectives that
+ * follow. */
+dml_status dml__exchange_local(struct dml__exchange *x, dml_status status);
 
-/* Code and decode, wherever the exchange's vectors lie; what is found goes into "top".
- */
+/* Prepare, code and decode, wherever the exchange's vectors lie; what is found goes
+ * into "top". */
+dml_status dml__exchange_prepare(struct dml__exchange *x, dml_codec *codec,
+                                 const float *g);
 dml_status dml__exchange_encode(struct dml__exchange *x, dml_codec *codec,
                                 const float *g, void *code);
 dml_status dml__exchange_decode(struct dml__exchange *x, const dml_codec *codec,

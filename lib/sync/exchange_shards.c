@@ -54,15 +54,14 @@ static dml_status open_shards(struct dml__exchange *x)
 /* The codes of my share become its average, and that a code: my block of "send". */
 static dml_status average_share(struct dml__exchange *x)
 {
-    const struct dml__codec_kind *kind = x->spec->kind;
     const uint32_t top = x->top;
     const struct dml__exchange_codec *share = &x->codecs[SHARE];
     float *average = x->data + share->offset;
     for (int r = 0; r < x->nranks; r++)
         DML_TRY(dml__exchange_decode(x, share->codec, x->recv + r * share_bytes(x),
                                      1 / (float)x->nranks, r > 0, average));
-    if (kind->prepare != NULL)
-        kind->prepare(share->codec, average);
+    if (x->spec->kind->prepare != NULL)
+        DML_TRY(dml__exchange_prepare(x, share->codec, average));
     DML_TRY(dml__exchange_encode(x, share->codec, average,
                                  x->send + x->rank * share_bytes(x)));
     x->top = top; /* of the gradient, whose fault it would be */

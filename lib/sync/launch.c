@@ -55,6 +55,10 @@ static dml_status copy_packed(dml_reducer *r, const struct dml__bucket *b, bool 
 static dml_status start_on_device(dml_reducer *r, struct dml__bucket *b)
 {
     DML_TRY(copy_packed(r, b, true));
+    if (b->exchange != NULL)
+        b->exchange->top = 0;
+    else if (r->compression != NULL)
+        DML_TRY(dml__compress_look(r, b));
     if (b->exchange != NULL && dml__exchange_waits(b->exchange))
         DML_TRY(dml__exchange_flush(b->exchange));
     dml__sync_device_lend(r->device);
@@ -78,7 +82,7 @@ static dml_status start_plain(dml_reducer *r, struct dml__bucket *b)
         copy_pieces(b, false);
     }
     if (r->compression != NULL)
-        dml__compress_look(r, b);
+        DML_TRY(dml__compress_look(r, b));
     if (b->layout == DML__APART)
         return dml_iallreduce_list(b->pieces, b->n, b->dtype, DML_AVG, r->comm,
                                    &b->request);
@@ -95,8 +99,8 @@ static dml_status start(dml_reducer *r, struct dml__bucket *b, int stage)
         DML_TRY(copy_packed(r, b, true));
     }
     dml_status status = dml__exchange_start(b->exchange, stage);
-    if (stage == 0 && !b->on_device)
-        dml__compress_look(r, b);
+    if (status == DML_OK && stage == 0 && !b->on_device)
+        status = dml__compress_look(r, b);
     return status;
 }
 

@@ -77,8 +77,6 @@ static dml_status find_places(dml_reducer *r)
         hash = dml__hash(hash, on, sizeof *on);
         any = any || *on;
     }
-    if (status == DML_OK)
-        status = dml__compress_check_places(r);
     double refused = status != DML_OK;
     DML_TRY(dml__comm_max(r->comm, &refused, 1));
     if (status == DML_OK && refused > 0)

@@ -23,16 +23,25 @@ struct walk {
 
 static const uint64_t first_word = 0x31544154534c4d44; /* "DMLSTAT1" */
 
-static void item(struct walk *w, void *data, size_t bytes)
+/* Of a codec's memory, which may lie on a device; codec NULL: the host's. */
+static void item_of(struct walk *w, const dml_codec *codec, void *data, size_t bytes)
 {
     w->bad = w->bad || (w->mode != COUNT && bytes > w->room - w->at);
     if (w->bad || bytes == 0)
         return;
-    if (w->mode == SAVE)
-        memcpy(w->to + w->at, data, bytes);
-    else if (w->mode == LOAD)
-        memcpy(data, w->from + w->at, bytes);
+    void *to = w->mode == SAVE ? w->to + w->at : data;
+    const void *from = w->mode == SAVE ? data : w->from + w->at;
+    if (w->mode != COUNT && codec != NULL && codec->device != NULL)
+        w->failed = dml__codec_device_copy(codec, to, from, bytes);
+    else if (w->mode != COUNT)
+        memcpy(to, from, bytes);
+    w->bad = w->failed != DML_OK;
     w->at += bytes;
+}
+
+static void item(struct walk *w, void *data, size_t bytes)
+{
+    item_of(w, NULL, data, bytes);
 }
 
 /* A number that is a property of the reducer. */
@@ -51,42 +60,20 @@ static void flag(struct walk *w, bool *value)
         *value = seen != 0;
 }
 
-/* A codec's memory; that on a device by way of the host. */
-static void walk_memory(struct walk *w, dml_codec *c, void *kept, size_t kept_bytes)
-{
-    float *residual = c->residual;
-    const size_t bytes = c->residual != NULL ? c->count * sizeof *residual : 0;
-    const bool fetch = c->device != NULL && w->mode != COUNT && !w->bad;
-    if (fetch) {
-        residual = dml__alloc(c->ctx, bytes);
-        if (residual == NULL)
-            w->failed = dml__fail(c->ctx, DML_ENOMEM, "dml_reducer",
-                                  "no memory for a residual of %zu bytes", bytes);
-        else if (w->mode == SAVE)
-            w->failed = dml__codec_device_save(c, residual);
-        w->bad = w->failed != DML_OK;
-    }
-    item(w, residual, bytes);
-    if (c->velocity != NULL)
-        item(w, c->velocity, c->count * sizeof *c->velocity);
-    item(w, kept, kept_bytes);
-    if (fetch && w->mode == LOAD && !w->bad) {
-        w->failed = dml__codec_device_load(c, residual);
-        w->bad = w->failed != DML_OK;
-    }
-    if (fetch)
-        dml__free(residual);
-}
-
 static void walk_codec(struct walk *w, dml_codec *c)
 {
+    const size_t bytes = c->count * sizeof(float);
     size_t kept_bytes = 0;
     void *kept = c->spec.kind->kept != NULL ? c->spec.kind->kept(c, &kept_bytes) : NULL;
+    if (kept != NULL && c->device != NULL)
+        kept = dml__codec_device_kept(c);
     same(w, c->count);
     same(w, kept_bytes);
     item(w, &c->step, sizeof c->step);
     flag(w, &c->waiting);
-    walk_memory(w, c, kept, kept_bytes);
+    item_of(w, c, c->residual, c->residual != NULL ? bytes : 0);
+    item_of(w, c, c->velocity, c->velocity != NULL ? bytes : 0);
+    item_of(w, c, kept, kept_bytes);
 }
 
 static void walk_exchange(struct walk *w, struct dml__exchange *x)

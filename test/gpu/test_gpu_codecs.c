@@ -13,39 +13,48 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NTENSORS = 8, STEPS = 8, LOSS = 1, ROOM = 64000 };
+enum { NTENSORS = 8, STEPS = 8, LOSS = GPU_SIDES_LOSS, ROOM = 64000 };
 
 static const size_t counts[NTENSORS] = {5000, 2, 1, 66, 30000, 7, 2048, 4095};
 static const size_t rows[NTENSORS] = {50, DML_KEEP_DENSE, 1, 6, 100, 1, 32, 63};
 
-struct variant {
-    const char *text;
-    bool queued, own_stream, apart, host_loss, unused, empty;
-};
-
-static const struct variant variants[] = {
-    {.text = "together"},
-    {.text = "apart, queued", .queued = true, .own_stream = true, .apart = true},
-    {.text = "unused, empty", .own_stream = true, .unused = true, .empty = true},
+/* Of the "empty" one tensor 2 has no elements. */
+static const struct gpu_variant variants[] = {
+    {.text = "together", .reproducible = true},
+    {.text = "apart, queued",
+     .reproducible = true,
+     .queued = true,
+     .own_stream = true,
+     .apart = true},
+    {.text = "unused, empty", .reproducible = true, .own_stream = true, .unused = true},
     {.text = "apart, unused, a loss on the host, queued",
+     .reproducible = true,
      .queued = true,
      .apart = true,
      .host_loss = true,
      .unused = true},
 };
 
-static const char *const codecs[] = {"onebit,force", "sign,force,start=2", "8bit,force",
-                                     "topk:0.05,force", "powersgd:2,force"};
+static bool has_empty(const struct gpu_variant *v)
+{
+    return strstr(v->text, "empty") != NULL;
+}
+
+static const char *const codecs[] = {"onebit,force",
+                                     "sign,force,start=2",
+                                     "8bit,force",
+                                     "topk:0.05,force",
+                                     "powersgd:2,force",
+                                     "f16,force",
+                                     "bf16,force,start=1",
+                                     "terngrad,force",
+                                     "randomk:0.05,force",
+                                     "dgc:0.05,force",
+                                     "dgc:0.02,clip=3,warmup=6,start=2,force"};
 
 struct run {
-    struct dml_test *t;
-    const struct variant *v;
+    struct gpu_sides s;
     const char *codec;
-    dml_ctx *ctx;
-    dml_comm *comm;
-    dml_gpu_stream stream;
-    dml_tensor host[NTENSORS], device[NTENSORS];
-    struct gpu_memory memory;
     dml_reducer *on_host, *on_device;
 };
 
@@ -57,31 +66,20 @@ static dml_status make(struct run *r, const dml_tensor *tensors, dml_reducer **r
     opts.first_bucket_bytes = 3000;
     opts.codec = r->codec;
     opts.rows = rows;
-    return dml_reducer_create(tensors, NTENSORS, &opts, r->comm, reducer);
+    return dml_reducer_create(tensors, NTENSORS, &opts, r->s.comm, reducer);
 }
 
-static void open_run(struct run *r, struct dml_test *t, const struct variant *v,
+static void open_run(struct run *r, struct dml_test *t, const struct gpu_variant *v,
                      const char *codec)
 {
-    *r = (struct run){.t = t, .v = v, .codec = codec};
-    gpu_open_comm(t, true, &r->ctx, &r->comm);
-    if (v->own_stream)
-        dml_test_status(t, "dml_gpu_stream_create",
-                        dml_gpu_stream_create(r->ctx, &r->stream), DML_OK);
-    dml_test_status(t, "dml_comm_set_stream",
-                    dml_comm_set_stream(r->comm, r->stream, v->queued), DML_OK);
-    gpu_memory_open(&r->memory, t, r->ctx, r->stream, (size_t)ROOM * sizeof(float));
-    for (size_t i = 0; i < NTENSORS; i++) {
-        const size_t count = v->empty && i == 2 ? 0 : counts[i];
-        const size_t bytes = count * sizeof(float);
-        r->host[i] = (dml_tensor){dml_test_alloc(bytes + 1), count, DML_F32, "w"};
-        r->device[i] = r->host[i];
-        r->device[i].data = v->host_loss && i == LOSS
-                                ? dml_test_alloc(bytes)
-                                : gpu_memory_take(&r->memory, bytes, v->apart ? 64 : 0);
-    }
-    dml_test_status(t, "create on the host", make(r, r->host, &r->on_host), DML_OK);
-    dml_test_status(t, "create on the device", make(r, r->device, &r->on_device),
+    dml_tensor tensors[NTENSORS];
+    *r = (struct run){.codec = codec};
+    for (size_t i = 0; i < NTENSORS; i++)
+        tensors[i] =
+            (dml_tensor){NULL, has_empty(v) && i == 2 ? 0 : counts[i], DML_F32, "w"};
+    gpu_sides_open(&r->s, t, v, tensors, NTENSORS, (size_t)ROOM * sizeof(float));
+    dml_test_status(t, "create on the host", make(r, r->s.host, &r->on_host), DML_OK);
+    dml_test_status(t, "create on the device", make(r, r->s.device, &r->on_device),
                     DML_OK);
 }
 
@@ -89,82 +87,39 @@ static void close_run(struct run *r)
 {
     dml_reducer_destroy(r->on_device);
     dml_reducer_destroy(r->on_host);
-    for (size_t i = 0; i < NTENSORS; i++)
-        free(r->host[i].data);
-    if (r->v->host_loss)
-        free(r->device[LOSS].data);
-    gpu_memory_close(&r->memory);
-    dml_test_status(r->t, "dml_gpu_stream_destroy",
-                    dml_gpu_stream_destroy(r->ctx, r->stream), DML_OK);
-    dml_comm_destroy(r->comm);
-    dml_ctx_destroy(r->ctx);
-}
-
-static bool is_on_host(const struct run *r, size_t i)
-{
-    return r->v->host_loss && i == LOSS;
+    gpu_sides_close(&r->s);
 }
 
 /* This rank's gradients, the same on both sides; "spoilt" in the middle of tensor 4 of
  * the last rank, unless it is 0. */
 static void put_gradients(struct run *r, int step, float spoilt)
 {
-    const struct dml_test *t = r->t;
+    const struct dml_test *t = r->s.t;
     for (size_t i = 0; i < NTENSORS; i++) {
-        float *to = r->host[i].data;
+        float *to = r->s.host[i].data;
         const uint64_t key = (uint64_t)(step * 100 + t->rank) * 100 + i;
-        for (size_t k = 0; k < r->host[i].count; k++) {
+        for (size_t k = 0; k < r->s.host[i].count; k++) {
             const float x = (float)(int32_t)dml_test_hash(t->seed, key, k) * 0x1p-31f;
             to[k] = x * x * x;
         }
         if (spoilt != 0 && i == 4 && t->rank == t->nranks - 1)
-            to[r->host[i].count / 2] = spoilt;
-        if (is_on_host(r, i))
-            memcpy(r->device[i].data, to, r->host[i].count * sizeof *to);
-        else
-            gpu_memory_put(&r->memory, r->device[i].data, to,
-                           r->host[i].count * sizeof *to);
+            to[r->s.host[i].count / 2] = spoilt;
+        gpu_sides_put(&r->s, i);
     }
-}
-
-static bool is_unused(const struct run *r, size_t i, int step)
-{
-    return r->v->unused &&
-           dml_test_hash(r->t->seed, (uint64_t)step * 64 + i, (uint64_t)r->t->rank) %
-                   3 ==
-               0;
-}
-
-static dml_status step_of(struct run *r, dml_reducer *reducer, int step)
-{
-    struct dml_test *t = r->t;
-    dml_test_status(t, "begin", dml_reducer_begin(reducer, true), DML_OK);
-    for (size_t k = 0; k < NTENSORS; k++) {
-        const size_t i =
-            step == 0 ? NTENSORS - 1 - k : (k + (size_t)(step + t->rank)) % NTENSORS;
-        if (!is_unused(r, i, step))
-            dml_test_status(t, "ready", dml_reducer_ready(reducer, i), DML_OK);
-    }
-    return dml_reducer_finish(reducer);
 }
 
 static void same_averages(struct run *r)
 {
-    for (size_t i = 0; i < NTENSORS; i++) {
-        const size_t bytes = r->host[i].count * sizeof(float);
-        const void *got = r->device[i].data;
-        if (!is_on_host(r, i))
-            got = gpu_memory_get(&r->memory, got, bytes);
-        if (!dml_test_bytes(r->t, "average", got, r->host[i].data, bytes))
+    for (size_t i = 0; i < NTENSORS; i++)
+        if (!gpu_sides_same(&r->s, i))
             return;
-    }
 }
 
 static void *state_of(struct run *r, const dml_reducer *reducer, size_t *bytes)
 {
     *bytes = dml_reducer_state_bytes(reducer);
     void *state = dml_test_alloc(*bytes);
-    dml_test_status(r->t, "get_state", dml_reducer_get_state(reducer, state, *bytes),
+    dml_test_status(r->s.t, "get_state", dml_reducer_get_state(reducer, state, *bytes),
                     DML_OK);
     return state;
 }
@@ -175,15 +130,15 @@ static void exchange_states(struct run *r, int step)
     size_t host_bytes = 0, device_bytes = 0;
     void *host = state_of(r, r->on_host, &host_bytes);
     void *device = state_of(r, r->on_device, &device_bytes);
-    DML_CHECK(r->t, host_bytes == device_bytes, "%zu bytes of state, on the host %zu",
+    DML_CHECK(r->s.t, host_bytes == device_bytes, "%zu bytes of state, on the host %zu",
               device_bytes, host_bytes);
     if (host_bytes == device_bytes)
-        dml_test_bytes(r->t, "state", device, host, host_bytes);
+        dml_test_bytes(r->s.t, "state", device, host, host_bytes);
     if (step % 2 == 1) { /* in one of the host's, whose is the same */
         dml_reducer_destroy(r->on_device);
         r->on_device = NULL;
-        dml_test_status(r->t, "create", make(r, r->device, &r->on_device), DML_OK);
-        dml_test_status(r->t, "set_state",
+        dml_test_status(r->s.t, "create", make(r, r->s.device, &r->on_device), DML_OK);
+        dml_test_status(r->s.t, "set_state",
                         dml_reducer_set_state(r->on_device, host, host_bytes), DML_OK);
     }
     free(device);
@@ -192,15 +147,17 @@ static void exchange_states(struct run *r, int step)
 
 static void one_step(struct run *r, int step, float spoilt, dml_status want)
 {
-    dml_test_step(r->t, "%s, %s: step %d", r->codec, r->v->text, step);
+    dml_test_step(r->s.t, "%s, %s: step %d", r->codec, r->s.v->text, step);
     put_gradients(r, step, spoilt);
-    dml_test_status(r->t, "finish on the device", step_of(r, r->on_device, step), want);
-    dml_test_status(r->t, "finish on the host", step_of(r, r->on_host, step), want);
+    dml_test_status(r->s.t, "finish on the device",
+                    gpu_sides_step(&r->s, r->on_device, step), want);
+    dml_test_status(r->s.t, "finish on the host",
+                    gpu_sides_step(&r->s, r->on_host, step), want);
     if (want == DML_OK)
         same_averages(r);
 }
 
-static void goes_on(struct dml_test *t, const char *codec, const struct variant *v)
+static void goes_on(struct dml_test *t, const char *codec, const struct gpu_variant *v)
 {
     struct run r;
     open_run(&r, t, v, codec);
@@ -210,7 +167,7 @@ static void goes_on(struct dml_test *t, const char *codec, const struct variant 
             dml_test_status(t, "flush", dml_reducer_flush(r.on_host), DML_OK);
         }
         one_step(&r, step, 0, DML_OK);
-        if (!v->empty) /* which lies nowhere, and has a bucket of its own */
+        if (!has_empty(v)) /* which lies nowhere, and has a bucket of its own */
             exchange_states(&r, step);
     }
     dml_bucket_info info;
@@ -234,16 +191,17 @@ static void test_faults(struct dml_test *t)
     static const float spoilt[] = {NAN, INFINITY, 0x1p101f};
     for (size_t c = 0; c < DML_TEST_COUNT(codecs); c++) {
         struct run r;
+        const bool momentum = strncmp(codecs[c], "dgc", 3) == 0;
+        if (strstr(codecs[c], "clip=") != NULL)
+            continue; /* what is large is clipped */
         open_run(&r, t, &variants[c % DML_TEST_COUNT(variants)], codecs[c]);
         /* What is unused is no fault. */
-        const struct variant used = {.text = "faults",
-                                     .queued = r.v->queued,
-                                     .own_stream = r.v->own_stream,
-                                     .apart = r.v->apart,
-                                     .host_loss = r.v->host_loss};
-        r.v = &used;
+        struct gpu_variant used = *r.s.v;
+        used.unused = false;
+        r.s.v = &used;
         for (int step = 0; step < STEPS && t->failures == 0; step++) {
-            const bool bad = step == 4 || step == 6;
+            /* dgc's momentum begins with the first gradient, which is sent whole. */
+            const bool bad = step == 4 || step == 6 || (momentum && step == 0);
             one_step(&r, step, bad ? spoilt[((size_t)step + c) % 3] : 0,
                      bad ? DML_ENUMERIC : DML_OK);
         }
@@ -254,7 +212,8 @@ static void test_faults(struct dml_test *t)
 /* Without ",force" it is measured; all ranks choose alike, and get the same numbers. */
 static void test_choice(struct dml_test *t)
 {
-    static const char *const texts[] = {"onebit", "topk:0.01", "powersgd:1"};
+    static const char *const texts[] = {"onebit", "topk:0.01", "powersgd:1",
+                                        "terngrad"};
     for (size_t c = 0; c < DML_TEST_COUNT(texts); c++) {
         struct run r;
         uint64_t choices = 1;
@@ -264,17 +223,29 @@ static void test_choice(struct dml_test *t)
         for (int step = 0; step < 3; step++) {
             dml_test_step(t, "%s, measured: step %d", texts[c], step);
             put_gradients(&r, step, 0);
-            dml_test_status(t, "finish", step_of(&r, r.on_device, step), DML_OK);
+            dml_test_status(t, "finish", gpu_sides_step(&r.s, r.on_device, step),
+                            DML_OK);
             for (size_t i = 0; i < NTENSORS; i++)
-                if (!is_on_host(&r, i))
+                if (!r.s.v->host_loss || i != LOSS)
                     dml_test_same_on_all(
                         t, "average",
-                        gpu_memory_get(&r.memory, r.device[i].data,
-                                       r.host[i].count * sizeof(float)),
-                        r.host[i].count * sizeof(float));
+                        gpu_memory_get(&r.s.memory, r.s.device[i].data,
+                                       r.s.host[i].count * sizeof(float)),
+                        r.s.host[i].count * sizeof(float));
         }
-        for (size_t i = 0; dml_reducer_get_bucket(r.on_device, i, &info) == DML_OK; i++)
+        size_t measured = 0;
+        for (size_t i = 0; dml_reducer_get_bucket(r.on_device, i, &info) == DML_OK;
+             i++) {
             choices = choices * 2 + info.compressed;
+            measured += info.dense_s > 0;
+            DML_CHECK(t,
+                      info.dense_s == 0 || (info.encode_s > 0 && info.decode_s > 0 &&
+                                            info.transfer_s >= 0),
+                      "bucket %zu: encode %g s, transfer %g s, decode %g s", i,
+                      info.encode_s, info.transfer_s, info.decode_s);
+        }
+        DML_CHECK(t, (measured > 0) == (t->nranks > 1), "%zu buckets were measured",
+                  measured);
         dml_test_same_on_all(t, "choices", &choices, sizeof choices);
         dml_reducer_get_stats(r.on_device, &stats);
         DML_CHECK(t, (stats.trial_s > 0) == (t->nranks > 1), "trials took %g s",
@@ -287,7 +258,7 @@ static void test_choice(struct dml_test *t)
  * queued; the next one is as if nothing had been. */
 static void test_captured(struct dml_test *t)
 {
-    static const struct variant v = {
+    static const struct gpu_variant v = {
         .text = "captured", .queued = true, .own_stream = true};
     struct run r;
     dml_gpu_graph graph = NULL;
@@ -296,46 +267,22 @@ static void test_captured(struct dml_test *t)
     open_run(&r, t, &v, "onebit,force");
     for (int step = 0; step < 2; step++)
         one_step(&r, step, 0, DML_OK);
-    dml_test_status(t, "begin", dml_gpu_capture_begin(r.ctx, r.stream), DML_OK);
+    dml_test_status(t, "begin", dml_gpu_capture_begin(r.s.ctx, r.s.stream), DML_OK);
     dml_test_status(t, "begin", dml_reducer_begin(r.on_device, true), DML_EUNSUPPORTED);
-    dml_test_status(t, "end", dml_gpu_capture_end(r.ctx, r.stream, &graph), DML_OK);
-    dml_gpu_graph_free(r.ctx, graph);
+    dml_test_status(t, "end", dml_gpu_capture_end(r.s.ctx, r.s.stream, &graph), DML_OK);
+    dml_gpu_graph_free(r.s.ctx, graph);
     for (int step = 2; step < 4; step++)
         one_step(&r, step, 0, DML_OK);
-    close_run(&r);
-}
-
-/* Codecs without device code, on all ranks alike; for tensors that are kept dense any
- * will do. */
-static void test_refused(struct dml_test *t)
-{
-    static const char *const texts[] = {"f16", "bf16", "terngrad", "dgc:0.1",
-                                        "randomk:0.1"};
-    struct run r;
-    dml_reducer *reducer = NULL;
-    open_run(&r, t, &variants[0], "onebit");
-    for (size_t c = 0; c < DML_TEST_COUNT(texts); c++) {
-        r.codec = texts[c];
-        dml_test_step(t, "%s", texts[c]);
-        dml_test_status(t, "create", make(&r, r.device, &reducer), DML_EUNSUPPORTED);
-    }
-    dml_reducer_opts opts;
-    dml_reducer_opts_init(&opts);
-    opts.codec = "f16,force";
-    opts.rows = &rows[LOSS];
-    dml_test_status(t, "a loss",
-                    dml_reducer_create(&r.device[LOSS], 1, &opts, r.comm, &reducer),
-                    DML_OK);
-    dml_reducer_destroy(reducer);
     close_run(&r);
 }
 
 int main(int argc, char **argv)
 {
     static const struct dml_test_case cases[] = {
-        {"the host's bits", test_bits}, {"faults", test_faults},
-        {"choice", test_choice},        {"captured", test_captured},
-        {"refused", test_refused},
+        {"the host's bits", test_bits},
+        {"faults", test_faults},
+        {"choice", test_choice},
+        {"captured", test_captured},
     };
     if (device_missing())
         return TEST_SKIPPED;

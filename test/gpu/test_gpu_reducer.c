@@ -18,19 +18,8 @@ enum { NTENSORS = 11, STEPS = 5 };
 
 static const size_t counts[NTENSORS] = {5000, 1, 0, 33, 70001, 7, 2048, 0, 4095, 1, 3};
 
-struct variant {
-    const char *text, *path;
-    bool reproducible, queued, own_stream, mixed_types, apart, host_loss, unused;
-};
-
 struct run {
-    struct dml_test *t;
-    const struct variant *v;
-    dml_ctx *ctx;
-    dml_comm *comm;
-    dml_gpu_stream stream;
-    dml_tensor host[NTENSORS], device[NTENSORS];
-    struct gpu_memory memory;
+    struct gpu_sides s;
     dml_reducer *on_host, *on_device;
 };
 
@@ -41,73 +30,44 @@ static dml_reducer *make(struct run *r, const dml_tensor *tensors)
     dml_reducer_opts_init(&opts);
     opts.bucket_bytes = 20000;
     opts.first_bucket_bytes = 3000;
-    dml_test_status(r->t, "dml_reducer_create",
-                    dml_reducer_create(tensors, NTENSORS, &opts, r->comm, &reducer),
+    dml_test_status(r->s.t, "dml_reducer_create",
+                    dml_reducer_create(tensors, NTENSORS, &opts, r->s.comm, &reducer),
                     DML_OK);
     return reducer;
 }
 
-static void open_run(struct run *r, struct dml_test *t, const struct variant *v)
+static void open_run(struct run *r, struct dml_test *t, const struct gpu_variant *v,
+                     bool mixed_types)
 {
     static const dml_dtype types[] = {DML_F32, DML_F64, DML_F16, DML_BF16};
-    *r = (struct run){.t = t, .v = v};
-    gpu_open_comm(t, v->reproducible, &r->ctx, &r->comm);
-    if (v->own_stream)
-        dml_test_status(t, "dml_gpu_stream_create",
-                        dml_gpu_stream_create(r->ctx, &r->stream), DML_OK);
-    dml_test_status(t, "dml_comm_set_stream",
-                    dml_comm_set_stream(r->comm, r->stream, v->queued), DML_OK);
-    if (v->path != NULL)
-        dml_test_status(t, "dml_comm_set_algorithm",
-                        dml_comm_set_algorithm(r->comm, DML_COLL_ALLREDUCE, v->path),
-                        DML_OK);
-    gpu_memory_open(&r->memory, t, r->ctx, r->stream, (size_t)100000 * 8);
-    for (size_t i = 0; i < NTENSORS; i++) {
-        const dml_dtype dtype = v->mixed_types ? types[i % 4] : DML_F32;
-        const size_t bytes = counts[i] * dml_dtype_bytes(dtype);
-        void *host = dml_test_alloc(bytes + 1);
-        r->host[i] = (dml_tensor){host, counts[i], dtype, "w"};
-        r->device[i] = r->host[i];
-        r->device[i].data = v->host_loss && i == 1
-                                ? dml_test_alloc(bytes)
-                                : gpu_memory_take(&r->memory, bytes, v->apart ? 64 : 0);
-    }
-    r->on_device = make(r, r->device);
+    dml_tensor tensors[NTENSORS];
+    *r = (struct run){0};
+    for (size_t i = 0; i < NTENSORS; i++)
+        tensors[i] =
+            (dml_tensor){NULL, counts[i], mixed_types ? types[i % 4] : DML_F32, "w"};
+    gpu_sides_open(&r->s, t, v, tensors, NTENSORS, (size_t)100000 * 8);
+    r->on_device = make(r, r->s.device);
     if (v->reproducible)
-        r->on_host = make(r, r->host);
+        r->on_host = make(r, r->s.host);
 }
 
 static void close_run(struct run *r)
 {
     dml_reducer_destroy(r->on_device);
     dml_reducer_destroy(r->on_host);
-    for (size_t i = 0; i < NTENSORS; i++)
-        free(r->host[i].data);
-    if (r->v->host_loss)
-        free(r->device[1].data);
-    gpu_memory_close(&r->memory);
-    dml_test_status(r->t, "dml_gpu_stream_destroy",
-                    dml_gpu_stream_destroy(r->ctx, r->stream), DML_OK);
-    dml_comm_destroy(r->comm);
-    dml_ctx_destroy(r->ctx);
+    gpu_sides_close(&r->s);
 }
 
 /* A gradient of a rank: whole numbers whose average is one, or any. */
 static void fill(const struct run *r, size_t i, int step, int rank, double *to)
 {
-    const struct dml_test *t = r->t;
+    const struct dml_test *t = r->s.t;
     const uint64_t key = (uint64_t)(step * 100 + rank) * 100 + i;
     for (size_t k = 0; k < counts[i]; k++) {
         const uint64_t h = dml_test_hash(t->seed, key, k);
-        to[k] = r->v->reproducible ? (double)(h >> 11) * 0x1p-52 - 1
-                                   : (double)(h % 8) * t->nranks;
+        to[k] = r->s.v->reproducible ? (double)(h >> 11) * 0x1p-52 - 1
+                                     : (double)(h % 8) * t->nranks;
     }
-}
-
-static bool is_unused(const struct run *r, size_t i, int step, int rank)
-{
-    return r->v->unused &&
-           dml_test_hash(r->t->seed, (uint64_t)step * 64 + i, (uint64_t)rank) % 3 == 0;
 }
 
 static void set(const struct run *r, const dml_tensor *to, const double *from)
@@ -121,8 +81,8 @@ static void set(const struct run *r, const dml_tensor *to, const double *from)
         memcpy(to->data, narrow, to->count * sizeof *narrow);
     else
         dml_test_status(
-            r->t, "dml_vec_convert",
-            dml_vec_convert(r->ctx, to->data, to->dtype, narrow, DML_F32, to->count),
+            r->s.t, "dml_vec_convert",
+            dml_vec_convert(r->s.ctx, to->data, to->dtype, narrow, DML_F32, to->count),
             DML_OK);
     free(narrow);
 }
@@ -131,65 +91,44 @@ static void set(const struct run *r, const dml_tensor *to, const double *from)
 static void gradients(struct run *r, int step, double *values, double *sum)
 {
     for (size_t i = 0; i < NTENSORS; i++) {
-        const dml_tensor *h = &r->host[i];
-        const size_t bytes = h->count * dml_dtype_bytes(h->dtype);
-        fill(r, i, step, r->t->rank, values);
+        const dml_tensor *h = &r->s.host[i];
+        fill(r, i, step, r->s.t->rank, values);
         set(r, h, values);
-        if (r->v->host_loss && i == 1)
-            memcpy(r->device[i].data, h->data, bytes);
-        else
-            gpu_memory_put(&r->memory, r->device[i].data, h->data, bytes);
-        if (r->v->reproducible)
+        gpu_sides_put(&r->s, i);
+        if (r->s.v->reproducible)
             continue;
         memset(sum, 0, counts[i] * sizeof *sum);
-        for (int rank = 0; rank < r->t->nranks; rank++) {
+        for (int rank = 0; rank < r->s.t->nranks; rank++) {
             fill(r, i, step, rank, values);
-            for (size_t k = 0; k < counts[i] && !is_unused(r, i, step, rank); k++)
-                sum[k] += values[k] / r->t->nranks;
+            for (size_t k = 0; k < counts[i] && !gpu_sides_unused(&r->s, i, step, rank);
+                 k++)
+                sum[k] += values[k] / r->s.t->nranks;
         }
         set(r, h, sum);
     }
 }
 
-static void step_of(struct run *r, dml_reducer *reducer, int step)
-{
-    struct dml_test *t = r->t;
-    const size_t shift = (size_t)(step + t->rank);
-    dml_test_status(t, "dml_reducer_begin", dml_reducer_begin(reducer, true), DML_OK);
-    for (size_t k = 0; k < NTENSORS; k++) {
-        const size_t i = step == 0 ? NTENSORS - 1 - k : (k + shift) % NTENSORS;
-        if (!is_unused(r, i, step, t->rank))
-            dml_test_status(t, "dml_reducer_ready", dml_reducer_ready(reducer, i),
-                            DML_OK);
-    }
-    dml_test_status(t, "dml_reducer_finish", dml_reducer_finish(reducer), DML_OK);
-}
-
 static void compare(struct run *r)
 {
     for (size_t i = 0; i < NTENSORS; i++) {
-        const dml_tensor *h = &r->host[i];
-        const size_t bytes = h->count * dml_dtype_bytes(h->dtype);
-        const void *got = r->device[i].data;
-        if (!(r->v->host_loss && i == 1))
-            got = gpu_memory_get(&r->memory, got, bytes);
-        dml_test_step(r->t, "%s: tensor %zu", r->v->text, i);
-        dml_test_bytes(r->t, "average", got, h->data, bytes);
+        dml_test_step(r->s.t, "%s: tensor %zu", r->s.v->text, i);
+        gpu_sides_same(&r->s, i);
     }
 }
 
-static void run_variant(struct dml_test *t, const struct variant *v)
+static void run_variant(struct dml_test *t, const struct gpu_variant *v,
+                        bool mixed_types)
 {
     struct run r;
     double *values = dml_test_alloc(70001 * sizeof *values);
     double *sum = dml_test_alloc(70001 * sizeof *sum);
     dml_test_step(t, "%s", v->text);
-    open_run(&r, t, v);
+    open_run(&r, t, v, mixed_types);
     for (int step = 0; step < STEPS && t->failures == 0; step++) {
         gradients(&r, step, values, sum);
-        step_of(&r, r.on_device, step);
+        dml_test_status(t, "finish", gpu_sides_step(&r.s, r.on_device, step), DML_OK);
         if (v->reproducible)
-            step_of(&r, r.on_host, step);
+            dml_test_status(t, "finish", gpu_sides_step(&r.s, r.on_host, step), DML_OK);
         compare(&r);
     }
     dml_reducer_stats stats;
@@ -203,7 +142,7 @@ static void run_variant(struct dml_test *t, const struct variant *v)
 
 static void test_reproducible(struct dml_test *t)
 {
-    static const struct variant variants[] = {
+    static const struct gpu_variant variants[] = {
         {.text = "by cost", .reproducible = true},
         {.text = "apart, queued",
          .reproducible = true,
@@ -213,7 +152,6 @@ static void test_reproducible(struct dml_test *t)
         {.text = "all types, host_staged",
          .path = "host_staged",
          .reproducible = true,
-         .mixed_types = true,
          .apart = true},
         {.text = "unused", .reproducible = true, .own_stream = true, .unused = true},
         {.text = "unused, apart, a loss on the host, queued",
@@ -224,18 +162,17 @@ static void test_reproducible(struct dml_test *t)
          .unused = true},
     };
     for (size_t i = 0; i < DML_TEST_COUNT(variants); i++)
-        run_variant(t, &variants[i]);
+        run_variant(t, &variants[i], strstr(variants[i].text, "all types") != NULL);
 }
 
 /* With NCCL, where the environment gives it. */
 static void test_any_order(struct dml_test *t)
 {
-    static const struct variant variants[] = {
+    static const struct gpu_variant variants[] = {
         {.text = "exact, queued", .queued = true, .own_stream = true},
         {.text = "exact, all types, apart, queued",
          .queued = true,
          .own_stream = true,
-         .mixed_types = true,
          .apart = true},
         {.text = "exact, unused, not queued", .own_stream = true, .unused = true},
         {.text = "exact, unused, apart, a loss on the host",
@@ -245,25 +182,25 @@ static void test_any_order(struct dml_test *t)
          .unused = true},
     };
     for (size_t i = 0; i < DML_TEST_COUNT(variants); i++)
-        run_variant(t, &variants[i]);
+        run_variant(t, &variants[i], strstr(variants[i].text, "all types") != NULL);
 }
 
 /* Gradients of steps that only accumulate stay as they are. */
 static void test_accumulate(struct dml_test *t)
 {
-    static const struct variant v = {.text = "accumulate"};
+    static const struct gpu_variant v = {.text = "accumulate"};
     struct run r;
     double *values = dml_test_alloc(70001 * sizeof *values);
-    open_run(&r, t, &v);
+    open_run(&r, t, &v, false);
     fill(&r, 3, 0, t->rank, values);
-    set(&r, &r.host[3], values);
-    gpu_memory_put(&r.memory, r.device[3].data, r.host[3].data, counts[3] * 4);
+    set(&r, &r.s.host[3], values);
+    gpu_memory_put(&r.s.memory, r.s.device[3].data, r.s.host[3].data, counts[3] * 4);
     dml_test_status(t, "begin", dml_reducer_begin(r.on_device, false), DML_OK);
     dml_test_status(t, "ready", dml_reducer_ready(r.on_device, 3), DML_OK);
     dml_test_status(t, "finish", dml_reducer_finish(r.on_device), DML_OK);
     dml_test_bytes(t, "gradient",
-                   gpu_memory_get(&r.memory, r.device[3].data, counts[3] * 4),
-                   r.host[3].data, counts[3] * 4);
+                   gpu_memory_get(&r.s.memory, r.s.device[3].data, counts[3] * 4),
+                   r.s.host[3].data, counts[3] * 4);
     close_run(&r);
     free(values);
 }

@@ -13,7 +13,7 @@ void *must(void *pointer)
     return pointer;
 }
 
-void device_skip_unless_asked(void)
+static void skip_unless_asked(void)
 {
     const char *kind = getenv("DML_GPU"), *asked = getenv("DML_TEST_CUDA");
     if (kind && strcmp(kind, "cuda") == 0 && !(asked && strcmp(asked, "1") == 0)) {
@@ -22,8 +22,11 @@ void device_skip_unless_asked(void)
     }
 }
 
-bool device_open(struct gpu *gpu, const char *math)
+bool device_begin(struct gpu *gpu, const char *math)
 {
+    skip_unless_asked();
+    if (math == NULL)
+        return true;
     gpu->math = strcmp(math, "cudnn") == 0 ? &gpu_math_cudnn : &gpu_math_plain;
     bool open = dml_ctx_create(NULL, &gpu->ctx) == DML_OK &&
                 dml_gpu_stream_create(gpu->ctx, &gpu->stream) == DML_OK &&
@@ -34,11 +37,14 @@ bool device_open(struct gpu *gpu, const char *math)
     return open;
 }
 
-void device_close(struct gpu *gpu)
+int device_end(struct gpu *gpu, int failed)
 {
-    gpu->math->close(gpu);
-    dml_gpu_stream_destroy(gpu->ctx, gpu->stream);
-    dml_ctx_destroy(gpu->ctx);
+    if (gpu->ctx) {
+        gpu->math->close(gpu);
+        dml_gpu_stream_destroy(gpu->ctx, gpu->stream);
+        dml_ctx_destroy(gpu->ctx);
+    }
+    return failed;
 }
 
 static void copy(struct gpu *gpu, void *to, const void *from, size_t bytes)

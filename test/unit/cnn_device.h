@@ -8,12 +8,11 @@
 /* The pointer; the test fails if it is NULL. */
 void *must(void *pointer);
 
-/* A real device is for those who ask for it: else the test is skipped by name. */
-void device_skip_unless_asked(void);
-
-/* math: plain or cudnn. False, and why, when there is none. */
-bool device_open(struct gpu *gpu, const char *math);
-void device_close(struct gpu *gpu);
+/* Before the tests, and after them. math: plain or cudnn; NULL: on the processor, so
+ * that gpu->ctx stays NULL. False, and why, when there is no device; a real one is for
+ * those who ask for it: else the test is skipped by name. end returns "failed". */
+bool device_begin(struct gpu *gpu, const char *math);
+int device_end(struct gpu *gpu, int failed);
 
 /* Memory of the device with a copy of "from" (NULL: undefined), and copies of it. All
  * wait for the stream. */

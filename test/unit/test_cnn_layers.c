@@ -375,14 +375,6 @@ static void masks_are_exact(void **state)
         }
 }
 
-static int close_gpu(void **state)
-{
-    (void)state;
-    if (gpu.ctx)
-        device_close(&gpu);
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -391,8 +383,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(masks_are_exact),
         cmocka_unit_test(the_first_layer_has_no_data_gradient),
     };
-    device_skip_unless_asked();
-    if (argc > 1 && !device_open(&gpu, argv[1]))
+    if (!device_begin(&gpu, argc > 1 ? argv[1] : NULL))
         return 1;
-    return cmocka_run_group_tests(tests, NULL, close_gpu);
+    return device_end(&gpu, cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -367,13 +367,6 @@ static void bad_logits_are_told(void **state)
     }
 }
 
-static int close_gpu(void **state)
-{
-    (void)state;
-    device_close(&gpu);
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -382,8 +375,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(loss_is_the_processors),
         cmocka_unit_test(bad_logits_are_told),
     };
-    device_skip_unless_asked();
-    if (!device_open(&gpu, argc > 1 ? argv[1] : "plain"))
+    if (!device_begin(&gpu, argc > 1 ? argv[1] : "plain"))
         return 1;
-    return cmocka_run_group_tests(tests, NULL, close_gpu);
+    return device_end(&gpu, cmocka_run_group_tests(tests, NULL, NULL));
 }

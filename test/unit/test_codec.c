@@ -99,6 +99,7 @@ static void test_decode(void **unused)
                                  "randomk:0.1", "powersgd:2"};
     for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
         dml_codec *codec = open_codec(texts[k], count, 50);
+        dml_codec *like_it = open_codec(texts[k], count, 50);
         float *g = room(count), *plain = room(count), *added = room(count);
         void *code = malloc(dml_codec_bytes(codec));
         look_like(g, count, NORMAL);
@@ -110,6 +111,9 @@ static void test_decode(void **unused)
         assert_int_equal(dml_codec_decode(codec, code, 0.5f, true, added), DML_OK);
         for (size_t i = 0; i < count; i++)
             assert_true(fabsf(added[i] - (before[i] + 0.5f * plain[i])) < 1e-6f);
+        assert_int_equal(dml_codec_decode(like_it, code, 1, false, added), DML_OK);
+        assert_memory_equal(added, plain, count * sizeof *plain);
+        dml_codec_destroy(like_it);
         free(code);
         free(before);
         free(added);

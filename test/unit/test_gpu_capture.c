@@ -161,6 +161,37 @@ static void replayed_codes_are_codes(void **state)
     codes_of("sign");
     codes_of("8bit");
     codes_of("topk:0.02");
+    codes_of("f16");
+    codes_of("dgc:0.02,clip=1");
+}
+
+/* They would draw the same numbers in each replay. */
+static void random_codes_are_refused(void **state)
+{
+    (void)state;
+    static const char *const specs[] = {"terngrad", "randomk:0.1"};
+    for (size_t s = 0; s < sizeof specs / sizeof *specs; s++) {
+        dml_codec *codec = NULL;
+        dml_error error;
+        dml_gpu_stream stream = new_stream();
+        float *g = gpu_new(CODES * sizeof *g);
+        assert_int_equal(dml_codec_create(gpu_ctx, specs[s], CODES, 1, 5, &codec),
+                         DML_OK);
+        void *code = gpu_new(dml_codec_bytes(codec));
+        assert_int_equal(dml_codec_encode(codec, g, code), DML_OK);
+        assert_int_equal(dml_codec_wait(codec), DML_OK);
+        assert_int_equal(dml_codec_set_stream(codec, stream), DML_OK);
+        begin(stream);
+        assert_int_equal(dml_codec_encode(codec, g, code), DML_EUNSUPPORTED);
+        dml_ctx_last_error(gpu_ctx, &error);
+        assert_non_null(strstr(error.text, "the same random numbers"));
+        destroy(end(stream));
+        assert_int_equal(dml_codec_encode(codec, g, code), DML_OK);
+        dml_codec_destroy(codec);
+        gpu_delete(code);
+        gpu_delete(g);
+        assert_int_equal(dml_gpu_stream_destroy(gpu_ctx, stream), DML_OK);
+    }
 }
 
 /* ---- what is refused ---------------------------------------------------------------
@@ -260,6 +291,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replayed_steps_are_steps),
         cmocka_unit_test(replayed_codes_are_codes),
+        cmocka_unit_test(random_codes_are_refused),
         cmocka_unit_test(a_capture_is_spoilt),
         cmocka_unit_test(captures_of_two_streams),
     };
