@@ -156,6 +156,18 @@ static bool is_made_up(const char *data)
     return data && strncmp(data, made_up, sizeof made_up - 1) == 0;
 }
 
+static dml_status make_part(struct job *job, const char *data,
+                            const dml_images_info *shape, uint32_t part,
+                            dml_images **images)
+{
+    const dml_status status =
+        job_note(job, dml_images_make(job->ctx, shape, 1, part, images));
+    if (status != DML_ENOMEM)
+        return status;
+    return job_fail(job, status, "--data %.80s: %.300s; every rank holds all of them",
+                    data, job->error);
+}
+
 static dml_status make_images(struct job *job, const char *data, bool with_train,
                               struct dataset *set)
 {
@@ -187,9 +199,9 @@ static dml_status make_images(struct job *job, const char *data, bool with_train
         at = end + 1;
     }
     if (with_train)
-        CNN_TRY(job_note(job, dml_images_make(job->ctx, &shape, 1, 0, &set->train)));
+        CNN_TRY(make_part(job, data, &shape, 0, &set->train));
     shape.count = shape.count / 4 + 1;
-    return job_note(job, dml_images_make(job->ctx, &shape, 1, 1, &set->test));
+    return make_part(job, data, &shape, 1, &set->test);
 }
 
 /* The two parts must fit one net. */

@@ -30,7 +30,7 @@ static dml_status fork_backward(struct layer *layer)
 
 static const struct layer_ops fork_ops = {"fork", do_nothing, fork_backward, NULL};
 
-/* total = total + term, in place. */
+/* total = total + term, in place; md: the layout of total. */
 static dml_status setup_sum(struct dnn *dnn, struct dnn_op *op,
                             const dnnl_memory_desc_t *md, dnnl_memory_t total,
                             dnnl_memory_t term)
@@ -39,7 +39,7 @@ static dml_status setup_sum(struct dnn *dnn, struct dnn_op *op,
     DNN_TRY(dnn, dnnl_binary_desc_init(&desc, dnnl_binary_add, md, md, md));
     CNN_TRY(dnn_op_init(dnn, op, &desc, NULL));
     CNN_TRY(dnn_op_in(dnn, op, DNNL_ARG_SRC_0, total, NULL));
-    CNN_TRY(dnn_op_in(dnn, op, DNNL_ARG_SRC_1, term, NULL));
+    CNN_TRY(dnn_op_in(dnn, op, DNNL_ARG_SRC_1, term, md));
     return dnn_op_out(dnn, op, DNNL_ARG_DST, total, NULL);
 }
 
@@ -63,10 +63,12 @@ struct value *dnn_make_fork(struct net *net, struct value *x, struct value **sec
 
 /* ---- add ------------------------------------------------------------------------ */
 
-/* The sum is written over the first term; the gradient of both is the sum's memory. */
+/* The sum is written over the first term; the gradient of both is the sum's memory. But
+ * oneDNN may choose another layout for the second term: then its gradient is a copy. */
 struct add {
     struct layer layer;
     struct dnn_op forward;
+    struct dnn_reorder backward;
 };
 
 static dml_status add_forward(struct layer *layer, enum net_mode mode)
@@ -77,8 +79,10 @@ static dml_status add_forward(struct layer *layer, enum net_mode mode)
 
 static dml_status add_backward(struct layer *layer)
 {
-    (void)layer; /* one memory is the gradient of all three */
-    return DML_OK;
+    const struct add *add = (struct add *)layer;
+    if (!add->backward.primitive)
+        return DML_OK;
+    return dnn_reorder_run(&layer->net->dnn, &add->backward);
 }
 
 static const struct layer_ops add_ops = {"add", add_forward, add_backward, NULL};
@@ -88,12 +92,16 @@ struct value *dnn_make_add(struct net *net, struct value *x, struct value *y)
     struct add *add = net_add_layer(net, sizeof *add, &add_ops, x);
     if (!add)
         return NULL;
+    struct value *sum = net_alias_value(net, x);
     add->layer.in[1] = y;
-    add->layer.out[0] = net_alias_value(net, x);
-    if (!add->layer.out[0] ||
-        setup_sum(&net->dnn, &add->forward, &x->md, x->data, y->data) != DML_OK)
+    add->layer.out[0] = sum;
+    if (!sum || setup_sum(&net->dnn, &add->forward, &x->md, x->data, y->data) != DML_OK)
         return NULL;
-    return add->layer.out[0];
+    if (y->grad_group != sum->grad_group &&
+        dnn_reorder_init(&net->dnn, &add->backward, &sum->md, sum->grad, &y->md,
+                         y->grad) != DML_OK)
+        return NULL;
+    return sum;
 }
 
 /* ---- shortcut ------------------------------------------------------------------- */

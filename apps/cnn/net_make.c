@@ -117,7 +117,8 @@ struct value *net_fork(struct net *net, struct value *x, struct value **second)
     return net->backend->fork(net, x, second);
 }
 
-/* Both terms get the sum's gradient: one memory is the gradient of all three. */
+/* Both terms get the sum's gradient: one memory is the gradient of all three, if it has
+ * one layout. */
 static void share_gradient(struct net *net, const struct value *x,
                            const struct value *y)
 {
@@ -134,9 +135,10 @@ struct value *net_add(struct net *net, struct value *x, struct value *y)
     bool same = x->ndims == y->ndims;
     for (int d = 0; d < x->ndims; d++)
         same = same && x->dims[d] == y->dims[d];
-    if (!same || (!net->gpu && !dnnl_memory_desc_equal(&x->md, &y->md)))
-        return misuse(net, "the terms of a sum differ in shape or layout");
-    share_gradient(net, x, y);
+    if (!same)
+        return misuse(net, "the terms of a sum differ in shape");
+    if (net->gpu || dnnl_memory_desc_equal(&x->md, &y->md))
+        share_gradient(net, x, y);
     return net->backend->add(net, x, y);
 }
 

@@ -213,6 +213,14 @@ dml_status checkpoint_counters(struct job *job, const dml_snapshot *snapshot,
 /* ---- opening ----------------------------------------------------------------------
  */
 
+/* As job_note() and job_agree(), with the option that gave the path. */
+static dml_status note(struct job *job, const char *option, dml_status status)
+{
+    if (job_note(job, status) < 0)
+        (void)job_fail(job, status, "%s: %.480s", option, job->error);
+    return job_agree(job, status);
+}
+
 static dml_status open_snapshot(struct job *job,
                                 const struct checkpoint_options *options,
                                 dml_snapshot **snapshot)
@@ -222,7 +230,7 @@ static dml_status open_snapshot(struct job *job,
     /* Nothing to go on from is no failure where a job may start or go on. */
     if (status == DML_EEND && is_auto(options))
         return DML_OK;
-    return job_agree(job, job_note(job, status));
+    return note(job, "--resume", status);
 }
 
 /* Snapshots of an earlier job would be mixed up with this one's. */
@@ -233,14 +241,13 @@ static dml_status refuse_old(struct job *job, const struct checkpoint_options *o
     dml_snapshot_close(old);
     if (status == DML_EEND)
         return DML_OK;
-    if (status == DML_OK || status == DML_EFORMAT)
-        status = job_fail(job, DML_EINVAL,
-                          "--checkpoint %.200s holds snapshots of an earlier job: go "
-                          "on from them with --resume auto, or give another folder",
-                          options->dir);
-    else
-        status = job_note(job, status);
-    return job_agree(job, status);
+    if (status != DML_OK && status != DML_EFORMAT)
+        return note(job, "--checkpoint", status);
+    return job_agree(
+        job, job_fail(job, DML_EINVAL,
+                      "--checkpoint %.200s holds snapshots of an earlier job: go "
+                      "on from them with --resume auto, or give another folder",
+                      options->dir));
 }
 
 static dml_status open_writer(struct job *job, const struct checkpoint_options *options,
@@ -255,7 +262,7 @@ static dml_status open_writer(struct job *job, const struct checkpoint_options *
     dml_status status =
         dml_ckpt_open(options->dir, &opts, job->comm, &checkpoint->writer);
     /* Where another rank's error is the cause, that one tells it. */
-    return job_agree(job, job_note(job, status));
+    return note(job, "--checkpoint", status);
 }
 
 dml_status checkpoint_open(struct job *job, const struct checkpoint_options *options,

@@ -246,7 +246,8 @@ bool prom_read_file(const char *path, prom_fn *take, void *user, char error[PROM
     if (fd >= 0)
         close(fd);
     if (why)
-        snprintf(error, PROM_ERROR, "%s", why);
+        snprintf(error, PROM_ERROR, "%s%s", why,
+                 fd < 0 ? "; give the file of a job's --metrics" : "");
     bool good = !why && prom_read(text, bytes, take, user, error);
     free(text);
     return good;

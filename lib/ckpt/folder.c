@@ -98,6 +98,8 @@ static dml_status cannot(dml_ctx *ctx, const char *where, const char *path,
         advice = "make room there";
     else if (error == EROFS || error == EACCES || error == EPERM)
         advice = "give a folder that may be written";
+    else if (error == ENOTDIR)
+        advice = "give a folder";
     else if (error == ENOENT)
         advice = "is the folder above there, and do all nodes see it?";
     return dml__fail(ctx, DML_EIO, where, "%.220s: cannot %s: %s; %s", path, what,

@@ -49,8 +49,9 @@ dml_status dml_images_make(dml_ctx *ctx, const dml_images_info *shape, uint64_t 
     if (pixels == NULL || labels == NULL) {
         dml__free(pixels);
         dml__free(labels);
-        return dml__fail(ctx, DML_ENOMEM, where, "no memory for %zu bytes of images",
-                         all);
+        return dml__fail(
+            ctx, DML_ENOMEM, where,
+            "no memory for %zu bytes of images: make fewer, or smaller ones", all);
     }
     for (size_t i = 0; i < shape->count; i++) {
         labels[i] = (uint16_t)(i % shape->nclasses);

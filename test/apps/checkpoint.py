@@ -160,11 +160,15 @@ class Cases(GoingOn):
         part = ["--checkpoint", "run", "--checkpoint-every", 7]
         self.through(folder, *part, "--max-steps", 23, model="part.dml")
         for words, told in [
-                (["--checkpoint", "file"], ["file", "Not a directory"]),
-                (["--checkpoint", "absent/run"], ["absent/run", "No such file"]),
+                (["--checkpoint", "file"],
+                 ["--checkpoint: file", "Not a directory; give a folder"]),
+                (["--checkpoint", "absent/run"],
+                 ["--checkpoint: ", "absent/run", "No such file"]),
                 (["--checkpoint", "run"], ["run holds snapshots", "--resume auto"]),
                 (["--resume", "auto"], ["--resume auto", "--checkpoint"]),
-                (["--resume", "absent"], ["absent", "no such folder"]),
+                (["--resume", "file"],
+                 ["--resume: file", "Not a directory; give a folder"]),
+                (["--resume", "absent"], ["--resume: absent", "no such folder"]),
                 ([*part[:2], "--checkpoint-every", "5x"], ["--checkpoint-every", "5x"]),
                 ([*part[:2], "--checkpoint-every", "0"], ["--checkpoint-every"]),
                 ([*part, "--resume", "auto", "--momentum", 0.8],

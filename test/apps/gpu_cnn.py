@@ -281,6 +281,10 @@ class Cases:
         fails(folder, [Job.launcher, "-n", self.nranks, Job.program, "test", "--model",
                        "none", "--kernels", "plain"], ["--device gpu"])
         refused("--data", "synthetic:10x3x8", "synthetic:1024x3x224x224x1000")
+        many = f"synthetic:{10**12}x3x224x224x8"
+        fails(folder, [Job.launcher, "-n", self.nranks, Job.program,
+                       *self.words("--data", many)],
+              ["--data " + many, "make fewer", "every rank"])
 
     def diverges(self, folder):
         for options in (["--lr", "1e6", "--warmup-epochs", 0],

@@ -147,7 +147,8 @@ class Faults(Cases):
                     told.count("\n") == 1, f"{name}: {status} {told}")
             require(shown.startswith("a b: "), f"{name}: the good one is not shown")
         for path, words in ((folder, "this is no file"),
-                            (os.path.join(folder, "none"), "No such file")):
+                            (os.path.join(folder, "none"),
+                             "No such file or directory; give the file of")):
             require(words in top("--once", path)[2], f"{path}")
         hostile = os.path.join(folder, "hostile")
         put(hostile, b'dml_ranks{app="\x1b[2J",run="\\n"} 1\n')
