@@ -194,6 +194,7 @@ static void test_faults(struct dml_test *t)
         const bool momentum = strncmp(codecs[c], "dgc", 3) == 0;
         if (strstr(codecs[c], "clip=") != NULL)
             continue; /* what is large is clipped */
+        dml_test_step(t, "%s", codecs[c]);
         open_run(&r, t, &variants[c % DML_TEST_COUNT(variants)], codecs[c]);
         /* What is unused is no fault. */
         struct gpu_variant used = *r.s.v;

@@ -162,18 +162,10 @@ static void batches_arrive(void **state)
         run_case(&cases[i]);
 }
 
-static int close_gpu(void **state)
-{
-    (void)state;
-    device_close(&gpu);
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(batches_arrive)};
-    device_skip_unless_asked();
-    if (!device_open(&gpu, argc > 1 ? argv[1] : "plain"))
+    if (!device_begin(&gpu, argc > 1 ? argv[1] : "plain"))
         return 1;
-    return cmocka_run_group_tests(tests, NULL, close_gpu);
+    return device_end(&gpu, cmocka_run_group_tests(tests, NULL, NULL));
 }

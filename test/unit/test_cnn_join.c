@@ -228,22 +228,14 @@ static void a_sum_takes_the_output(void **state)
     net_destroy(net);
 }
 
-static int close_gpu(void **state)
-{
-    (void)state;
-    device_close(&gpu);
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_kernel_has_the_bits_of_three),
         cmocka_unit_test(a_sum_takes_the_output),
     };
-    device_skip_unless_asked();
-    if (!device_open(&gpu, argc > 1 ? argv[1] : "plain"))
+    if (!device_begin(&gpu, argc > 1 ? argv[1] : "plain"))
         return 1;
     printf("seed %d\n", SEED);
-    return cmocka_run_group_tests(tests, NULL, close_gpu);
+    return device_end(&gpu, cmocka_run_group_tests(tests, NULL, NULL));
 }
