@@ -184,18 +184,17 @@ dml_status trainer_gpu_step(struct trainer *trainer)
     }
     CNN_TRY(
         note_net(trainer, gpu_note(gpu, dml_gpu_event_sync(gpu->ctx, work->known))));
+    /* The wait ends also when what it is for has failed. */
+    if (trainer->job->nranks > 1)
+        CNN_TRY(job_note(trainer->job, dml_comm_async_error(trainer->job->comm)));
     trainer->loss = (double)work->head[0];
     trainer->accuracy = (double)work->head[1];
     return DML_OK;
 }
 
-/* The wait for a step ends also when what it waits for has failed. Whether numbers were
- * finite the next step says, where steps are queued one by one. */
+/* Where steps are queued one by one the next one says so. */
 dml_status trainer_gpu_check(struct trainer *trainer)
 {
-    struct job *job = trainer->job;
-    if (job->nranks > 1)
-        CNN_TRY(job_note(job, dml_comm_async_error(job->comm)));
     return trainer->device.graphs.replayed ? replica_gpu_check_step(&trainer->replica)
                                            : DML_OK;
 }

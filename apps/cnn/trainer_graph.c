@@ -97,11 +97,14 @@ static dml_status record(struct trainer *trainer, dml_gpu_graph *graph)
     dml_optim_read_rate(trainer->replica.optim, trainer->device.rate);
     if (trainer->device.pass == 0) /* a test may have brought the weights up to date */
         gpu_params_changed(trainer->net);
-    CNN_TRY(job_note(trainer->job, dml_gpu_capture_begin(gpu->ctx, gpu->stream)));
-    dml_status status = trainer_gpu_queue(trainer);
-    dml_status ended = dml_gpu_capture_end(gpu->ctx, gpu->stream, &made);
-    if (status == DML_OK)
-        status = job_note(trainer->job, ended);
+    dml_status status =
+        job_note(trainer->job, dml_gpu_capture_begin(gpu->ctx, gpu->stream));
+    if (status == DML_OK) {
+        status = trainer_gpu_queue(trainer);
+        dml_status ended = dml_gpu_capture_end(gpu->ctx, gpu->stream, &made);
+        if (status == DML_OK)
+            status = job_note(trainer->job, ended);
+    }
     status = agree(trainer, status);
     if (status == DML_OK)
         *graph = made;

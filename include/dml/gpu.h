@@ -102,10 +102,10 @@ DML_API dml_status dml_comm_set_stream(dml_comm *comm, dml_gpu_stream stream,
 /**
  * What collectives that were only queued (dml_comm_set_stream, graphs) have met since:
  * to be asked when their end has been waited for, by an event or a stream, which says
- * nothing of it. Not collective.
- * @return DML_OK | DML_ECOMM | DML_EPEER | DML_ETIMEOUT: the results are not to be
- * used, and the communicator has ended; the text names call, number and rank.
- * @since 0.4 */
+ * nothing of it. Not collective. Threads: as all calls on a communicator.
+ * @return DML_OK | DML_EINVAL (NULL) | what ended the communicator, as any call on it:
+ * DML_ECOMM, DML_EPEER, DML_ETIMEOUT ... The results are not to be used then; the text
+ * names call, number and rank.  @since 0.4 */
 DML_API dml_status dml_comm_async_error(dml_comm *comm);
 
 /* ---- memory ------------------------------------------------------------------------
@@ -203,13 +203,17 @@ DML_API dml_status dml_gpu_event_elapsed(dml_ctx *ctx, dml_gpu_event from,
  *   NCCL can do a call that is captured no other path is chosen for it. By host_staged,
  *   and by ipc with more ranks, they are refused (DML_EUNSUPPORTED). All ranks capture
  *   them, or none does;
+ * - no communicator may be destroyed of which it holds calls: NCCL would wait for the
+ *   end of the capture;
  * - no thread may allocate or free memory, wait for or ask a stream or an event, or
  *   launch a kernel for the first time: such a call fails, and so does the end.
  * @return see the top of this file; DML_EINVAL for the default stream, and for one that
  * is being captured.  @since 0.4 */
 DML_API dml_status dml_gpu_capture_begin(dml_ctx *ctx, dml_gpu_stream stream);
 
-/** Is the stream being captured? Not collective. Threads: any.  @since 0.4 */
+/** Is the stream being captured? For callers who do otherwise then. Not collective.
+ * @param[out] captured  written on success.
+ * @return see the top of this file. Threads: any.  @since 0.4 */
 DML_API dml_status dml_gpu_stream_captured(dml_ctx *ctx, dml_gpu_stream stream,
                                            bool *captured);
 
@@ -225,12 +229,15 @@ DML_API dml_status dml_gpu_capture_end(dml_ctx *ctx, dml_gpu_stream stream,
  * which are watched as those that are called (DML_TIMEOUT_S); what they meet comes back
  * from later launches and dml_comm_async_error(). (Graphs that CUDA's own calls
  * capture, or launch, are not watched.)
- * @return see the top of this file; DML_EINVAL where a communicator has ended; as
- * dml_comm_async_error().  @since 0.4 */
+ * Threads: one at a time for a graph, and as all calls on the communicators in it.
+ * @return see the top of this file; DML_EINVAL where a communicator has been
+ * destroyed; what dml_comm_async_error() returns for one that has failed.
+ * @since 0.4 */
 DML_API dml_status dml_gpu_graph_launch(dml_ctx *ctx, dml_gpu_graph graph,
                                         dml_gpu_stream stream);
 
 /** Free it, what is queued is done all the same; NULL is a no-op. Not collective.
+ * @return see the top of this file; DML_EINVAL where it is no graph of the context.
  * @since 0.4 */
 DML_API dml_status dml_gpu_graph_free(dml_ctx *ctx, dml_gpu_graph graph);
 

@@ -164,9 +164,9 @@ void dml__roll_chosen(struct dml__call *call, int alg);
 void dml__roll_refuse(dml_comm *comm, int what, uint64_t seq);
 
 /* Calls that are done by a device, when it comes to them: this rank has queued so many
- * in all. And: who may hold up number "queued", as far as this machine's ranks tell:
- * those that have queued fewer, and processes that are stopped or have ended; false:
- * none. Any thread may ask. */
+ * in all. And: who may hold up number "queued", from 1: processes of this machine that
+ * are stopped or have ended, and of the ranks that share memory with this one those
+ * that have queued least, and fewer; false: none is known. Any thread may ask. */
 void dml__roll_queued(const dml_comm *comm, uint64_t queued);
 bool dml__roll_holds_up(const dml_comm *comm, uint64_t queued, char *text, size_t room);
 

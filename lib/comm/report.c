@@ -247,26 +247,44 @@ void dml__roll_queued(const dml_comm *comm, uint64_t queued)
         atomic_store(&comm->roll->own->queued, queued);
 }
 
+/* Calls that a rank has queued, as far as its ledger can be read; else UINT64_MAX. */
+static uint64_t queued_by(const struct dml__roll *roll, int rank)
+{
+    const struct dml__ledger *ledger = roll->ledgers[rank];
+    return ledger != NULL ? atomic_load(&ledger->queued) : UINT64_MAX;
+}
+
+static void add_rank(const struct dml__roll *roll, int rank, char *text, size_t room)
+{
+    const size_t used = strlen(text);
+    const uint64_t has = queued_by(roll, rank);
+    char name[128], calls[48] = "";
+    dml__mate_name(roll, rank, name, sizeof name);
+    if (has != UINT64_MAX)
+        snprintf(calls, sizeof calls, " has queued %" PRIu64 " call%s", has,
+                 has == 1 ? "" : "s");
+    snprintf(text + used, room - used, "%s%s%s%s", used > 0 ? "; " : "", name, calls,
+             describe_process(dml__mate_state(roll, rank)));
+}
+
+/* Others may only wait for those: of the ranks that have queued less, who has least. */
 bool dml__roll_holds_up(const dml_comm *comm, uint64_t queued, char *text, size_t room)
 {
     const struct dml__roll *roll = comm->roll;
+    const int size = roll != NULL ? comm->size : 0;
+    uint64_t least = queued - 1;
     int found = 0;
     text[0] = '\0';
-    for (int rank = 0; roll != NULL && rank < comm->size && found < NAMED; rank++) {
-        const struct dml__ledger *ledger = roll->ledgers[rank];
-        const size_t used = strlen(text);
-        char state = dml__mate_state(roll, rank), name[128];
-        uint64_t has = ledger != NULL ? atomic_load(&ledger->queued) : queued;
-        if (rank == comm->rank || (has >= queued && strchr("XZTt", state) == NULL))
-            continue;
-        dml__mate_name(roll, rank, name, sizeof name);
-        if (ledger != NULL)
-            snprintf(text + used, room - used, "%s%s has queued %" PRIu64 " calls%s",
-                     found > 0 ? "; " : "", name, has, describe_process(state));
-        else
-            snprintf(text + used, room - used, "%s%s%s", found > 0 ? "; " : "", name,
-                     describe_process(state));
-        found++;
+    for (int rank = 0; rank < size; rank++) {
+        const uint64_t has = rank != comm->rank ? queued_by(roll, rank) : least;
+        const char state = rank != comm->rank ? dml__mate_state(roll, rank) : '?';
+        least = has < least ? has : least;
+        if (strchr("XZTt", state) != NULL && found++ < NAMED)
+            add_rank(roll, rank, text, room);
     }
+    for (int rank = 0; rank < size; rank++)
+        if (rank != comm->rank && queued_by(roll, rank) == least &&
+            strchr("XZTt", dml__mate_state(roll, rank)) == NULL && found++ < NAMED)
+            add_rank(roll, rank, text, room);
     return found > 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Captures and graphs; see graph.h. A capture belongs to the thread that began it: what
- * the thread has NCCL do meanwhile is in the graph.
+ * the thread has NCCL do meanwhile is taken to be in the graph (in all of them, where
+ * it captures several streams at once).
  */
 #include "gpu/graph.h"
 
@@ -10,16 +11,21 @@
 /* Calls by one communicator of NCCL. */
 struct kept {
     struct kept *next;
-    struct dml__nccl_comm *nccl; /* NULL: it has ended */
+    struct dml__nccl_comm *nccl; /* NULL: it is no more */
     struct dml__nccl_call first;
     uint64_t ncalls;
 };
 
 struct dml__gpu_graph {
     struct dml__gpu_graph *next; /* of the device's */
-    void *made;                  /* the driver's, or NULL: see "ended" */
-    bool ended;   /* with a communicator; else the capture is under way */
-    void *stream; /* that is captured */
+    enum {
+        OPEN, /* being captured */
+        READY,
+        ENDED /* with a communicator of NCCL: the driver's is destroyed */
+    } state;
+    bool launching; /* then whoever launches it destroys the driver's */
+    void *made;     /* the driver's */
+    void *stream;   /* that is captured */
     pthread_t thread;
     struct kept *kept;
 };
@@ -27,43 +33,44 @@ struct dml__gpu_graph {
 void dml__graphs_open(struct dml__gpu *gpu)
 {
     pthread_mutex_init(&gpu->graphs.lock, NULL);
-    pthread_mutex_init(&gpu->graphs.launching, NULL);
 }
 
-/* Takes it out of the list, and frees it but for the driver's, which it returns. */
-static void *discard(struct dml__gpu *gpu, struct dml__gpu_graph *graph)
+static void free_graph(struct dml__gpu_graph *graph)
 {
-    pthread_mutex_lock(&gpu->graphs.lock);
-    struct dml__gpu_graph **link = &gpu->graphs.first;
-    while (*link != graph)
-        link = &(*link)->next;
-    *link = graph->next;
-    pthread_mutex_unlock(&gpu->graphs.lock);
-    void *made = graph->made; /* nobody else finds it any more */
     while (graph->kept != NULL) {
         struct kept *kept = graph->kept;
         graph->kept = kept->next;
         dml__free(kept);
     }
     dml__free(graph);
-    return made;
 }
 
 void dml__graphs_close(struct dml__gpu *gpu)
 {
-    while (gpu->graphs.first != NULL) /* the program has not freed them */
-        (void)discard(gpu, gpu->graphs.first);
+    while (gpu->graphs.first != NULL) { /* the program has not freed them */
+        struct dml__gpu_graph *graph = gpu->graphs.first;
+        gpu->graphs.first = graph->next;
+        free_graph(graph);
+    }
     pthread_mutex_destroy(&gpu->graphs.lock);
-    pthread_mutex_destroy(&gpu->graphs.launching);
+}
+
+/* Takes it out of the list; false: it is not there. */
+static bool take_out(struct dml__gpu *gpu, const struct dml__gpu_graph *graph)
+{
+    pthread_mutex_lock(&gpu->graphs.lock);
+    struct dml__gpu_graph **link = &gpu->graphs.first;
+    while (*link != NULL && *link != graph)
+        link = &(*link)->next;
+    const bool found = *link != NULL;
+    if (found)
+        *link = graph->next;
+    pthread_mutex_unlock(&gpu->graphs.lock);
+    return found;
 }
 
 /* ---- captures ----------------------------------------------------------------------
  */
-
-static bool is_open(const struct dml__gpu_graph *graph)
-{
-    return graph->made == NULL && !graph->ended;
-}
 
 /* Is the stream being captured, or not, as it must be? */
 static dml_status expect_captured(const struct dml__gpu *gpu, void *stream, bool wanted,
@@ -84,22 +91,6 @@ static dml_status expect_captured(const struct dml__gpu *gpu, void *stream, bool
                               "(dml_gpu_capture_end)");
 }
 
-/* Has a communicator ended of which it holds calls? Lock held. */
-static bool lost_nccl(const struct dml__gpu_graph *graph)
-{
-    const struct kept *kept = graph->kept;
-    while (kept != NULL && kept->nccl != NULL)
-        kept = kept->next;
-    return kept != NULL;
-}
-
-static dml_status refuse_lost(const struct dml__gpu *gpu, const char *where)
-{
-    return dml__fail(gpu->ctx, DML_EINVAL, where,
-                     "the graph holds collectives of a communicator that has been "
-                     "destroyed, or has failed; capture it anew with another");
-}
-
 dml_status dml__graph_begin(struct dml__gpu *gpu, void *stream)
 {
     DML_TRY(expect_captured(gpu, stream, false, "dml_gpu_capture_begin"));
@@ -113,8 +104,10 @@ dml_status dml__graph_begin(struct dml__gpu *gpu, void *stream)
     gpu->graphs.first = graph;
     pthread_mutex_unlock(&gpu->graphs.lock);
     dml_status status = gpu->ops->capture_begin(gpu, stream);
-    if (status < 0)
-        (void)discard(gpu, graph);
+    if (status < 0) {
+        (void)take_out(gpu, graph);
+        free_graph(graph);
+    }
     return status;
 }
 
@@ -122,10 +115,24 @@ static struct dml__gpu_graph *find_capture(struct dml__gpu *gpu, const void *str
 {
     pthread_mutex_lock(&gpu->graphs.lock);
     struct dml__gpu_graph *graph = gpu->graphs.first;
-    while (graph != NULL && !(is_open(graph) && graph->stream == stream))
+    while (graph != NULL && !(graph->state == OPEN && graph->stream == stream))
         graph = graph->next;
     pthread_mutex_unlock(&gpu->graphs.lock);
     return graph;
+}
+
+/* Why it cannot be launched: the failure of a communicator, or one that is no more. */
+static dml_status judge(const struct dml__gpu *gpu, const struct dml__gpu_graph *graph,
+                        const char *where)
+{
+    for (const struct kept *kept = graph->kept; kept != NULL; kept = kept->next) {
+        if (kept->nccl == NULL)
+            return dml__fail(gpu->ctx, DML_EINVAL, where,
+                             "the graph holds collectives of a communicator that has "
+                             "been destroyed; capture it anew with another");
+        DML_TRY(dml__nccl_judge(kept->nccl, where));
+    }
+    return DML_OK;
 }
 
 dml_status dml__graph_end(struct dml__gpu *gpu, void *stream,
@@ -139,19 +146,23 @@ dml_status dml__graph_end(struct dml__gpu *gpu, void *stream,
                          "the capture was begun elsewhere (cudaStreamBeginCapture, or "
                          "another context); end it there");
     dml_status status = gpu->ops->capture_end(gpu, stream, &made);
+    if (status == DML_OK)
+        status = judge(gpu, graph, "dml_gpu_capture_end");
     pthread_mutex_lock(&gpu->graphs.lock);
-    graph->made = made;
-    const bool lost = lost_nccl(graph);
+    if (status == DML_OK) {
+        graph->made = made;
+        graph->state = READY;
+    }
     pthread_mutex_unlock(&gpu->graphs.lock);
-    if (status == DML_OK && !lost) {
+    if (status == DML_OK) {
         *out = graph;
         return DML_OK;
     }
-    (void)discard(gpu, graph);
-    if (status < 0)
-        return status;
-    gpu->ops->graph_destroy(gpu, made);
-    return refuse_lost(gpu, "dml_gpu_capture_end");
+    if (made != NULL)
+        gpu->ops->graph_destroy(gpu, made);
+    (void)take_out(gpu, graph);
+    free_graph(graph);
+    return status;
 }
 
 /* ---- NCCL's calls in them ----------------------------------------------------------
@@ -186,7 +197,7 @@ dml_status dml__graphs_keep(struct dml__gpu *gpu, struct dml__nccl_comm *nccl,
     pthread_mutex_lock(&gpu->graphs.lock);
     struct dml__gpu_graph *graph = gpu->graphs.first;
     for (; graph != NULL && status == DML_OK; graph = graph->next) {
-        if (!is_open(graph) || !pthread_equal(graph->thread, pthread_self()))
+        if (graph->state != OPEN || !pthread_equal(graph->thread, pthread_self()))
             continue;
         struct kept *kept = find_kept(graph, nccl);
         if (kept != NULL)
@@ -202,15 +213,22 @@ void dml__graphs_end(struct dml__gpu *gpu, const struct dml__nccl_comm *nccl)
 {
     pthread_mutex_lock(&gpu->graphs.lock);
     for (struct dml__gpu_graph *g = gpu->graphs.first; g != NULL; g = g->next) {
-        struct kept *kept = find_kept(g, nccl);
-        if (kept == NULL)
+        if (find_kept(g, nccl) == NULL || g->state != READY)
             continue;
-        kept->nccl = NULL;
-        if (g->made != NULL) { /* what of it is in a stream goes on */
+        g->state = ENDED;
+        if (!g->launching) /* what of it is in a stream goes on */
             gpu->ops->graph_destroy(gpu, g->made);
-            g->made = NULL;
-            g->ended = true;
-        }
+    }
+    pthread_mutex_unlock(&gpu->graphs.lock);
+}
+
+void dml__graphs_forget(struct dml__gpu *gpu, const struct dml__nccl_comm *nccl)
+{
+    pthread_mutex_lock(&gpu->graphs.lock);
+    for (struct dml__gpu_graph *g = gpu->graphs.first; g != NULL; g = g->next) {
+        struct kept *kept = find_kept(g, nccl);
+        if (kept != NULL)
+            kept->nccl = NULL;
     }
     pthread_mutex_unlock(&gpu->graphs.lock);
 }
@@ -218,40 +236,48 @@ void dml__graphs_end(struct dml__gpu *gpu, const struct dml__nccl_comm *nccl)
 /* ---- launches ----------------------------------------------------------------------
  */
 
-/* Holds the communicators, so that none is aborted meanwhile, up to the first that has
- * failed; *end: behind the last that is held. */
-static dml_status hold(const struct dml__gpu *gpu, const struct dml__gpu_graph *graph,
-                       const struct kept **end)
+static bool begin_launch(struct dml__gpu *gpu, struct dml__gpu_graph *graph)
 {
-    *end = graph->kept;
-    for (; *end != NULL; *end = (*end)->next) {
-        if ((*end)->nccl == NULL)
-            return refuse_lost(gpu, "dml_gpu_graph_launch");
-        DML_TRY(dml__nccl_hold((*end)->nccl, "dml_gpu_graph_launch"));
-    }
-    return DML_OK;
+    pthread_mutex_lock(&gpu->graphs.lock);
+    const bool ready = graph->state == READY;
+    graph->launching = ready;
+    pthread_mutex_unlock(&gpu->graphs.lock);
+    return ready;
 }
 
+static void end_launch(struct dml__gpu *gpu, struct dml__gpu_graph *graph)
+{
+    pthread_mutex_lock(&gpu->graphs.lock);
+    graph->launching = false;
+    if (graph->state == ENDED)
+        gpu->ops->graph_destroy(gpu, graph->made);
+    pthread_mutex_unlock(&gpu->graphs.lock);
+}
+
+/* The driver may wait here, for work before this: no lock is held that the watch needs
+ * to abort that. An abort meanwhile waits for the launch, whose kernels then exit. */
 dml_status dml__graph_launch(struct dml__gpu *gpu, struct dml__gpu_graph *graph,
                              void *stream)
 {
-    const struct kept *end, *kept;
-    pthread_mutex_lock(&gpu->graphs.launching);
-    dml_status status = hold(gpu, graph, &end);
-    if (status == DML_OK)
-        status = gpu->ops->graph_launch(gpu, graph->made, stream);
-    for (kept = graph->kept; kept != end; kept = kept->next) {
-        if (status == DML_OK)
-            status =
-                dml__nccl_note_graph(kept->nccl, &kept->first, kept->ncalls, stream);
-        dml__nccl_release(kept->nccl);
-    }
-    pthread_mutex_unlock(&gpu->graphs.launching);
+    const char *const where = "dml_gpu_graph_launch";
+    DML_TRY(judge(gpu, graph, where));
+    if (!begin_launch(gpu, graph)) /* it has failed just now */
+        return judge(gpu, graph, where);
+    dml_status status = gpu->ops->graph_launch(gpu, graph->made, stream);
+    const struct kept *kept = graph->kept;
+    for (; kept != NULL && status == DML_OK; kept = kept->next)
+        status = dml__nccl_note_graph(kept->nccl, &kept->first, kept->ncalls, stream);
+    end_launch(gpu, graph);
     return status;
 }
 
 dml_status dml__graph_free(struct dml__gpu *gpu, struct dml__gpu_graph *graph)
 {
-    void *made = discard(gpu, graph);
-    return made != NULL ? gpu->ops->graph_destroy(gpu, made) : DML_OK;
+    if (!take_out(gpu, graph))
+        return dml__fail(gpu->ctx, DML_EINVAL, "dml_gpu_graph_free",
+                         "it is no graph of this context, or has been freed");
+    dml_status status =
+        graph->state == READY ? gpu->ops->graph_destroy(gpu, graph->made) : DML_OK;
+    free_graph(graph);
+    return status;
 }

@@ -20,7 +20,6 @@ struct dml__gpu_graph;
 
 struct dml__gpu_graphs {
     pthread_mutex_t lock; /* of the list; taken with a communicator's own lock held */
-    pthread_mutex_t launching; /* taken before that */
     struct dml__gpu_graph *first;
 };
 
@@ -38,8 +37,10 @@ dml_status dml__graph_free(struct dml__gpu *gpu, struct dml__gpu_graph *graph);
 dml_status dml__graphs_keep(struct dml__gpu *gpu, struct dml__nccl_comm *nccl,
                             const struct dml__nccl_call *call);
 /* Before the communicator ends or is aborted, which waits until all graphs that hold
- * calls of it have been destroyed (NCCL 2.28, commDestroySync): destroys the driver's;
- * what is left can only be freed. Its own lock held, or nobody uses it any more. */
+ * calls of it have been destroyed (NCCL 2.28, commDestroySync): destroys the driver's,
+ * so that what is left can only be freed. A capture that is open goes on: its end, or
+ * its failure, does the same. Then the communicator is no more. */
 void dml__graphs_end(struct dml__gpu *gpu, const struct dml__nccl_comm *nccl);
+void dml__graphs_forget(struct dml__gpu *gpu, const struct dml__nccl_comm *nccl);
 
 #endif

@@ -88,7 +88,7 @@ static dml_status init(struct dml__gpu_comm *g, struct dml__nccl_id id)
     };
     int result = n->lib.init(&n->comm, dml_comm_size(g->comm), id, n->rank, &config);
     DML_TRY(dml__nccl_settle(n, "ncclCommInitRankConfig", result));
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < DML__NCCL_MARKS; i++)
         DML_TRY(n->gpu->ops->event_create(n->gpu, false, &n->marker[i]));
     return dml__nccl_watch(n);
 }
@@ -208,8 +208,9 @@ void dml__nccl_free(struct dml__gpu_comm *g)
     drain(g);
     dml__nccl_unwatch(n);
     dml__graphs_end(n->gpu, n);
+    dml__graphs_forget(n->gpu, n);
     end(g);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < DML__NCCL_MARKS; i++)
         if (n->marker[i] != NULL)
             n->gpu->ops->event_destroy(n->gpu, n->marker[i]);
     pthread_cond_destroy(&n->stop_or_work);

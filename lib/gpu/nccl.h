@@ -28,6 +28,8 @@ struct dml__nccl_mark {
     double since_s;
 };
 
+enum { DML__NCCL_MARKS = 16 };
+
 struct dml__nccl_comm {
     struct dml__nccl lib;
     struct dml__gpu *gpu;
@@ -40,13 +42,13 @@ struct dml__nccl_comm {
     bool threaded, stop;
     bool alarmed;     /* at the last look of the thread: the owner had failed */
     double timeout_s; /* 0: never */
-    /* What has not ended, with events behind it: that whose time is taken, and the last
-     * of those after it. */
+    /* What has not ended, with events behind it, in order: the time is that of the
+     * first. Of more than fit the last is kept. */
     int nmarks;
-    void *marker[2];
-    struct dml__nccl_mark mark[2], last;
+    void *marker[DML__NCCL_MARKS];
+    struct dml__nccl_mark mark[DML__NCCL_MARKS], last;
     atomic_int failed; /* a dml_status, of which "text" says what */
-    char text[560];
+    char text[800];
     int leaving; /* blocks that are being taken back from it. Lock of the memory */
 };
 
@@ -82,17 +84,12 @@ dml_status dml__nccl_settle(struct dml__nccl_comm *n, const char *call, int resu
 dml_status dml__nccl_watch(struct dml__nccl_comm *n);
 void dml__nccl_unwatch(struct dml__nccl_comm *n);
 
-/* An operation was queued, or captured; a graph of operations was launched. Lock held.
- */
+/* An operation was queued, or captured (lock held); a graph of operations launched. */
 dml_status dml__nccl_note(struct dml__nccl_comm *n, const struct dml__call *call,
                           void *stream);
 dml_status dml__nccl_note_graph(struct dml__nccl_comm *n,
                                 const struct dml__nccl_call *first, uint64_t ncalls,
                                 void *stream);
-
-/* Takes the lock of a communicator that works; else an error, without it. */
-dml_status dml__nccl_hold(struct dml__nccl_comm *n, const char *where);
-void dml__nccl_release(struct dml__nccl_comm *n);
 
 /* DML_OK, or the failure that the thread found. */
 dml_status dml__nccl_state(struct dml__nccl_comm *n, const char *where);

@@ -116,25 +116,10 @@ dml_status dml__nccl_judge(struct dml__nccl_comm *n, const char *where)
     return status;
 }
 
-dml_status dml__nccl_hold(struct dml__nccl_comm *n, const char *where)
-{
-    DML_TRY(dml__nccl_judge(n, where));
-    pthread_mutex_lock(&n->lock);
-    if (n->comm != NULL)
-        return DML_OK;
-    pthread_mutex_unlock(&n->lock); /* it was aborted just now */
-    return dml__nccl_judge(n, where);
-}
-
-void dml__nccl_release(struct dml__nccl_comm *n)
-{
-    pthread_mutex_unlock(&n->lock);
-}
-
 static dml_status mark(struct dml__nccl_comm *n, const struct dml__nccl_call *call,
                        uint64_t ncalls, bool graph, void *stream)
 {
-    const int i = n->nmarks > 0;
+    const int i = n->nmarks < DML__NCCL_MARKS ? n->nmarks : DML__NCCL_MARKS - 1;
     n->last = (struct dml__nccl_mark){.number = n->last.number + n->last.ncalls,
                                       .ncalls = ncalls,
                                       .graph = graph,
@@ -160,7 +145,10 @@ dml_status dml__nccl_note_graph(struct dml__nccl_comm *n,
                                 const struct dml__nccl_call *first, uint64_t ncalls,
                                 void *stream)
 {
-    return mark(n, first, ncalls, true, stream);
+    pthread_mutex_lock(&n->lock);
+    dml_status status = n->comm != NULL ? mark(n, first, ncalls, true, stream) : DML_OK;
+    pthread_mutex_unlock(&n->lock);
+    return status;
 }
 
 static void describe(const struct dml__nccl_mark *mark, char *text, size_t room)
@@ -171,9 +159,10 @@ static void describe(const struct dml__nccl_mark *mark, char *text, size_t room)
         snprintf(text, room, "before the first call");
     else if (mark->graph)
         snprintf(text, room,
-                 "a graph of %llu collectives, the first %s of %zu bytes, calls %llu "
+                 "a graph of %llu collective%s, the first %s of %zu bytes, calls %llu "
                  "to %llu",
-                 ncalls, coll, mark->call.bytes, number, number + ncalls - 1);
+                 ncalls, ncalls > 1 ? "s" : "", coll, mark->call.bytes, number,
+                 number + ncalls - 1);
     else
         snprintf(text, room, "%s of %zu bytes, call %llu", coll, mark->call.bytes,
                  number);
@@ -205,11 +194,11 @@ static void give_up(struct dml__nccl_comm *n, dml_status status,
 static void passed(struct dml__nccl_comm *n)
 {
     void *free_marker = n->marker[0];
-    n->marker[0] = n->marker[1];
-    n->marker[1] = free_marker;
-    n->mark[0] = n->mark[1];
-    n->mark[0].since_s = dml__now_s();
     n->nmarks--;
+    memmove(n->marker, n->marker + 1, (DML__NCCL_MARKS - 1) * sizeof n->marker[0]);
+    memmove(n->mark, n->mark + 1, (DML__NCCL_MARKS - 1) * sizeof n->mark[0]);
+    n->marker[DML__NCCL_MARKS - 1] = free_marker;
+    n->mark[0].since_s = dml__now_s();
 }
 
 /* A rank has failed, whose part of what is queued may never come: the stream could be
@@ -224,7 +213,7 @@ static bool owner_failed(struct dml__nccl_comm *n)
 
 static void miss(struct dml__nccl_comm *n, const struct dml__nccl_mark *mark)
 {
-    char who[220], why[280];
+    char who[480], why[560];
     const uint64_t last = mark->number + mark->ncalls - 1;
     bool known = dml__roll_holds_up(n->owner, last, who, sizeof who);
     snprintf(why, sizeof why, "it has not ended after %g s%s%s", n->timeout_s,
@@ -248,12 +237,15 @@ static void look(struct dml__nccl_comm *n)
         give_up(n, DML_ECOMM, &n->last, why);
         return;
     }
+    dml_status status = DML_OK;
+    while (status == DML_OK && n->nmarks > 0) {
+        status = n->gpu->ops->event_query(n->gpu, n->marker[0]);
+        if (status == DML_OK)
+            passed(n);
+    }
     if (n->nmarks == 0)
         return;
-    dml_status status = n->gpu->ops->event_query(n->gpu, n->marker[0]);
-    if (status == DML_OK)
-        passed(n);
-    else if (status != DML_PENDING)
+    if (status != DML_PENDING)
         give_up(n, status, &n->mark[0], "the GPU failed");
     else if (n->timeout_s > 0 && dml__now_s() - n->mark[0].since_s > n->timeout_s)
         miss(n, &n->mark[0]);

@@ -45,7 +45,7 @@ static dml_status locate(struct dml__call *call)
         return DML_OK;
     DML_TRY(dml__gpu_enter(gpu));
     dml_status status = look(gpu, call);
-    if (status == DML_OK && g != NULL)
+    if (status == DML_OK && call->on_device && g != NULL)
         status = gpu->ops->stream_captured(gpu, g->stream, &call->captured);
     dml__gpu_leave(gpu);
     return status;
@@ -90,7 +90,7 @@ static const char *supports(enum dml__path path, const struct dml__call *call)
 {
     struct dml__gpu_comm *g = dml__comm_gpu(call->comm);
     if (call->captured && path != DML__BY_NCCL && dml_comm_size(call->comm) > 1 &&
-        dml__nccl_supports(g, call) == NULL)
+        dml__refusal(&dml__alg_nccl, call) == NULL)
         return "the stream is captured, and of the paths only nccl can be";
     if (path == DML__BY_HOST)
         return NULL;
@@ -167,11 +167,13 @@ static dml_status queue(struct dml__gpu_comm *g, enum dml__path path,
  * refused, on all ranks that capture. */
 static dml_status refuse_capture(const struct dml__call *call, enum dml__path path)
 {
+    const char *nccls = dml__refusal(&dml__alg_nccl, call); /* NULL: ours is forced */
     return dml__fail(
         dml_comm_ctx(call->comm), DML_EUNSUPPORTED, call->where,
-        "%s by %s cannot be captured in a graph: it needs the host meanwhile; "
-        "use nccl, or leave it out",
-        dml_coll_name(call->coll), path == DML__BY_IPC ? "ipc" : "host_staged");
+        "%s by %s cannot be captured in a graph: it needs the host meanwhile; %s%s",
+        dml_coll_name(call->coll), path == DML__BY_IPC ? "ipc" : "host_staged",
+        nccls != NULL ? "and nccl cannot do it: " : "use nccl, or leave it out",
+        nccls != NULL ? nccls : "");
 }
 
 static bool at_once(enum dml__path path, const struct dml__call *call, bool requested,

@@ -112,7 +112,7 @@ EXPORT int ncclCommDestroy(void *comm);
 EXPORT int ncclCommDestroy(void *comm)
 {
     struct fake_comm *c = comm;
-    if (atomic_load(&c->pending) > 0)
+    if (atomic_load(&c->pending) > 0 || atomic_load(&c->hanging))
         abort();
     while (c->groups != NULL) {
         struct fake_group *first = c->groups;
