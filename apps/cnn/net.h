@@ -44,6 +44,8 @@ struct value {
     void *data_at, *grad_at; /* where they lie, once memory is placed */
     int data_group;          /* values of a group share their memory */
     int grad_group;          /* -1: none, of the net's input */
+    bool in_place;           /* made by a layer that works in its input's memory */
+    bool forked; /* another value, with the same memory, has other readers */
     /* On the processor: */
     dnnl_memory_desc_t md; /* layout of both */
     dnnl_memory_t data;
@@ -199,6 +201,8 @@ struct value *net_relu(struct net *net, struct value *x);
 struct value *net_dropout(struct net *net, struct value *x, double probability);
 /* Two values that read the same data; *second is the other one. */
 struct value *net_fork(struct net *net, struct value *x, struct value **second);
+/* The sum lies in x's memory, so that nobody else may read that; and neither term's
+ * layer may work in place, nor a layer right behind a fork. */
 struct value *net_add(struct net *net, struct value *x, struct value *y);
 /* Every stride-th pixel, channels filled up with zeros. */
 struct value *net_shortcut(struct net *net, struct value *x, int channels, int stride);

@@ -89,13 +89,26 @@ struct value *net_batch_norm(struct net *net, struct value *x, bool relu)
     return net->backend->batch_norm(net, x, relu);
 }
 
+static const char in_place_behind_fork[] =
+    "a layer that works in place cannot stand right behind a fork, whose other side "
+    "reads the same memory";
+
+static struct value *made_in_place(struct value *y)
+{
+    if (y)
+        y->in_place = true;
+    return y;
+}
+
 struct value *net_relu(struct net *net, struct value *x)
 {
     if (!x)
         return NULL;
     if (is_input(x))
         return misuse(net, "a net cannot begin with a layer that works in place");
-    return net->backend->relu(net, x);
+    if (x->forked)
+        return misuse(net, in_place_behind_fork);
+    return made_in_place(net->backend->relu(net, x));
 }
 
 struct value *net_dropout(struct net *net, struct value *x, double probability)
@@ -104,7 +117,9 @@ struct value *net_dropout(struct net *net, struct value *x, double probability)
         return x;
     if (is_input(x) || probability >= 1)
         return misuse(net, "dropout needs a probability below 1 and a layer before it");
-    return net->backend->dropout(net, x, probability);
+    if (x->forked)
+        return misuse(net, in_place_behind_fork);
+    return made_in_place(net->backend->dropout(net, x, probability));
 }
 
 struct value *net_fork(struct net *net, struct value *x, struct value **second)
@@ -114,7 +129,10 @@ struct value *net_fork(struct net *net, struct value *x, struct value **second)
         return NULL;
     if (is_input(x))
         return misuse(net, "a net cannot begin with a fork");
-    return net->backend->fork(net, x, second);
+    struct value *first = net->backend->fork(net, x, second);
+    if (first)
+        first->forked = (*second)->forked = true;
+    return first;
 }
 
 /* Both terms get the sum's gradient: one memory is the gradient of all three, if it has
@@ -137,6 +155,11 @@ struct value *net_add(struct net *net, struct value *x, struct value *y)
         same = same && x->dims[d] == y->dims[d];
     if (!same)
         return misuse(net, "the terms of a sum differ in shape");
+    /* The sum lies where its first term does, and the gradient of all three in one
+     * place, which each term's maker must find as the sum has left it. */
+    if (x->in_place || x->forked || y->in_place)
+        return misuse(net, "a sum needs terms whose layers do not work in place, and a "
+                           "first one that nobody else reads");
     if (net->gpu || dnnl_memory_desc_equal(&x->md, &y->md))
         share_gradient(net, x, y);
     return net->backend->add(net, x, y);

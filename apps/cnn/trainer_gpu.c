@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Passes and steps on a GPU. The host queues a step's work and waits for one thing
- * only, the averaged loss; while the device works it gathers and sends the next batch
- * (gpu_feed.c). The update is queued before the loss is known: an optimizer on a device
+ * only, the averaged loss; while the device works it sends the next batch (gpu_feed.c).
+ The update is queued before the loss is known: an optimizer on a device
  * guards itself against gradients that are not finite.
  */
 #include "gpu_feed.h"
@@ -74,10 +74,10 @@ static dml_status send_next(struct trainer *trainer)
     dml_batch batch;
     if (work->sent_step >= trainer->nsteps)
         return DML_OK;
-    double start = trainer_now_s();
     dml_status status = feed_wait_sent(&work->feed);
     if (status != DML_OK)
         return job_fail(trainer->job, status, "%s", work->gpu.error);
+    const double start = trainer_now_s();
     status = dml_loader_next(trainer->loader, &batch);
     trainer->data_s += trainer_now_s() - start;
     CNN_TRY(job_note(trainer->job, status));

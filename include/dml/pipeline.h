@@ -99,7 +99,9 @@ typedef struct dml_pipeline_opts {
                            between reading and decoding is cut to fit. Default 1 GiB */
     /** Memory of the batches' fields, 64-byte aligned: dml_gpu_alloc_pinned() and
      * dml_gpu_free_pinned(), so that a device copies out of it at full speed. Called by
-     * creation and destruction only. Default NULL: the library's own. */
+     * creation and destruction only, for each field of depth + 1 batches, which count
+     * against memory_bytes; it need not be zeroed, and what release returns is not
+     * looked at. Default NULL: the library's own. */
     dml_status (*alloc)(dml_ctx *ctx, size_t bytes, void **memory);
     dml_status (*release)(dml_ctx *ctx, void *memory);
 } dml_pipeline_opts;

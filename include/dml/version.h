@@ -11,6 +11,6 @@
 #define DML_VERSION_PATCH 0
 
 /** Number in the shared library's name, libdml.so.N; grows when the ABI breaks. */
-#define DML_ABI 1
+#define DML_ABI 2
 
 #endif

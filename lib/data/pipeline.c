@@ -138,18 +138,6 @@ static dml_status plan_shards(dml_pipeline *p, const char *where)
 
 /* ---- create and destroy ------------------------------------------------------- */
 
-static dml_status take_memory(dml_pipeline *p, const char *where)
-{
-    DML_TRY(dml__pipeline_plan_memory(p, where));
-    dml_status status = dml__pipeline_allocate(p);
-    if (status != DML_ENOMEM)
-        return status;
-    return dml__fail(p->ctx, DML_ENOMEM, where,
-                     "no memory for %d batches prepared ahead, %zu bytes in all; "
-                     "reduce batch or depth",
-                     p->opts.depth, p->memory_bytes);
-}
-
 /* Threads take no signals: the program's handlers run where it expects them. */
 static bool start_threads(dml_pipeline *p)
 {
@@ -194,7 +182,9 @@ dml_status dml_pipeline_create(dml_ctx *ctx, const dml_record_source *source,
     dml_status status = plan_shards(p, __func__);
     p->opts.owner = NULL;
     if (status == DML_OK)
-        status = take_memory(p, __func__);
+        status = dml__pipeline_plan_memory(p, __func__);
+    if (status == DML_OK)
+        status = dml__pipeline_allocate(p, __func__);
     if (status != DML_OK) {
         dml__pipeline_release(p);
         return status;

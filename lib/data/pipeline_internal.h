@@ -142,9 +142,8 @@ struct dml_pipeline {
 /* Decides on pieces and loads, so that all fits p->opts.memory_bytes. */
 dml_status dml__pipeline_plan_memory(dml_pipeline *p, const char *where);
 
-/* DML_ENOMEM without a message, or what opts.alloc returns. Release in any case, at any
- * stage. */
-dml_status dml__pipeline_allocate(dml_pipeline *p);
+/* Release in any case, at any stage. */
+dml_status dml__pipeline_allocate(dml_pipeline *p, const char *where);
 void dml__pipeline_release(dml_pipeline *p);
 
 /* ---- threads (pipeline_work.c) ------------------------------------------------ */

@@ -75,27 +75,44 @@ dml_status dml__pipeline_plan_memory(dml_pipeline *p, const char *where)
         p->memory_bytes, nslots, p->shards.rows, p->source.max_bytes, limit);
 }
 
+static dml_status no_memory(const dml_pipeline *p, const char *where)
+{
+    return dml__fail(p->ctx, DML_ENOMEM, where,
+                     "no memory for %d batches prepared ahead, %zu bytes in all; "
+                     "reduce batch or depth",
+                     p->opts.depth, p->memory_bytes);
+}
+
 /* Zeroed, whoever gives it. */
-static dml_status allocate_field(const dml_pipeline *p, size_t bytes, void **field)
+static dml_status allocate_field(const dml_pipeline *p, const char *where, size_t bytes,
+                                 void **field)
 {
     if (p->opts.alloc == NULL) {
         *field = dml__alloc(p->ctx, bytes);
-        return *field != NULL ? DML_OK : DML_ENOMEM;
+        return *field != NULL ? DML_OK : no_memory(p, where);
     }
-    DML_TRY(p->opts.alloc(p->ctx, bytes, field));
-    memset(*field, 0, bytes);
+    void *memory = NULL;
+    const dml_status status = p->opts.alloc(p->ctx, bytes, &memory);
+    if (status != DML_OK || memory == NULL)
+        return dml__fail(p->ctx, status < 0 ? status : DML_ENOMEM, where,
+                         "alloc of the options gave none of the %zu bytes of a field "
+                         "(%s); reduce batch or depth",
+                         bytes, dml_status_str(status));
+    memset(memory, 0, bytes);
+    *field = memory;
     return DML_OK;
 }
 
-static dml_status allocate_slot(dml_pipeline *p, dml__batch_slot *slot)
+static dml_status allocate_slot(dml_pipeline *p, const char *where,
+                                dml__batch_slot *slot)
 {
     size_t rows = p->shards.rows;
     slot->records = dml__alloc(p->ctx, dml__mul(rows, sizeof *slot->records));
     slot->bad = dml__alloc(p->ctx, rows * sizeof *slot->bad);
     if (slot->records == NULL || slot->bad == NULL)
-        return DML_ENOMEM;
+        return no_memory(p, where);
     for (int f = 0; f < p->opts.nfields; f++)
-        DML_TRY(allocate_field(p, dml__mul(rows, p->opts.field_bytes[f]),
+        DML_TRY(allocate_field(p, where, dml__mul(rows, p->opts.field_bytes[f]),
                                &slot->fields[f]));
     return DML_OK;
 }
@@ -107,7 +124,7 @@ static bool allocate_load(dml_pipeline *p, dml__load *load)
     return load->bytes != NULL && load->records != NULL;
 }
 
-dml_status dml__pipeline_allocate(dml_pipeline *p)
+dml_status dml__pipeline_allocate(dml_pipeline *p, const char *where)
 {
     dml_ctx *ctx = p->ctx;
     size_t nslots = (size_t)p->opts.depth + 1;
@@ -118,12 +135,12 @@ dml_status dml__pipeline_allocate(dml_pipeline *p)
     p->threads = dml__alloc(ctx, nthreads(p) * sizeof *p->threads);
     if (p->slots == NULL || p->loads == NULL || p->spare == NULL || p->queue == NULL ||
         p->threads == NULL || !dml__order_alloc(ctx, &p->order))
-        return DML_ENOMEM;
+        return no_memory(p, where);
     for (size_t i = 0; i < nslots; i++)
-        DML_TRY(allocate_slot(p, &p->slots[i]));
+        DML_TRY(allocate_slot(p, where, &p->slots[i]));
     for (size_t i = 0; i < p->nloads; i++) {
         if (!allocate_load(p, &p->loads[i]))
-            return DML_ENOMEM;
+            return no_memory(p, where);
         p->spare[p->nspare++] = i;
     }
     return DML_OK;

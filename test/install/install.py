@@ -10,6 +10,7 @@ Usage: install.py SOURCE BUILD PREFIX LIBDIR MESON MPIEXEC CC [CXX]
 
 import glob
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -55,7 +56,9 @@ class Installed:
         found = set(os.listdir(os.path.join(self.prefix, "include/dml")))
         if headers != found:
             raise Failure(f"headers that differ: {sorted(headers ^ found)}")
-        for name in ("libdml.so", "libdml.so.1", "libdml.a", "libdml-mpi.so", "pkgconfig/dml.pc",
+        with open(os.path.join(self.source, "include/dml/version.h"), encoding="utf-8") as file:
+            abi = re.search(r"define DML_ABI (\d+)", file.read()).group(1)
+        for name in ("libdml.so", "libdml.so." + abi, "libdml.a", "libdml-mpi.so", "pkgconfig/dml.pc",
                      "cmake/dml/dmlConfig.cmake", "cmake/dml/dmlConfigVersion.cmake"):
             if not os.path.isfile(os.path.join(self.libdir, name)):
                 raise Failure(f"{name} is not installed")

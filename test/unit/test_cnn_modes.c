@@ -117,6 +117,21 @@ static void tests_use_the_running_averages(void **state)
     net_destroy(net);
 }
 
+/* Where another layer has yet to read what they would overwrite. */
+static void in_place_layers_are_refused(struct net *net)
+{
+    struct value *side, *x = net_conv(net, net->input, 2, 1, 1, 0, false);
+    x = net_fork(net, x, &side);
+    assert_null(net_relu(net, x));
+    assert_null(net_dropout(net, side, 0.5));
+    struct value *a = net_batch_norm(net, x, false);
+    struct value *b = net_relu(net, net_conv(net, side, 2, 1, 1, 0, false));
+    assert_null(net_add(net, a, b));
+    assert_null(net_add(net, b, a));
+    assert_null(net_add(net, x, a));
+    assert_non_null(net_add(net, a, net_conv(net, side, 2, 1, 1, 0, false)));
+}
+
 static void builders_refuse_what_does_not_fit(void **state)
 {
     (void)state;
@@ -128,6 +143,7 @@ static void builders_refuse_what_does_not_fit(void **state)
     assert_null(net_max_pool(net, net->input, 5, 1));
     assert_null(net_relu(net, net->input));
     assert_null(net_relu(net, NULL));
+    in_place_layers_are_refused(net);
     assert_true(net_finish(net, NULL) != DML_OK);
     net_destroy(net);
 }
