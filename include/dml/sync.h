@@ -210,9 +210,10 @@ DML_API dml_status dml_reducer_get_state(const dml_reducer *reducer, void *state
  * Set the state, between two steps: of a reducer with the same gradients, options and
  * number of ranks, and from the same rank.
  * Collective. @param[in] state  [bytes] of dml_reducer_get_state().
- * @return DML_OK | DML_EINVAL (a step is open) | DML_EFORMAT (of another reducer, or
- * damaged) and DML_EMISMATCH (another rank's is), after which it can only be destroyed
- * | DML_ENOMEM | DML_ECOMM | DML_ETIMEOUT.  @since 0.3 */
+ * @return DML_OK | DML_EINVAL (a step is open) | DML_EFORMAT (of another reducer,
+ * damaged, or of an earlier version whose codec drew other random numbers) and
+ * DML_EMISMATCH (another rank's is), after which it can only be destroyed | DML_ENOMEM
+ * | DML_ECOMM | DML_ETIMEOUT.  @since 0.3 */
 DML_API dml_status dml_reducer_set_state(dml_reducer *reducer, const void *state,
                                          size_t bytes);
 
