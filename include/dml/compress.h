@@ -47,7 +47,11 @@
  * later call, or of dml_codec_wait(). Codes have the host's bits, so that a rank with a
  * device and one without understand each other; only columns with which powersgd begins
  * anew may differ from the host's in the last bit. Codes of terngrad and randomk cannot
- * be captured in a graph, whose replays would draw the same numbers again.
+ * be captured in a graph, whose replays would draw the same numbers again, nor those of
+ * dgc's warm-up, of whose steps the number would stand still; what is refused counts as
+ * no code. Replays of topk and dgc have the number of the captured code: of magnitudes
+ * that are equal at the limit the same ones go first each time, while codes that are
+ * not captured take turns.
  *
  * None is collective. Threads: one at a time per codec. Codes are of this machine's
  * byte order.
@@ -106,8 +110,9 @@ DML_API size_t dml_codec_bytes(const dml_codec *codec);
  * @param[in]  gradient  [count] borrowed until return.
  * @param[out] code      [dml_codec_bytes()] aligned to 4 bytes.
  * @return DML_OK | DML_ENUMERIC (see the file's head) | DML_EUNSUPPORTED (2^32
- * elements or more on a device, or terngrad or randomk in a capture) | DML_EINVAL
- * (another device than the context's) | DML_ENOMEM | DML_ECOMM (the device failed).
+ * elements or more on a device; or terngrad, randomk or dgc's warm-up in a capture) |
+ * DML_EINVAL (another device than the context's) | DML_ENOMEM | DML_ECOMM (the device
+ * failed).
  * @since 0.2
  */
 DML_API dml_status dml_codec_encode(dml_codec *codec, const float *gradient,
@@ -115,7 +120,14 @@ DML_API dml_status dml_codec_encode(dml_codec *codec, const float *gradient,
 
 /**
  * dst = scale * decoded, or dst += scale * decoded with @p add.
- * @param[in]  code  of the last dml_codec_encode() of this codec, or of one like it.
+ * A codec that encodes reads its own last code, and that which another one like it (of
+ * the same text, count, rows and, for randomk, stream) has made in the same step. One
+ * that has encoded nothing reads any code of another one like it; but with randomk,
+ * whose codes do not say which elements they hold, all of them from the first on, in
+ * order and each once (those that were unusable, too), and not in a capture, whose
+ * replays would read the same elements again. Other bytes decode to anything; nothing
+ * is written outside dst then, nor read beyond the dml_codec_bytes() of a new codec.
+ * @param[in]  code  as above; aligned to 4 bytes.
  * @param[out] dst   [count].
  * @return DML_OK, always on the host | DML_EINVAL (dst is another device's) |
  * DML_EUNSUPPORTED, DML_ENOMEM, DML_ECOMM (as dml_codec_encode(), on a device).

@@ -27,9 +27,9 @@
  * After finish() the communicator's stream waits for the averages; the host does, where
  * that stream is not "queued", for buckets that go by another path than nccl, and for
  * tensors on the host. With a codec codes are made, exchanged and read there. finish()
- * of a step that compresses something waits on the host for all of the step, to tell of
- * numbers that are not finite; begin() refuses such a step where the communicator's
- * stream is captured in a graph.
+ * of a step that compresses something, with dgc of every step, waits on the host for
+ * all of the step, to tell of numbers that are not finite; begin() refuses such a step
+ * where the communicator's stream is captured in a graph.
  *
  * Thread rule: a reducer belongs to the thread that uses its communicator.
  *
@@ -89,7 +89,9 @@ DML_API void dml_reducer_opts_init(dml_reducer_opts *opts);
  *                   from the last to the first.
  * @param[in] opts   NULL for the defaults.
  * @param[out] reducer  returned; free with dml_reducer_destroy().
- * @return DML_OK | DML_EINVAL | DML_EMISMATCH | DML_ENOMEM | DML_ECOMM | DML_ETIMEOUT.
+ * @return DML_OK | DML_EINVAL | DML_EMISMATCH | DML_ENOMEM | DML_ECOMM | DML_ETIMEOUT |
+ * DML_EUNSUPPORTED (with a codec, of device memory: a bucket may have 2^32 elements or
+ * more, with powersgd a gradient; the text names the gradient).
  * Threads: as the communicator.  @since 0.1
  */
 DML_API dml_status dml_reducer_create(const dml_tensor *grads, size_t ngrads,
@@ -104,7 +106,10 @@ DML_API void dml_reducer_destroy(dml_reducer *reducer);
  * Open a step.
  * Collective. @param reduce  false for a step that only accumulates gradients locally:
  *                            ready and finish then communicate nothing.
- * @return DML_OK | DML_EINVAL (a step is open).  @since 0.1
+ * @return DML_OK | DML_EINVAL (a step is open) | DML_ECOMM (an earlier step failed, or
+ * the device did) | DML_EUNSUPPORTED (the communicator's stream is captured, and this
+ * step would wait for the device, see the file's head; nothing has changed).
+ * @since 0.1
  */
 DML_API dml_status dml_reducer_begin(dml_reducer *reducer, bool reduce);
 
@@ -205,9 +210,10 @@ DML_API dml_status dml_reducer_get_state(const dml_reducer *reducer, void *state
  * Set the state, between two steps: of a reducer with the same gradients, options and
  * number of ranks, and from the same rank.
  * Collective. @param[in] state  [bytes] of dml_reducer_get_state().
- * @return DML_OK | DML_EINVAL (a step is open) | DML_EFORMAT (of another reducer, or
- * damaged) and DML_EMISMATCH (another rank's is), after which it can only be destroyed
- * | DML_ENOMEM | DML_ECOMM | DML_ETIMEOUT.  @since 0.3 */
+ * @return DML_OK | DML_EINVAL (a step is open) | DML_EFORMAT (of another reducer,
+ * damaged, or of an earlier version whose codec drew other random numbers) and
+ * DML_EMISMATCH (another rank's is), after which it can only be destroyed | DML_ENOMEM
+ * | DML_ECOMM | DML_ETIMEOUT.  @since 0.3 */
 DML_API dml_status dml_reducer_set_state(dml_reducer *reducer, const void *state,
                                          size_t bytes);
 

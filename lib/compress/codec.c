@@ -134,9 +134,9 @@ dml_status dml_codec_encode(dml_codec *codec, const float *gradient, void *code)
     if (codec->device != NULL) {
         DML_TRY(look(codec, false, __func__));
         DML_TRY(dml__codec_device_prepare(codec, gradient));
-        dml_status status = dml__codec_device_encode(codec, gradient, code);
+        DML_TRY(dml__codec_device_encode(codec, gradient, code));
         codec->age++;
-        return status;
+        return DML_OK;
     }
     const struct dml__codec_kind *kind = codec->spec.kind;
     uint32_t top = kind->prepare != NULL ? kind->prepare(codec, gradient) : 0;
@@ -152,10 +152,13 @@ dml_status dml_codec_decode(dml_codec *codec, const void *code, float scale, boo
                             float *dst)
 {
     DML_TRY(go_to_device(codec, dst)); /* also one that only decodes */
+    dml_status status = DML_OK;
     if (codec->device != NULL)
-        return dml__codec_device_decode(codec, code, scale, add, dst);
-    codec->spec.kind->decode(codec, code, scale, add, dst);
-    return DML_OK;
+        status = dml__codec_device_decode(codec, code, scale, add, dst);
+    else
+        codec->spec.kind->decode(codec, code, scale, add, dst);
+    codec->read += codec->step == 0 && status == DML_OK;
+    return status;
 }
 
 const float *dml_codec_residual(const dml_codec *codec)

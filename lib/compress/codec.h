@@ -64,6 +64,7 @@ struct dml_codec {
     struct dml__matrix shape; /* of powersgd */
     uint64_t stream, step;    /* step: codes so far */
     uint64_t age;             /* of the warm-up: codes so far, or the reducer's steps */
+    uint64_t read;            /* codes decoded so far, of one that has made none */
     int nranks;               /* among which the gradient is averaged, for dgc's clip */
     float *residual;          /* [count] or NULL */
     bool waiting;             /* it may hold something */
@@ -103,8 +104,10 @@ size_t dml__codec_blocks(size_t count);
 /* Elements that the lists of top-k and dgc have room for. */
 size_t dml__sparse_room(const dml_codec *codec);
 
-/* Elements that top-k, dgc and random-k send of "count". */
+/* Elements that top-k, dgc and random-k send of "count" in the next code; and the most
+ * that top-k and dgc send, which is in the first of a warm-up. */
 size_t dml__codec_slots(const dml_codec *codec);
+size_t dml__sparse_most(const dml_codec *codec);
 
 /* The largest magnitude is one that a codec takes. */
 static inline bool dml__codec_finite(uint32_t top)

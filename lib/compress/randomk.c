@@ -47,9 +47,14 @@ struct dml__random_draw dml__random_draw(const dml_codec *c, uint64_t step)
     return d;
 }
 
-static void draw_indices(const dml_codec *c, size_t *index)
+uint64_t dml__random_decoded(const dml_codec *c)
 {
-    const struct dml__random_draw d = dml__random_draw(c, c->step);
+    return c->step > 0 ? c->step - 1 : c->read;
+}
+
+static void draw_indices(const dml_codec *c, uint64_t step, size_t *index)
+{
+    const struct dml__random_draw d = dml__random_draw(c, step);
     uint32_t random[4];
     for (uint64_t i = 0; i < d.k; i++) {
         if (i % 4 == 0)
@@ -71,7 +76,7 @@ static uint32_t encode(dml_codec *c, const float *g, void *code)
     const size_t k = dml__codec_slots(c);
     float *value = code;
     uint32_t top = 0;
-    draw_indices(c, index);
+    draw_indices(c, c->step, index);
     c->step++;
     for (size_t at = 0; at < c->count; at += PIECE) {
         size_t n = c->count - at < PIECE ? c->count - at : PIECE;
@@ -91,8 +96,8 @@ static void decode(const dml_codec *c, const void *code, float scale, bool add,
     size_t *index = c->work, i = 0;
     const size_t k = dml__codec_slots(c);
     const float *value = code;
-    if (c->step == 0) /* another codec's first code */
-        draw_indices(c, index);
+    if (c->step == 0) /* else they are there from encoding */
+        draw_indices(c, dml__random_decoded(c), index);
     for (size_t at = 0; at < c->count; at += PIECE) {
         size_t n = c->count - at < PIECE ? c->count - at : PIECE;
         if (!add)

@@ -50,15 +50,25 @@ static size_t segments(size_t count)
     return count / SEGMENT + (count % SEGMENT != 0);
 }
 
-size_t dml__codec_slots(const dml_codec *c)
+static size_t slots_at(const dml_codec *c, uint64_t age)
 {
     double ratio = c->spec.number;
     /* In the warm-up's fifths ratio^(1/5), ratio^(2/5) ... */
-    if (c->age < c->spec.warmup)
-        ratio = pow(ratio, (double)(c->age * 5 / c->spec.warmup + 1) / 5);
+    if (age < c->spec.warmup)
+        ratio = pow(ratio, (double)(age * 5 / c->spec.warmup + 1) / 5);
     double wanted = ceil(ratio * (double)c->count);
     size_t slots = wanted < (double)c->count ? (size_t)wanted : c->count;
     return slots == 0 && c->count > 0 ? 1 : slots;
+}
+
+size_t dml__codec_slots(const dml_codec *c)
+{
+    return slots_at(c, c->age);
+}
+
+size_t dml__sparse_most(const dml_codec *c)
+{
+    return slots_at(c, 0);
 }
 
 size_t dml__sparse_bytes(const dml_codec *c)
@@ -299,16 +309,16 @@ static void pack(const dml_codec *c, size_t slots, void *code)
     const struct sparse *w = c->work;
     uint32_t *counts = code;
     float *values = (float *)(counts + segments(c->count));
-    uint16_t *index = (uint16_t *)(values + slots);
     size_t n = 0;
     for (size_t s = 0; s < segments(c->count); s++) {
         counts[s] = (uint32_t)w->counts[s];
         n += w->counts[s];
     }
+    uint16_t *index = (uint16_t *)(values + n);
     memcpy(values, w->values, n * sizeof *values);
     memcpy(index, w->listed, n * sizeof *index);
-    memset(values + n, 0, (slots - n) * sizeof *values);
-    memset(index + n, 0, (slots + slots % 2 - n) * sizeof *index);
+    memset(index + n, 0,
+           (slots - n) * sizeof *values + (slots + slots % 2 - n) * sizeof *index);
 }
 
 static bool far_off(const dml_codec *c, size_t total, size_t slots)
@@ -348,20 +358,29 @@ uint32_t dml__sparse_encode(dml_codec *c, const float *g, float factor, void *co
     return top;
 }
 
+/* Bytes that are no code may say anything: they stay within the vector, and within the
+ * longest code that there is. */
 void dml__sparse_decode(const dml_codec *c, const void *code, float scale, bool add,
                         float *dst)
 {
-    const struct sparse *w = c->work;
     const uint32_t *counts = code;
     const float *values = (const float *)(counts + segments(c->count));
-    const size_t slots = w->slots > 0 ? w->slots : dml__codec_slots(c);
-    const uint16_t *index = (const uint16_t *)(values + slots);
+    const size_t most = dml__sparse_most(c);
+    size_t sent = 0, before = 0;
+    for (size_t s = 0; s < segments(c->count); s++)
+        sent += counts[s];
+    sent = sent < most ? sent : most;
+    const uint16_t *index = (const uint16_t *)(values + sent);
     for (size_t s = 0; s < segments(c->count); s++) {
         float *to = dst + s * SEGMENT;
-        size_t n = c->count - s * SEGMENT < SEGMENT ? c->count - s * SEGMENT : SEGMENT;
+        const size_t n =
+            c->count - s * SEGMENT < SEGMENT ? c->count - s * SEGMENT : SEGMENT;
+        const size_t end = before + (size_t)dml__sparse_here(counts[s], before, sent);
         if (!add)
             memset(to, 0, n * sizeof *to);
-        for (size_t i = 0; i < counts[s]; i++)
-            to[*index++] += *values++ * scale;
+        for (size_t i = before; i < end; i++)
+            if (index[i] < n)
+                to[index[i]] += values[i] * scale;
+        before = end;
     }
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What top-k and dgc share. Code: for each 65,536 elements how many of them are sent
- * (u32), then the values (f32), then their indices within those elements (u16). It is
- * as long as if every slot were used.
+ * (u32), then the values (f32), then their indices within those elements (u16), then
+ * zeros: it is as long as if every slot were used. So a code says itself where its
+ * parts begin, whatever step of a warm-up it comes from.
  */
 #ifndef DML__COMPRESS_SPARSE_H
 #define DML__COMPRESS_SPARSE_H

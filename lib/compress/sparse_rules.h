@@ -34,6 +34,15 @@ DML__HD static inline uint64_t dml__sparse_capacity(uint64_t slots, uint64_t cou
     return wanted < count ? wanted : count;
 }
 
+/* Of a segment's "count" elements those that are there, in a code of "sent" of which
+ * "before" belong to the segments before: all, unless the bytes are no code. */
+DML__HD static inline uint64_t dml__sparse_here(uint64_t count, uint64_t before,
+                                                uint64_t sent)
+{
+    const uint64_t left = before < sent ? sent - before : 0;
+    return count < left ? count : left;
+}
+
 /* Too few to fill the slots, or so many that the lists end before the vector does. */
 DML__HD static inline bool dml__sparse_far_off(uint64_t total, uint64_t slots,
                                                uint64_t capacity, uint64_t count)

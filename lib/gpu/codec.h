@@ -34,7 +34,6 @@ struct dml__codec_device {
     const struct dml__codec_runs *runs;
     void *stream;
     float *residual, *velocity;         /* NULL: the kind keeps none */
-    size_t slots;                       /* of top-k's last code; 0: none yet */
     float *shared;                      /* as the codec's; of dml__gpu_memory_alloc() */
     struct dml__gpu_codec_state *state; /* device memory; top-k's is longer */
     struct dml__gpu_codec_state *mirror; /* pinned: the state after the last code */

@@ -19,18 +19,25 @@ dml_status dml__codec_show_state(const dml_codec *c)
     return d->gpu->ops->copy(d->gpu, d->mirror, d->state, sizeof *d->mirror, d->stream);
 }
 
-/* A replay of the step would draw the same numbers again. */
+/* A replay of the step would draw the same numbers again, or send as many elements. */
 static dml_status refuse_capture(const dml_codec *c)
 {
     const struct dml__codec_device *d = c->device;
     bool captured = false;
-    if (d->runs->draws)
+    if (d->runs->draws || c->age < c->spec.warmup)
         DML_TRY(d->gpu->ops->stream_captured(d->gpu, d->stream, &captured));
-    return captured ? dml__fail(c->ctx, DML_EUNSUPPORTED, "dml_codec_encode",
-                                "codes of %s cannot be captured in a graph: each "
-                                "replay would draw the same random numbers",
-                                c->spec.kind->name)
-                    : DML_OK;
+    if (!captured)
+        return DML_OK;
+    if (d->runs->draws)
+        return dml__fail(c->ctx, DML_EUNSUPPORTED, "dml_codec_encode",
+                         "codes of %s cannot be captured in a graph: each "
+                         "replay would draw the same random numbers",
+                         c->spec.kind->name);
+    return dml__fail(c->ctx, DML_EUNSUPPORTED, "dml_codec_encode",
+                     "codes of %s cannot be captured in a graph in the warm-up's %llu "
+                     "steps (%llu so far): each replay would send as many elements",
+                     c->spec.kind->name, (unsigned long long)c->spec.warmup,
+                     (unsigned long long)c->age);
 }
 
 static dml_status prepare(dml_codec *c, const float *g)

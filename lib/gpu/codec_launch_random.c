@@ -31,7 +31,7 @@ static dml_status decode(const dml_codec *c, const void *code, float scale, bool
         .values = (float *)(uintptr_t)code, /* only read */
         .dst = dst,
         .scale = scale,
-        .draw = dml__random_draw(c, c->step - (c->step > 0)), /* of the last code */
+        .draw = dml__random_draw(c, dml__random_decoded(c)),
     };
     if (!add)
         DML_TRY(d->gpu->ops->fill(d->gpu, dst, 0, c->count * sizeof *dst, d->stream));

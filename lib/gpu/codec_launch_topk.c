@@ -28,11 +28,9 @@ static struct dml__gpu_topk_args topk_args(const dml_codec *c, const float *g,
 {
     const struct dml__codec_device *d = c->device;
     const struct dml__topk_parts at = dml__topk_parts(c);
-    const size_t slots = dml__codec_slots(c);
     const size_t nsegments =
         (size_t)((c->count + DML__SPARSE_SEGMENT - 1) / DML__SPARSE_SEGMENT);
     uint32_t *counts = code;
-    float *values = (float *)(counts + nsegments);
     return (struct dml__gpu_topk_args){
         .g = g,
         .e = d->residual,
@@ -40,7 +38,7 @@ static struct dml__gpu_topk_args topk_args(const dml_codec *c, const float *g,
         .momentum = (float)c->spec.momentum,
         .clipped = c->spec.clip > 0,
         .n = c->count,
-        .slots = slots,
+        .slots = dml__codec_slots(c),
         .capacity = dml__sparse_room(c),
         .step = c->step,
         .masks = (uint32_t *)(d->work + at.masks),
@@ -50,8 +48,7 @@ static struct dml__gpu_topk_args topk_args(const dml_codec *c, const float *g,
         .listed = (float *)(d->work + at.listed),
         .places = (uint32_t *)(d->work + at.places),
         .counts = counts,
-        .values = values,
-        .index = (uint16_t *)(values + slots),
+        .values = (float *)(counts + nsegments),
         .state = (struct dml__gpu_topk_state *)d->state,
     };
 }
@@ -104,7 +101,6 @@ static dml_status encode(const dml_codec *c, const float *g, void *code)
     const uint64_t n = dml__topk_chunks(c->count) * DML__WARP;
     if (c->count == 0)
         return DML_OK;
-    d->slots = dml__codec_slots(c);
     DML_TRY(clip(c, g));
     DML_TRY(d->gpu->ops->fill(d->gpu, code, 0, dml_codec_bytes(c), d->stream));
     DML_TRY(topk(c, &dml__topk_kernel_begin, 1, &args));
@@ -130,14 +126,13 @@ static dml_status decode(const dml_codec *c, const void *code, float scale, bool
     const uint32_t *counts = code;
     const size_t nsegments =
         (size_t)((c->count + DML__SPARSE_SEGMENT - 1) / DML__SPARSE_SEGMENT);
-    const float *values = (const float *)(counts + nsegments);
     const struct dml__gpu_scatter_args args = {
         .counts = counts,
-        .values = values,
-        .index = (const uint16_t *)(values +
-                                    (d->slots > 0 ? d->slots : dml__codec_slots(c))),
+        .values = (const float *)(counts + nsegments),
         .dst = dst,
+        .n = c->count,
         .nsegments = nsegments,
+        .most = dml__sparse_most(c),
         .scale = scale,
     };
     if (!add)

@@ -23,7 +23,6 @@ static args_t viewed(const void *args)
     a.places = dml__gpu_view(a.places);
     a.counts = dml__gpu_view(a.counts);
     a.values = dml__gpu_view(a.values);
-    a.index = dml__gpu_view(a.index);
     a.state = dml__gpu_view(a.state);
     return a;
 }
@@ -217,12 +216,21 @@ static void scatter(const void *args, unsigned blocks)
     const struct dml__gpu_scatter_args a = *(const struct dml__gpu_scatter_args *)args;
     const uint32_t *counts = dml__gpu_view(a.counts);
     const float *values = dml__gpu_view(a.values);
-    const uint16_t *index = dml__gpu_view(a.index);
     float *dst = dml__gpu_view(a.dst);
+    uint32_t sent = 0, before = 0;
     (void)blocks;
     for (uint64_t s = 0; s < a.nsegments; s++)
-        for (uint32_t i = 0; i < counts[s]; i++)
-            dst[s * DML__SPARSE_SEGMENT + *index++] += *values++ * a.scale;
+        sent += counts[s];
+    sent = sent < a.most ? sent : (uint32_t)a.most;
+    const uint16_t *index = (const uint16_t *)(values + sent);
+    for (uint64_t s = 0; s < a.nsegments; s++) {
+        const uint64_t begin = s * DML__SPARSE_SEGMENT;
+        const uint64_t end = before + dml__sparse_here(counts[s], before, sent);
+        for (uint64_t i = before; i < end; i++)
+            if (begin + index[i] < a.n)
+                dst[begin + index[i]] += values[i] * a.scale;
+        before += counts[s];
+    }
 }
 
 enum { ONE_BLOCK = DML__TOPK_THREADS, THREADS = 256 };

@@ -311,17 +311,25 @@ extern "C" __global__ void __launch_bounds__(256)
     }
 }
 
-/* A thread block takes a segment, and first looks where in the lists it begins. */
+/* A thread block takes a segment, and first looks where in the lists it begins, and
+ * where the indices do. */
 extern "C" __global__ void __launch_bounds__(THREADS)
     dml__topk_scatter(const __grid_constant__ struct dml__gpu_scatter_args args)
 {
     for (uint64_t s = blockIdx.x; s < args.nsegments; s += gridDim.x) {
-        uint32_t own = 0, begin;
-        for (uint64_t i = threadIdx.x; i < s; i += blockDim.x)
-            own += args.counts[i];
-        before_in_block(own, &begin);
-        float *to = args.dst + s * DML__SPARSE_SEGMENT;
-        for (uint32_t i = threadIdx.x; i < args.counts[s]; i += blockDim.x)
-            to[args.index[begin + i]] += args.values[begin + i] * args.scale;
+        uint32_t own = 0, all = 0, before, sent;
+        for (uint64_t i = threadIdx.x; i < args.nsegments; i += blockDim.x) {
+            own += i < s ? args.counts[i] : 0;
+            all += args.counts[i];
+        }
+        before_in_block(own, &before);
+        before_in_block(all, &sent);
+        sent = sent < args.most ? sent : (uint32_t)args.most;
+        const uint16_t *index = (const uint16_t *)(args.values + sent);
+        const uint64_t begin = s * DML__SPARSE_SEGMENT;
+        const uint64_t end = before + dml__sparse_here(args.counts[s], before, sent);
+        for (uint64_t i = before + threadIdx.x; i < end; i += blockDim.x)
+            if (begin + index[i] < args.n)
+                args.dst[begin + index[i]] += args.values[i] * args.scale;
     }
 }

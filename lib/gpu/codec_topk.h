@@ -69,8 +69,7 @@ struct dml__gpu_topk_args {
     float *listed;    /* [capacity] */
     uint32_t *places; /* [capacity] */
     uint32_t *counts; /* the code: [segments of n] */
-    float *values;    /* [slots] */
-    uint16_t *index;  /* [slots] */
+    float *values;    /* [as many as are sent], and behind them their indices */
     struct dml__gpu_topk_state *state;
 };
 
@@ -78,9 +77,9 @@ struct dml__gpu_topk_args {
 struct dml__gpu_scatter_args {
     const uint32_t *counts;
     const float *values;
-    const uint16_t *index;
-    float *dst;
-    uint64_t nsegments;
+    float *dst; /* [n] */
+    uint64_t n, nsegments;
+    uint64_t most; /* elements that a code holds */
     float scale;
 };
 
@@ -264,12 +263,14 @@ DML__LANE void dml__topk_end(const struct dml__gpu_topk_args *a)
     }
 }
 
-/* One element of the code. */
+/* One element of the code, whose indices follow the values. */
 DML__LANE void dml__topk_emit(const struct dml__gpu_topk_args *a, uint64_t slot,
                               uint64_t place, float value)
 {
+    const uint64_t sent = a->state->narrows ? a->slots : a->state->source;
+    uint16_t *index = (uint16_t *)(a->values + sent);
     a->values[slot] = value;
-    a->index[slot] = (uint16_t)(place % DML__SPARSE_SEGMENT);
+    index[slot] = (uint16_t)(place % DML__SPARSE_SEGMENT);
     a->e[place] = 0;
     if (a->u != NULL)
         a->u[place] = 0;

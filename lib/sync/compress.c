@@ -16,39 +16,6 @@
 /* ---- options -----------------------------------------------------------------------
  */
 
-dml_status dml__compress_check(const dml_tensor *grads, size_t ngrads,
-                               const dml_reducer_opts *opts, const dml_comm *comm)
-{
-    dml_ctx *ctx = dml_comm_ctx(comm);
-    const char *where = "dml_reducer_create";
-    struct dml__codec_spec spec;
-    DML_TRY(dml__codec_parse(ctx, opts->codec, where, &spec));
-    if (spec.kind == NULL)
-        return DML_OK;
-    if (spec.kind->form == DML__FORM_FACTORS && opts->rows == NULL)
-        return dml__fail(ctx, DML_EINVAL, where,
-                         "%s needs the gradients' shapes: set rows in the options",
-                         spec.kind->name);
-    for (size_t i = 0; i < ngrads; i++) {
-        const dml_tensor *t = &grads[i];
-        size_t rows = opts->rows != NULL ? opts->rows[i] : 1;
-        if (rows == DML_KEEP_DENSE)
-            continue;
-        if (rows == 0 || t->count % rows != 0)
-            return dml__fail(ctx, DML_EINVAL, where,
-                             "gradient %zu (%s): %zu elements are not of %zu rows; "
-                             "give 1 for a vector",
-                             i, dml__tensor_name(t), t->count, rows);
-        if (spec.kind->velocity && t->dtype != DML_F32)
-            return dml__fail(ctx, DML_EINVAL, where,
-                             "gradient %zu (%s) is of type %s; the momentum of %s is "
-                             "kept for f32 only",
-                             i, dml__tensor_name(t), dml_dtype_name(t->dtype),
-                             spec.kind->name);
-    }
-    return DML_OK;
-}
-
 dml_status dml__compress_open(dml_reducer *r, const dml_reducer_opts *opts)
 {
     dml_ctx *ctx = dml_comm_ctx(r->comm);

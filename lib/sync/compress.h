@@ -36,6 +36,9 @@ struct dml__compression {
 /* Are the options' codec and rows right for these gradients? Local. */
 dml_status dml__compress_check(const dml_tensor *grads, size_t ngrads,
                                const dml_reducer_opts *opts, const dml_comm *comm);
+/* And for where these lie, once that is known? DML_EUNSUPPORTED. The same on all ranks;
+ * local. */
+dml_status dml__compress_check_places(const dml_reducer *r);
 /* Sets reducer->compression where there is a codec; DML_ENOMEM. Local. */
 dml_status dml__compress_open(dml_reducer *r, const dml_reducer_opts *opts);
 void dml__compress_close(dml_reducer *r);

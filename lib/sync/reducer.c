@@ -89,6 +89,7 @@ static dml_status find_places(dml_reducer *r)
                          "a tensor lies on the device on some ranks and on the host on "
                          "others (here %s does); put it on one",
                          any ? "one or more" : "none");
+    DML_TRY(dml__compress_check_places(r));
     return any ? dml__sync_device_open(r->comm, &r->device) : DML_OK;
 }
 

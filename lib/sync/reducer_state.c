@@ -17,11 +17,14 @@ struct walk {
     uint8_t *to;         /* SAVE */
     const uint8_t *from; /* LOAD */
     size_t at, room;
+    bool old;          /* the state is of an earlier libdml, and so */
     bool bad;          /* it goes no further: the state does not fit this reducer, */
     dml_status failed; /* or, where this is not DML_OK, a device or memory failed */
 };
 
-static const uint64_t first_word = 0x31544154534c4d44; /* "DMLSTAT1" */
+/* In the state before, random sequences had other numbers; else it was the same. */
+static const uint64_t first_word = 0x32544154534c4d44;  /* "DMLSTAT2" */
+static const uint64_t word_before = 0x31544154534c4d44; /* "DMLSTAT1" */
 
 /* Of a codec's memory, which may lie on a device; codec NULL: the host's. */
 static void item_of(struct walk *w, const dml_codec *codec, void *data, size_t bytes)
@@ -50,6 +53,20 @@ static void same(struct walk *w, uint64_t value)
     uint64_t seen = value;
     item(w, &seen, sizeof seen);
     w->bad = w->bad || seen != value;
+}
+
+static bool draws(const dml_reducer *r)
+{
+    return r->compression != NULL &&
+           strstr(r->compression->spec.kind->keys, " seed ") != NULL;
+}
+
+static void version(struct walk *w, const dml_reducer *r)
+{
+    uint64_t seen = first_word;
+    item(w, &seen, sizeof seen);
+    w->old = seen == word_before && draws(r);
+    w->bad = w->bad || w->old || (seen != first_word && seen != word_before);
 }
 
 static void flag(struct walk *w, bool *value)
@@ -110,7 +127,7 @@ static bool is_permutation(const uint64_t *order, size_t n, struct dml__slot *sl
 /* What the buckets are made from. */
 static void walk_order(struct walk *w, dml_reducer *r)
 {
-    same(w, first_word);
+    version(w, r);
     same(w, (uint64_t)dml_comm_size(r->comm));
     same(w, (uint64_t)dml_comm_rank(r->comm));
     same(w, r->ngrads);
@@ -168,20 +185,31 @@ dml_status dml_reducer_get_state(const dml_reducer *r, void *state, size_t bytes
                      dml_reducer_state_bytes(r));
 }
 
+static dml_status refused(const dml_reducer *r, const char *where, const struct walk *w)
+{
+    dml_ctx *ctx = dml_comm_ctx(r->comm);
+    if (w->old)
+        return dml__fail(ctx, DML_EFORMAT, where,
+                         "the state is of an earlier version of libdml, whose %s drew "
+                         "other random numbers; go on without it",
+                         r->compression->spec.kind->name);
+    if (w->bad)
+        return dml__fail(ctx, DML_EFORMAT, where,
+                         "the state is of a reducer with other gradients, "
+                         "codec, rank or number of ranks, or damaged");
+    return dml__fail(ctx, DML_EMISMATCH, where,
+                     "another rank's state does not fit its reducer");
+}
+
 /* Fails on all ranks if it does on one; the reducer is of no use then. */
 static dml_status agree(dml_reducer *r, const char *where, const struct walk *w)
 {
-    const bool bad = w->bad;
-    double failed = bad;
+    double failed = w->bad;
     dml_status status = dml__comm_max(r->comm, &failed, 1);
     if (status == DML_OK && w->failed != DML_OK)
         status = w->failed;
     else if (status == DML_OK && failed > 0)
-        status =
-            dml__fail(dml_comm_ctx(r->comm), bad ? DML_EFORMAT : DML_EMISMATCH, where,
-                      bad ? "the state is of a reducer with other gradients, "
-                            "codec, rank or number of ranks, or damaged"
-                          : "another rank's state does not fit its reducer");
+        status = refused(r, where, w);
     if (status != DML_OK)
         r->state = DML__BROKEN;
     return status;

@@ -277,6 +277,55 @@ static void test_captured(struct dml_test *t)
     close_run(&r);
 }
 
+#define TOO_MANY ((size_t)1 << 32)
+
+/* 2^32 elements or more in one bucket, of which only the beginning is there: nobody
+ * looks at them. */
+static void test_too_many(struct dml_test *t)
+{
+    static const struct {
+        const char *codec;
+        size_t n, counts[3], bucket_bytes;
+        const char *text; /* NULL: it is made */
+    } cases[] = {
+        {"onebit", 3, {7, TOO_MANY, 1}, 4096, "gradient 1 (w1) of 4294967296"},
+        {"topk:0.1", 3, {7, 4, TOO_MANY - 4}, 4096, "gradient 2 (w2)"},
+        {"f16", 2, {TOO_MANY / 2, TOO_MANY / 2}, SIZE_MAX, "gradient 0 (w0)"},
+        {"powersgd:1", 2, {9, TOO_MANY}, 4096, "gradient 1 (w1)"},
+        {"f16", 1, {TOO_MANY - 1}, SIZE_MAX, NULL},
+        {"none", 1, {TOO_MANY}, 4096, NULL},
+    };
+    static const size_t shapes[] = {3, 1 << 16};
+    struct gpu_sides s;
+    dml_tensor small = {NULL, 100, DML_F32, "w"};
+    gpu_sides_open(&s, t, &variants[0], &small, 1, (size_t)ROOM * sizeof(float));
+    for (size_t k = 0; k < DML_TEST_COUNT(cases); k++) {
+        static const char *const names[] = {"w0", "w1", "w2"};
+        dml_tensor tensors[3];
+        dml_reducer *reducer = NULL;
+        dml_reducer_opts opts;
+        dml_error error;
+        dml_test_step(t, "case %zu, %s", k, cases[k].codec);
+        for (size_t i = 0; i < cases[k].n; i++)
+            tensors[i] =
+                (dml_tensor){s.device[0].data, cases[k].counts[i], DML_F32, names[i]};
+        dml_reducer_opts_init(&opts);
+        opts.bucket_bytes = cases[k].bucket_bytes;
+        opts.codec = cases[k].codec;
+        if (strncmp(cases[k].codec, "powersgd", 8) == 0)
+            opts.rows = shapes;
+        dml_status status =
+            dml_reducer_create(tensors, cases[k].n, &opts, s.comm, &reducer);
+        dml_test_status(t, "create", status,
+                        cases[k].text != NULL ? DML_EUNSUPPORTED : DML_OK);
+        dml_ctx_last_error(s.ctx, &error);
+        DML_CHECK(t, cases[k].text == NULL || strstr(error.text, cases[k].text) != NULL,
+                  "the text is \"%s\"", error.text);
+        dml_reducer_destroy(reducer);
+    }
+    gpu_sides_close(&s);
+}
+
 int main(int argc, char **argv)
 {
     static const struct dml_test_case cases[] = {
@@ -284,6 +333,7 @@ int main(int argc, char **argv)
         {"faults", test_faults},
         {"choice", test_choice},
         {"captured", test_captured},
+        {"too many elements", test_too_many},
     };
     if (device_missing())
         return TEST_SKIPPED;

@@ -173,12 +173,47 @@ static void wrong_states_are_refused(struct dml_test *t)
     }
 }
 
+/* Of the format before: codecs that draw nothing take it, others drew otherwise. */
+static void an_earlier_version_is_named(struct dml_test *t)
+{
+    static const char *const codecs[] = {"none", "topk:0.1,force", "terngrad,force",
+                                         "randomk:0.1,force", "powersgd:2,force"};
+    for (size_t i = 0; i < DML_TEST_COUNT(codecs); i++) {
+        struct run whole, later;
+        size_t bytes = 0;
+        dml_test_step(t, "codec %s", codecs[i]);
+        if (!make(t, &whole, codecs[i]) || !make(t, &later, codecs[i]))
+            return;
+        step(t, &whole, 0);
+        char *state = save(t, &whole, &bytes);
+        DML_CHECK(t, memcmp(state, "DMLSTAT2", 8) == 0, "it begins with %.8s", state);
+        state[7] = '1';
+        dml_status status = dml_reducer_set_state(later.reducer, state, bytes);
+        if (i < 2) {
+            dml_test_status(t, "set", status, DML_OK);
+            step(t, &whole, 1);
+            step(t, &later, 1);
+            same(t, &whole, &later);
+        } else {
+            dml_error error;
+            dml_ctx_last_error(dml_comm_ctx(t->comm), &error);
+            dml_test_error(t, "set", status, DML_EFORMAT);
+            DML_CHECK(t, strstr(error.text, "an earlier version") != NULL,
+                      "the text is \"%s\"", error.text);
+        }
+        free(state);
+        drop(&later);
+        drop(&whole);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const struct dml_test_case cases[] = {
         {"every codec goes on", every_codec_goes_on},
         {"what was measured goes on", what_was_measured_goes_on},
         {"wrong states are refused", wrong_states_are_refused},
+        {"an earlier version is named", an_earlier_version_is_named},
     };
     return dml_test_main(argc, argv, cases, DML_TEST_COUNT(cases));
 }

@@ -165,11 +165,12 @@ static void replayed_codes_are_codes(void **state)
     codes_of("dgc:0.02,clip=1");
 }
 
-/* They would draw the same numbers in each replay. */
-static void random_codes_are_refused(void **state)
+/* They would draw the same numbers in each replay, or never end their warm-up, of which
+ * what is refused is no step. */
+static void codes_that_would_repeat_are_refused(void **state)
 {
     (void)state;
-    static const char *const specs[] = {"terngrad", "randomk:0.1"};
+    static const char *const specs[] = {"terngrad", "randomk:0.1", "dgc:0.1,warmup=2"};
     for (size_t s = 0; s < sizeof specs / sizeof *specs; s++) {
         dml_codec *codec = NULL;
         dml_error error;
@@ -182,11 +183,18 @@ static void random_codes_are_refused(void **state)
         assert_int_equal(dml_codec_wait(codec), DML_OK);
         assert_int_equal(dml_codec_set_stream(codec, stream), DML_OK);
         begin(stream);
-        assert_int_equal(dml_codec_encode(codec, g, code), DML_EUNSUPPORTED);
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(dml_codec_encode(codec, g, code), DML_EUNSUPPORTED);
         dml_ctx_last_error(gpu_ctx, &error);
-        assert_non_null(strstr(error.text, "the same random numbers"));
+        assert_non_null(strstr(error.text, s < 2 ? "the same random numbers"
+                                                 : "warm-up's 2 steps (1 so far)"));
         destroy(end(stream));
         assert_int_equal(dml_codec_encode(codec, g, code), DML_OK);
+        if (s == 2) { /* which is over */
+            begin(stream);
+            assert_int_equal(dml_codec_encode(codec, g, code), DML_OK);
+            destroy(end(stream));
+        }
         dml_codec_destroy(codec);
         gpu_delete(code);
         gpu_delete(g);
@@ -291,7 +299,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replayed_steps_are_steps),
         cmocka_unit_test(replayed_codes_are_codes),
-        cmocka_unit_test(random_codes_are_refused),
+        cmocka_unit_test(codes_that_would_repeat_are_refused),
         cmocka_unit_test(a_capture_is_spoilt),
         cmocka_unit_test(captures_of_two_streams),
     };

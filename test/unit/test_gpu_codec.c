@@ -199,6 +199,54 @@ static void a_gradient_that_changes_is_followed(void **state)
     follow_a_gradient_that_changes("dgc:0.001,warmup=20,clip=3", 30011);
 }
 
+enum { BEHIND = 1 << 16 }; /* as far as an index of 16 bits goes */
+
+static void read_no_code(struct pair *p, dml_codec *reader, size_t bytes)
+{
+    float *fence = calloc(BEHIND, sizeof *fence);
+    float *out = gpu_new((p->count + BEHIND) * sizeof *out);
+    gpu_copy(out + p->count, fence, BEHIND * sizeof *out);
+    for (size_t i = 0; i < bytes; i++) /* 65,535 in the first segment */
+        p->code[i] = i < 4 ? (i < 2 ? 255 : 0) : (unsigned char)gpu_random();
+    gpu_copy(p->device_code, p->code, bytes);
+    assert_int_equal(dml_codec_decode(reader, p->device_code, 1, false, out), DML_OK);
+    gpu_copy(fence, out + p->count, BEHIND * sizeof *out);
+    for (size_t i = 0; i < BEHIND; i++)
+        assert_true(fence[i] == 0);
+    gpu_delete(out);
+    free(fence);
+}
+
+/* By a codec that makes none, from memory of the code's length; and bytes that are no
+ * code stay within the vector, as on the host. */
+static void codes_of_another_are_read(void **state)
+{
+    (void)state;
+    static const char *const specs[] = {"topk:0.1", "dgc:0.01,warmup=5", "dgc:0.1",
+                                        "randomk:0.1", "terngrad"};
+    for (size_t s = 0; s < sizeof specs / sizeof *specs; s++)
+        for (size_t c = 4; c < NCOUNTS; c++) {
+            struct pair p;
+            dml_codec *reader = NULL;
+            open_pair(&p, specs[s], counts[c], 0);
+            assert_int_equal(
+                dml_codec_create(gpu_ctx, specs[s], counts[c], 0, 5, &reader), DML_OK);
+            const size_t longest = p.bytes;
+            for (int i = 0; i < 7; i++) {
+                step(&p, NORMAL, 0, specs[s]);
+                assert_int_equal(dml_codec_decode(p.on_host, p.code, 2, false, p.out),
+                                 DML_OK);
+                assert_int_equal(
+                    dml_codec_decode(reader, p.device_code, 2, false, p.device_out),
+                    DML_OK);
+                expect_same_vector(&p, p.device_out, p.out, specs[s]);
+            }
+            read_no_code(&p, reader, longest);
+            dml_codec_destroy(reader);
+            close_pair(&p);
+        }
+}
+
 static void power_sgd_has_the_bits_of_the_host(void **state)
 {
     (void)state;
@@ -299,6 +347,7 @@ int main(void)
         cmocka_unit_test(top_k_has_the_bits_of_the_host),
         cmocka_unit_test(dgc_has_the_bits_of_the_host),
         cmocka_unit_test(a_gradient_that_changes_is_followed),
+        cmocka_unit_test(codes_of_another_are_read),
         cmocka_unit_test(power_sgd_has_the_bits_of_the_host),
         cmocka_unit_test(gradients_that_are_not_finite_are_errors_and_forgotten),
         cmocka_unit_test(a_bad_code_is_reported_later),
