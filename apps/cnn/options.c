@@ -99,9 +99,7 @@ static const struct cli_option train_options[] = {
     {"communication", "compress", CLI_STRING, AT(compress), NULL, "CODEC", 0, 0,
      "send gradients in fewer bytes where that is measured to be faster: "
      "NAME[:NUMBER][,KEY=VALUE]...[,force], such as onebit, topk:0.01 or "
-     "powersgd:2; codecs below, numbers and keys in doc/compression.md. On a GPU "
-     "onebit, "
-     "sign, 8bit, topk and powersgd"},
+     "powersgd:2; codecs below, numbers and keys in doc/compression.md"},
     {NULL, "precision", CLI_CHOICE, AT(precision), "f32", "f32|tf32|bf16", 0, 0,
      "bf16: parameters and averaged gradients are bf16 (half to three quarters of the "
      "bytes sent), the optimizer keeps f32 masters; convolutions and matrix products "

@@ -137,6 +137,7 @@ const struct dml__alg dml__alg_nccl = {
     .name = "nccl",
     .text = "device memory: NCCL, on the caller's stream",
     .path = DML__BY_NCCL,
+    .takes_pieces = true, /* a group of calls */
     .supports = nccl_supports,
     .cost_s = nccl_cost_s,
     .build = nccl_build,

@@ -121,8 +121,8 @@ static dml_status make_driver(struct dml__gpu *gpu)
 static void end_driver(void)
 {
     struct dml__fake *f = fake();
-    for (int i = 0; i < DML__FAKE_DEVICES; i++)
-        dml__fake_stop(f->queues[i]);
+    while (f->streams != NULL) /* those that the program has left, too */
+        dml__fake_stop(f->streams);
     while (f->blocks != NULL) {
         struct dml__fake_block *b = f->blocks;
         f->blocks = b->next;

@@ -236,6 +236,31 @@ void dml__graphs_forget(struct dml__gpu *gpu, const struct dml__nccl_comm *nccl)
 /* ---- launches ----------------------------------------------------------------------
  */
 
+static bool is_known(struct dml__gpu *gpu, const struct dml__gpu_graph *graph)
+{
+    pthread_mutex_lock(&gpu->graphs.lock);
+    const struct dml__gpu_graph *g = gpu->graphs.first;
+    while (g != NULL && g != graph)
+        g = g->next;
+    pthread_mutex_unlock(&gpu->graphs.lock);
+    return g != NULL;
+}
+
+static dml_status check_launch(struct dml__gpu *gpu, const struct dml__gpu_graph *graph,
+                               void *stream, const char *where)
+{
+    bool captured = false;
+    if (!is_known(gpu, graph))
+        return dml__fail(gpu->ctx, DML_EINVAL, where,
+                         "it is no graph of this context, or has been freed");
+    DML_TRY(gpu->ops->stream_captured(gpu, stream, &captured));
+    if (captured)
+        return dml__fail(gpu->ctx, DML_EUNSUPPORTED, where,
+                         "a graph cannot be launched into a stream that is captured; "
+                         "capture its calls there");
+    return judge(gpu, graph, where);
+}
+
 static bool begin_launch(struct dml__gpu *gpu, struct dml__gpu_graph *graph)
 {
     pthread_mutex_lock(&gpu->graphs.lock);
@@ -260,7 +285,7 @@ dml_status dml__graph_launch(struct dml__gpu *gpu, struct dml__gpu_graph *graph,
                              void *stream)
 {
     const char *const where = "dml_gpu_graph_launch";
-    DML_TRY(judge(gpu, graph, where));
+    DML_TRY(check_launch(gpu, graph, stream, where));
     if (!begin_launch(gpu, graph)) /* it has failed just now */
         return judge(gpu, graph, where);
     dml_status status = gpu->ops->graph_launch(gpu, graph->made, stream);

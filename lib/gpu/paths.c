@@ -7,6 +7,7 @@
 
 #include "gpu/tensors.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ---- where buffers lie -------------------------------------------------------------
@@ -163,29 +164,51 @@ static dml_status queue(struct dml__gpu_comm *g, enum dml__path path,
     return dml__gpu_queues(g) ? DML_OK : g->gpu->ops->stream_sync(g->gpu, g->stream);
 }
 
-/* A path that needs the host cannot be kept in a graph. Nothing has begun: it is
- * refused, on all ranks that capture. */
-static dml_status refuse_capture(const struct dml__call *call, enum dml__path path)
+/* What waits on the host cannot be kept in a graph. Nothing has begun: it is refused,
+ * on all ranks that capture. */
+static dml_status refuse_capture(const struct dml__call *call, const char *why,
+                                 const char *next)
 {
+    return dml__fail(dml_comm_ctx(call->comm), DML_EUNSUPPORTED, call->where,
+                     "%s %s; %s", dml_coll_name(call->coll), why, next);
+}
+
+static dml_status may_capture(const struct dml__gpu_comm *g, enum dml__path path,
+                              const struct dml__call *call, bool requested)
+{
+    const bool alone = path == DML__BY_IPC && dml_comm_size(call->comm) == 1;
     const char *nccls = dml__refusal(&dml__alg_nccl, call); /* NULL: ours is forced */
-    return dml__fail(
-        dml_comm_ctx(call->comm), DML_EUNSUPPORTED, call->where,
-        "%s by %s cannot be captured in a graph: it needs the host meanwhile; %s%s",
-        dml_coll_name(call->coll), path == DML__BY_IPC ? "ipc" : "host_staged",
-        nccls != NULL ? "and nccl cannot do it: " : "use nccl, or leave it out",
-        nccls != NULL ? nccls : "");
+    char next[160] = "use nccl, or leave it out";
+    if (nccls != NULL)
+        snprintf(next, sizeof next, "and nccl cannot do it: %s", nccls);
+    if (path == DML__BY_HOST || (path == DML__BY_IPC && !alone))
+        return refuse_capture(call,
+                              path == DML__BY_IPC
+                                  ? "by ipc cannot be captured in a graph: it needs "
+                                    "the host meanwhile"
+                                  : "by host_staged cannot be captured in a graph: it "
+                                    "needs the host meanwhile",
+                              next);
+    if (requested && !g->lent)
+        return refuse_capture(call, "with a request cannot be captured in a graph",
+                              "make the call that blocks");
+    if (!dml__gpu_queues(g))
+        return refuse_capture(call,
+                              "cannot be captured in a graph: blocking calls wait for "
+                              "their result",
+                              "let them queue (dml_comm_set_stream)");
+    return DML_OK;
 }
 
 static bool at_once(enum dml__path path, const struct dml__call *call, bool requested,
                     dml_status *status)
 {
     struct dml__gpu_comm *g = dml__comm_gpu(call->comm);
-    bool alone = path == DML__BY_IPC && dml_comm_size(call->comm) == 1;
-    if (path != DML__BY_NCCL && !alone) {
-        if (call->captured)
-            *status = refuse_capture(call, path);
-        return call->captured;
-    }
+    const bool alone = path == DML__BY_IPC && dml_comm_size(call->comm) == 1;
+    if (call->captured && (*status = may_capture(g, path, call, requested)) < 0)
+        return true;
+    if (path != DML__BY_NCCL && !alone)
+        return false;
     if (requested && !(g->lent && dml__gpu_queues(g)))
         return false;
     *status = dml__gpu_enter(g->gpu);

@@ -147,6 +147,13 @@ static void test_misuse(struct dml_test *t)
     graph_begin(&b); /* the stream is as before */
     graph = graph_end(&b);
     dml_test_status(t, "launch", dml_gpu_graph_launch(ctx, graph, b.stream), DML_OK);
+    graph_begin(&b);
+    graph_failed(&b, "launch", dml_gpu_graph_launch(ctx, graph, b.stream),
+                 DML_EUNSUPPORTED, "a stream that is captured");
+    dml_gpu_graph other = graph_end(&b);
+    dml_test_status(t, "free", dml_gpu_graph_free(ctx, other), DML_OK);
+    graph_failed(&b, "launch", dml_gpu_graph_launch(ctx, other, b.stream), DML_EINVAL,
+                 "no graph");
     dml_test_status(t, "sync", dml_gpu_stream_sync(ctx, b.stream), DML_OK);
     dml_test_status(t, "free", dml_gpu_graph_free(ctx, graph), DML_OK);
     graph_failed(&b, "free", dml_gpu_graph_free(ctx, graph), DML_EINVAL, "no graph");

@@ -98,6 +98,57 @@ static void test_nccl(struct dml_test *t)
     graph_close(&b);
 }
 
+/* Pieces are a group of calls, blocking, with a request, and captured. */
+static void test_list(struct dml_test *t)
+{
+    struct graph_case b;
+    dml_request *request = NULL;
+    float *x = NULL;
+    if (!open_nccl(&b, t, &x))
+        return;
+    const dml_piece pieces[] = {{x, N / 3}, {x + N / 3, 0}, {x + N / 3, N - N / 3}};
+    put(&b, x, (float)t->rank);
+    dml_test_status(t, "list", dml_allreduce_list(pieces, 3, DML_F32, DML_SUM, b.comm),
+                    DML_OK);
+    expect_sums(&b, x, 0, "blocking");
+    put(&b, x, (float)(1 + t->rank));
+    dml_test_status(t, "list",
+                    dml_iallreduce_list(pieces, 3, DML_F32, DML_SUM, b.comm, &request),
+                    DML_OK);
+    dml_test_status(t, "dml_wait", dml_wait(&request), DML_OK);
+    expect_sums(&b, x, 1, "with a request");
+    choose(&b, "auto");
+    graph_begin(&b);
+    dml_test_status(t, "list", dml_allreduce_list(pieces, 3, DML_F32, DML_SUM, b.comm),
+                    DML_OK);
+    dml_gpu_graph graph = graph_end(&b);
+    put(&b, x, (float)(2 + t->rank));
+    launch(&b, graph);
+    expect_sums(&b, x, 2, "captured");
+    dml_test_status(t, "free", dml_gpu_graph_free(b.ctx, graph), DML_OK);
+    graph_close(&b);
+}
+
+/* What waits on the host is refused, and the communicator goes on. */
+static void test_waits(struct dml_test *t)
+{
+    struct graph_case b;
+    dml_request *request = NULL;
+    float *x = NULL;
+    if (!open_nccl(&b, t, &x))
+        return;
+    graph_begin(&b);
+    graph_failed(&b, "dml_iallreduce",
+                 dml_iallreduce(DML_IN_PLACE, x, N, DML_F32, DML_SUM, b.comm, &request),
+                 DML_EUNSUPPORTED, "with a request cannot be captured");
+    dml_test_status(t, "stream", dml_comm_set_stream(b.comm, b.stream, false), DML_OK);
+    graph_failed(&b, "dml_allreduce", sum(&b, x), DML_EUNSUPPORTED,
+                 "let them queue (dml_comm_set_stream)");
+    dml_test_status(t, "free", dml_gpu_graph_free(b.ctx, graph_end(&b)), DML_OK);
+    dml_test_status(t, "dml_allreduce", sum(&b, x), DML_OK);
+    graph_close(&b);
+}
+
 /* The last rank does not launch the graph a third time, which all others wait for, and
  * the first is further ahead. */
 static void test_missing_rank(struct dml_test *t)
@@ -215,6 +266,8 @@ int main(int argc, char **argv)
 {
     static const struct dml_test_case cases[] = {
         {"by NCCL", test_nccl},
+        {"lists", test_list},
+        {"waits", test_waits},
         {"a rank is missing", test_missing_rank},
         {"NCCL cannot", test_nccl_cannot},
         {"the communicator has ended", test_communicator_ended},
