@@ -153,12 +153,13 @@ static void end_interruption(struct training *training)
 static dml_status one_step(struct training *training)
 {
     struct trainer *trainer = &training->trainer;
-    /* The loss is known to all ranks, so its failure needs no agreement; any other
-     * one is of this rank or of the network, and ends the job. */
+    /* All ranks know the loss, and what cannot be captured; else the job ends. */
     dml_status status = trainer_step(trainer);
-    bool kept = status == DML_ENUMERIC || status == DML_ETIMEOUT || status == DML_EPEER;
+    bool common = status == DML_ENUMERIC || status == DML_EUNSUPPORTED;
+    if (status != DML_OK && !common && status != DML_ETIMEOUT && status != DML_EPEER)
+        status = DML_ECOMM;
     if (status != DML_OK)
-        return job_agree(training->run->job, kept ? status : DML_ECOMM);
+        return job_agree(training->run->job, status);
     end_interruption(training);
     training->loss_sum += trainer->loss;
     training->loss_count++;

@@ -113,8 +113,9 @@ static dml_status record(struct trainer *trainer, dml_gpu_graph *graph)
     return status;
 }
 
-/* The step is not lost by a driver, or a library, that cannot capture it. */
-static dml_status do_without(struct trainer *trainer, dml_status status)
+/* The step is not lost by a driver, or a library, that cannot capture it. On all ranks.
+ */
+static dml_status do_without(struct trainer *trainer)
 {
     struct pass_graphs *graphs = &trainer->device.graphs;
     struct job *job = trainer->job;
@@ -122,8 +123,8 @@ static dml_status do_without(struct trainer *trainer, dml_status status)
     snprintf(why, sizeof why, "%s", job->error);
     job->error[0] = '\0';
     if (strcmp(trainer->options->graph, "on") == 0)
-        return job_fail(job, status, "--graph on: the step cannot be captured: %s",
-                        why);
+        return job_fail(job, DML_EUNSUPPORTED,
+                        "--graph on: the step cannot be captured: %s", why);
     memcpy(graphs->why, why, sizeof why);
     graphs->wanted = false;
     replica_gpu_abandon(&trainer->replica);
@@ -166,7 +167,7 @@ dml_status trainer_graph_pass(struct trainer *trainer)
         if (status == DML_OK)
             status = record(trainer, graph);
         if (status != DML_OK)
-            CNN_TRY(do_without(trainer, status));
+            CNN_TRY(do_without(trainer));
     }
     return *graph ? launch(trainer, *graph) : trainer_gpu_queue(trainer);
 }
