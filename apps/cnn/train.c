@@ -156,10 +156,9 @@ static dml_status one_step(struct training *training)
     /* All ranks know the loss, and what cannot be captured; else the job ends. */
     dml_status status = trainer_step(trainer);
     bool common = status == DML_ENUMERIC || status == DML_EUNSUPPORTED;
-    if (status != DML_OK && !common && status != DML_ETIMEOUT && status != DML_EPEER)
-        status = DML_ECOMM;
+    bool told = common || status == DML_ETIMEOUT || status == DML_EPEER;
     if (status != DML_OK)
-        return job_agree(training->run->job, status);
+        return job_agree(training->run->job, told ? status : DML_ECOMM);
     end_interruption(training);
     training->loss_sum += trainer->loss;
     training->loss_count++;
