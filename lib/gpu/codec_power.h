@@ -8,6 +8,7 @@
 #ifndef DML__GPU_CODEC_POWER_H
 #define DML__GPU_CODEC_POWER_H
 
+#include "core/philox.h"
 #include "gpu/codec_block.h"
 
 #include <math.h>
@@ -110,24 +111,16 @@ DML__LANE void dml__power_scale_lane(uint64_t n, double factor, float *column,
 /* ---- columns that begin anew -------------------------------------------------------
  */
 
-/* dml_rng_normal(): Philox4x32-10, and a point of Box and Muller's. */
+/* dml_rng_normal(): a point of Box and Muller's. */
 DML__LANE double dml__power_normal(uint64_t seed, uint64_t stream, uint64_t counter)
 {
     const double two_pi = 6.283185307179586476925;
-    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-    uint32_t c0 = (uint32_t)counter, c1 = (uint32_t)(counter >> 32);
-    uint32_t c2 = (uint32_t)stream, c3 = (uint32_t)(stream >> 32);
-    for (int round = 0; round < 10; round++) {
-        const uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
-        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
-        c1 = (uint32_t)p1;
-        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
-        c3 = (uint32_t)p0;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    const double radius = (double)((((uint64_t)c1 << 32 | c0) >> 11) + 1) * 0x1p-53;
-    const double angle = (double)(((uint64_t)c3 << 32 | c2) >> 11) * 0x1p-53;
+    uint32_t bits[4];
+    dml__philox(seed, stream, counter, bits);
+    const uint64_t first = (uint64_t)bits[1] << 32 | bits[0];
+    const uint64_t second = (uint64_t)bits[3] << 32 | bits[2];
+    const double radius = (double)((first >> 11) + 1) * 0x1p-53;
+    const double angle = (double)(second >> 11) * 0x1p-53;
     return sqrt(-2.0 * log(radius)) * cos(two_pi * angle);
 }
 
