@@ -41,6 +41,8 @@ dml_status dml__codec_open(dml_ctx *ctx, const struct dml__codec_spec *spec,
         dml_codec_destroy(c);
         return status;
     }
+    if (spec->kind->reset != NULL)
+        spec->kind->reset(c);
     *out = c;
     return DML_OK;
 fail:
@@ -211,8 +213,8 @@ void dml__codec_clear(dml_codec *c)
     if (c->velocity != NULL && c->device == NULL)
         memset(c->velocity, 0, c->count * sizeof(float));
     c->waiting = false;
-    if (c->spec.kind->open != NULL)
-        c->spec.kind->open(c);
+    if (c->spec.kind->reset != NULL)
+        c->spec.kind->reset(c);
     if (c->device != NULL)
         (void)dml__codec_device_clear(c);
 }

@@ -41,8 +41,8 @@ struct dml__codec_kind {
     double usual;       /* when it is left out; 0: it may not be */
     const char *keys;   /* that it knows, each with a blank on both sides */
 
-    /* Memory, the first time, and starting values; NULL: nothing to do. */
-    dml_status (*open)(dml_codec *codec);
+    dml_status (*open)(dml_codec *codec);    /* gets memory, once; NULL: needs none */
+    void (*reset)(dml_codec *codec);         /* to starting values; NULL: has none */
     size_t (*bytes)(const dml_codec *codec); /* NULL: block_bytes for each block */
     /* Fills codec->shared [nshared], of which all ranks then take the maximum; NULL:
      * nothing is shared. Returns the largest magnitude, as encode does. */

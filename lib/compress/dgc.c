@@ -27,6 +27,7 @@ const struct dml__codec_kind dml__codec_dgc = {
     .most = 1,
     .keys = " momentum clip warmup start ",
     .open = dml__sparse_open,
+    .reset = dml__sparse_reset,
     .bytes = dml__sparse_bytes,
     .encode = encode,
     .decode = dml__sparse_decode,

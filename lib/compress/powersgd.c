@@ -44,14 +44,17 @@ static dml_status open_factor(dml_codec *c)
     c->shape.cols = c->shape.rows > 0 ? c->count / c->shape.rows : 0;
     rank = rank < c->shape.rows ? rank : c->shape.rows;
     c->shape.rank = rank < c->shape.cols ? rank : c->shape.cols;
-    if (c->work == NULL)
-        c->work = dml__alloc(c->ctx, dml__power_right_count(c) * sizeof(float));
+    c->work = dml__alloc(c->ctx, dml__power_right_count(c) * sizeof(float));
     if (c->work == NULL)
         return dml__fail(c->ctx, DML_ENOMEM, "dml_codec_create",
                          "no memory for the factor of powersgd");
+    return DML_OK;
+}
+
+static void reset_factor(dml_codec *c)
+{
     for (size_t k = 0; k < c->shape.rank; k++)
         start_column(c, k, c->work);
-    return DML_OK;
 }
 
 uint32_t dml__power_first(dml_codec *c, const float *g, float *p)
@@ -173,6 +176,7 @@ const struct dml__codec_kind dml__codec_powersgd = {
     .most = DML__POWER_MOST,
     .keys = " seed start ",
     .open = open_factor,
+    .reset = reset_factor,
     .bytes = bytes,
     .encode = encode,
     .decode = decode,

@@ -11,8 +11,7 @@
 
 static dml_status open_work(dml_codec *c)
 {
-    if (c->work == NULL)
-        c->work = dml__alloc(c->ctx, dml__mul(dml__codec_slots(c), sizeof(size_t)));
+    c->work = dml__alloc(c->ctx, dml__mul(dml__codec_slots(c), sizeof(size_t)));
     if (c->work == NULL)
         return dml__fail(c->ctx, DML_ENOMEM, "dml_codec_create",
                          "no memory for the indices of random-k");

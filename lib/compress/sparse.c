@@ -95,29 +95,32 @@ dml_status dml__sparse_open(dml_codec *c)
     const size_t slots = dml__codec_slots(c), nsegments = segments(c->count);
     const size_t capacity = (size_t)dml__sparse_capacity(slots, c->count);
     const size_t room = capacity + DML__SELECT_SPARE;
-    struct sparse *w = c->work;
-    if (w == NULL) {
-        const size_t head = (sizeof *w + DML__ALIGN - 1) / DML__ALIGN * DML__ALIGN;
-        const size_t each = (c->velocity != NULL ? 2 : 1) * sizeof(float) + 2;
-        char *memory = dml__alloc(c->ctx, head + nsegments * sizeof *w->counts +
-                                              dml__mul(room, each));
-        if (memory == NULL)
-            return dml__fail(c->ctx, DML_ENOMEM, "dml_codec_create",
-                             "no memory to list %zu elements", capacity);
-        c->work = w = (struct sparse *)memory;
-        w->capacity = capacity;
-        w->counts = (size_t *)(memory + head);
-        w->values = (float *)(w->counts + nsegments);
-        float *next = w->values + room;
-        if (c->velocity != NULL) {
-            w->pushes = next;
-            next += room;
-        }
-        w->listed = (uint16_t *)next;
+    struct sparse *w = NULL;
+    const size_t head = (sizeof *w + DML__ALIGN - 1) / DML__ALIGN * DML__ALIGN;
+    const size_t each = (c->velocity != NULL ? 2 : 1) * sizeof(float) + 2;
+    char *memory =
+        dml__alloc(c->ctx, head + nsegments * sizeof *w->counts + dml__mul(room, each));
+    if (memory == NULL)
+        return dml__fail(c->ctx, DML_ENOMEM, "dml_codec_create",
+                         "no memory to list %zu elements", capacity);
+    c->work = w = (struct sparse *)memory;
+    w->capacity = capacity;
+    w->counts = (size_t *)(memory + head);
+    w->values = (float *)(w->counts + nsegments);
+    float *next = w->values + room;
+    if (c->velocity != NULL) {
+        w->pushes = next;
+        next += room;
     }
+    w->listed = (uint16_t *)next;
+    return DML_OK;
+}
+
+void dml__sparse_reset(dml_codec *c)
+{
+    struct sparse *w = c->work;
     w->slots = 0;
     w->edge = 0;
-    return DML_OK;
 }
 
 /* ---- the limit ---------------------------------------------------------------------

@@ -11,6 +11,7 @@
 #include "compress/codec.h"
 
 dml_status dml__sparse_open(dml_codec *codec);
+void dml__sparse_reset(dml_codec *codec);
 size_t dml__sparse_bytes(const dml_codec *codec);
 void *dml__sparse_kept(dml_codec *codec, size_t *bytes);
 

@@ -12,8 +12,7 @@
 static dml_status open_shared(dml_codec *c)
 {
     c->nshared = dml__codec_blocks(c->count);
-    if (c->shared == NULL)
-        c->shared = dml__alloc(c->ctx, c->nshared * sizeof *c->shared);
+    c->shared = dml__alloc(c->ctx, c->nshared * sizeof *c->shared);
     if (c->shared == NULL)
         return dml__fail(c->ctx, DML_ENOMEM, "dml_codec_create",
                          "no memory for %zu scales", c->nshared);

@@ -19,6 +19,7 @@ const struct dml__codec_kind dml__codec_topk = {
     .most = 1,
     .keys = " start ",
     .open = dml__sparse_open,
+    .reset = dml__sparse_reset,
     .bytes = dml__sparse_bytes,
     .encode = encode,
     .decode = dml__sparse_decode,
