@@ -6,6 +6,13 @@
  */
 #include "gpu_feed.h"
 
+void feed_loader(dml_loader_opts *opts)
+{
+    opts->dtype = DML_U8;
+    opts->alloc = dml_gpu_alloc_pinned;
+    opts->release = dml_gpu_free_pinned;
+}
+
 static size_t aligned(size_t bytes)
 {
     return (bytes + 255) / 256 * 256;
@@ -146,4 +153,12 @@ dml_status feed_done(struct feed *feed)
     const struct feed_slot *slot = &feed->slots[feed->now % FEED_SLOTS];
     feed->now++;
     return gpu_note(gpu, dml_gpu_event_record(gpu->ctx, slot->used, gpu->stream));
+}
+
+const struct cnn_pass *feed_done_pass(const struct feed *feed, const int32_t **labels)
+{
+    const char *host = feed->slots[(feed->now + FEED_SLOTS - 1) % FEED_SLOTS].host;
+    *labels = (const int32_t *)(const void *)(host + feed->label_at - feed->area_at);
+    return (const struct cnn_pass *)(const void *)(host + feed->pass_at -
+                                                   feed->area_at);
 }

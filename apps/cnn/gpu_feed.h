@@ -24,6 +24,9 @@ struct feed {
     unsigned next, now; /* slots filled, and taken, so far */
 };
 
+/* A loader whose batches go to a feed: bytes, in pinned memory. */
+void feed_loader(dml_loader_opts *opts);
+
 /* For batches of bytes, with the values of their loader. Close in any case. */
 dml_status feed_open(struct gpu *gpu, const struct net *net, const float *values,
                      struct feed *feed);
@@ -46,5 +49,9 @@ dml_status feed_take(struct feed *feed, struct net *net, const int32_t **labels)
 
 /* All work of the pass is queued. */
 dml_status feed_done(struct feed *feed);
+
+/* What was put with the pass that is done last, and its labels on the host, until
+ * another two are put. */
+const struct cnn_pass *feed_done_pass(const struct feed *feed, const int32_t **labels);
 
 #endif

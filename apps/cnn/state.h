@@ -4,6 +4,7 @@
 #define CNN_STATE_H
 
 #include "../common/checkpoint.h"
+#include "evaluate.h"
 #include "trainer.h"
 
 /* What cnn train keeps beside the trainer's state, from step to step. */

@@ -5,6 +5,7 @@
 #include "../common/progress.h"
 #include "../common/report.h"
 #include "commands.h"
+#include "evaluate.h"
 #include "model.h"
 
 #include <stdlib.h>
@@ -15,7 +16,7 @@ struct testing {
     struct dataset set;
     struct gpu gpu;
     struct net *net;
-    dml_loader *loader;
+    struct evaluation evaluation;
     struct outfile report;
     struct test_result result;
     double seconds;
@@ -68,11 +69,11 @@ static dml_status run_test(struct testing *testing)
     dml_status status =
         model_load(&testing->model, testing->net, job->error, sizeof job->error);
     if (status == DML_OK)
-        status = evaluate_loader(job, testing->set.test, batch, info->mean,
-                                 info->stddev, &testing->loader);
+        status = evaluate_open(job, testing->net, testing->set.test, batch, info->mean,
+                               info->stddev, &testing->evaluation);
     CNN_TRY(job_agree(job, status));
     double start = trainer_now_s();
-    CNN_TRY(evaluate(job, testing->net, testing->loader, rows, &testing->result));
+    CNN_TRY(evaluate(&testing->evaluation, &testing->result));
     testing->seconds = trainer_now_s() - start;
     return DML_OK;
 }
@@ -123,7 +124,7 @@ dml_status cnn_test(const struct cnn_run *run)
         progress_line(&progress, "test loss %.4f, test accuracy %.4f",
                       testing.result.loss, testing.result.accuracy);
     outfile_cancel(&testing.report);
-    dml_loader_destroy(testing.loader);
+    evaluate_close(&testing.evaluation);
     net_destroy(testing.net);
     gpu_close(&testing.gpu);
     dataset_close(&testing.set);

@@ -93,8 +93,7 @@ static dml_status test_now(struct training *training)
 {
     struct trainer *trainer = &training->trainer;
     CNN_TRY(job_agree(training->run->job, replica_settle(&trainer->replica)));
-    CNN_TRY(evaluate(training->run->job, trainer->net, training->test_loader,
-                     trainer->rows, &training->result));
+    CNN_TRY(evaluate(&training->evaluation, &training->result));
     curve_test(training);
     training->tested = true;
     publish(training);
@@ -329,9 +328,9 @@ static dml_status prepare(struct training *training)
         calloc(training->nblocks_room, sizeof *training->block_speeds);
     dml_status status =
         training->block_speeds
-            ? evaluate_loader(run->job, set->test,
-                              trainer->least_rows * (size_t)run->job->nranks, set->mean,
-                              set->stddev, &training->test_loader)
+            ? evaluate_open(run->job, trainer->net, set->test,
+                            trainer->least_rows * (size_t)run->job->nranks, set->mean,
+                            set->stddev, &training->evaluation)
             : job_fail(run->job, DML_ENOMEM, "out of memory");
     CNN_TRY(job_agree(run->job, status));
 
@@ -376,7 +375,7 @@ static dml_status train(const struct cnn_run *run, struct course *course)
     outfile_cancel(&training->model);
     checkpoint_close(&training->checkpoint);
     dml_snapshot_close(training->snapshot);
-    dml_loader_destroy(training->test_loader);
+    evaluate_close(&training->evaluation);
     trainer_destroy(&training->trainer);
     free(training->block_speeds);
     free(training);

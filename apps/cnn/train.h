@@ -7,6 +7,7 @@
 #include "../common/outfile.h"
 #include "../common/progress.h"
 #include "commands.h"
+#include "evaluate.h"
 
 /* What lasts while a training goes on with fewer and fewer ranks. */
 struct course {
@@ -20,7 +21,7 @@ struct training {
     const struct cnn_run *run;
     struct course *course;
     struct trainer trainer;
-    dml_loader *test_loader;
+    struct evaluation evaluation;
     struct progress progress;
     struct outfile curve, report, model; /* open on rank 0 where asked for */
     uint64_t nsteps;

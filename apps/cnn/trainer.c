@@ -282,11 +282,8 @@ static dml_status make_loader(struct trainer *trainer, const struct dataset *set
     opts.pad = true;
     opts.mean = set->mean;
     opts.stddev = set->stddev;
-    if (trainer->device.gpu.ctx) {
-        opts.dtype = DML_U8;
-        opts.alloc = dml_gpu_alloc_pinned;
-        opts.release = dml_gpu_free_pinned;
-    }
+    if (trainer->device.gpu.ctx)
+        feed_loader(&opts);
     dml_status status =
         dml_loader_create(trainer->job->ctx, set->train, &opts, &trainer->loader);
     if (status != DML_OK)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Steps of data-parallel training, and tests by all ranks; see trainer.c, evaluate.c.
- */
+/* Steps of data-parallel training; see trainer.c. */
 #ifndef CNN_TRAINER_H
 #define CNN_TRAINER_H
 
@@ -69,11 +68,6 @@ struct trainer {
     double step_s, data_s;
 };
 
-/* What a test found, over the whole test set. */
-struct test_result {
-    double loss, accuracy;
-};
-
 /* From a snapshot, or with NULL anew. Collective; on failure the line has been printed.
  * Destroy in any case. */
 dml_status trainer_create(struct job *job, const struct cnn_options *options,
@@ -108,15 +102,6 @@ void trainer_graph_close(struct trainer *trainer);
 
 /* For the report: "captured", or "plain: " and why. */
 void trainer_graph_tell(const struct trainer *trainer, char *text, size_t room);
-
-/* Test by all ranks, each on its share; the running averages of batch normalisation are
- * first averaged over the ranks. rows: of one pass on this rank. Collective. */
-dml_status evaluate(struct job *job, struct net *net, dml_loader *loader, size_t rows,
-                    struct test_result *result);
-
-/* The loader of a test set for evaluate(); batch: images of one pass over all ranks. */
-dml_status evaluate_loader(struct job *job, const dml_images *images, size_t batch,
-                           const float *mean, const float *stddev, dml_loader **loader);
 
 /* Make a net for this rank's rows, on a GPU unless that is NULL; the same layouts on
  * all ranks or an error. Collective, agreed. */

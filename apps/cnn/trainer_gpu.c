@@ -2,8 +2,8 @@
 /*
  * Passes and steps on a GPU. The host queues a step's work and waits for one thing
  * only, the averaged loss; while the device works it sends the next batch (gpu_feed.c).
- The update is queued before the loss is known: an optimizer on a device
- * guards itself against gradients that are not finite.
+ * The update is queued before the loss is known: an optimizer on a device guards itself
+ * against gradients that are not finite.
  */
 #include "gpu_feed.h"
 #include "trainer.h"

@@ -150,6 +150,9 @@ static void run_case(const struct feed_case *t)
         device_get(&gpu, &pass, sent, sizeof pass);
         const struct cnn_pass expected = pass_of(&batch);
         assert_memory_equal(&pass, &expected, sizeof pass);
+        const struct cnn_pass *done = feed_done_pass(&b.feed, &labels);
+        assert_memory_equal(done, &expected, sizeof pass);
+        assert_memory_equal(labels, batch.labels, batch.count * sizeof *labels);
     }
     free(got);
     close_bench(&b);
