@@ -65,7 +65,8 @@ void dml__run_alone(const struct dml__call *call)
 bool dml__perform_alone(const struct dml__user_call *u)
 {
     const struct dml__coll_state *state = dml__comm_alone(u->comm);
-    if (state == NULL || state->forced[u->coll] != NULL || (int)u->dtype < 0 ||
+    if (state == NULL || dml__is_forced(state, u->coll, false) ||
+        dml__is_forced(state, u->coll, true) || (int)u->dtype < 0 ||
         (int)u->dtype >= DML_NDTYPES || u->root != 0 || u->has_counts ||
         u->pieces != NULL || u->count > UINT32_MAX || (int)u->op < 0 ||
         (int)u->op >= DML_NOPS)

@@ -13,13 +13,15 @@ static const struct dml__device_paths *paths_of(const dml_comm *comm)
     return device != NULL ? device->paths : NULL;
 }
 
-/* Does the caller, the environment or an earlier call force a path? */
-static bool forces_path(dml_comm *comm, dml_coll coll)
+bool dml__device_in_use(const dml_comm *comm)
 {
-    const struct dml__coll_state *state = dml__coll_state(comm);
-    const struct dml__alg *alg = NULL;
-    if (state != NULL && state->forced[coll] != NULL)
-        alg = dml__alg_find(coll, state->forced[coll]);
+    return paths_of(comm) != NULL;
+}
+
+/* Is a path asked for the host's memory, too? */
+static bool stages_all(const struct dml__coll_state *state, dml_coll coll)
+{
+    const struct dml__alg *alg = state->forced[coll].alg[false];
     return alg != NULL && alg->path != DML__ON_HOST;
 }
 
@@ -29,11 +31,13 @@ dml_status dml__device_locate(struct dml__call *call)
     if (paths == NULL)
         return DML_OK;
     const struct dml__coll_state *state = dml__coll_state(call->comm);
-    if (state != NULL && state->host_only)
+    if (state == NULL)
+        return dml__last_status(call->comm);
+    if (state->host_only)
         return DML_OK;
     DML_TRY(paths->locate(call));
     call->may_stage = true;
-    call->any_place = forces_path(call->comm, call->coll);
+    call->any_place = stages_all(state, call->coll);
     return DML_OK;
 }
 
@@ -66,8 +70,8 @@ dml_status dml__device_host_only(dml_comm *comm)
         return dml__last_status(comm);
     state->host_only = true;
     for (int c = 0; c < DML_NCOLLS; c++)
-        if (forces_path(comm, (dml_coll)c))
-            state->forced[c] = NULL;
+        if (stages_all(state, (dml_coll)c))
+            state->forced[c].alg[false] = NULL;
     return DML_OK;
 }
 

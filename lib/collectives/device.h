@@ -2,8 +2,8 @@
 /*
  * Collectives on device memory: the paths that stand in the table of algorithms beside
  * those for host memory, and what lib/gpu gives to fill them. A path takes calls on
- * device memory only, but for host_staged, which forced takes all, so that some ranks'
- * buffers may be on the host.
+ * device memory only, but for host_staged, which asked for alone takes all, so that
+ * some ranks' buffers may be on the host.
  */
 #ifndef DML__DEVICE_H
 #define DML__DEVICE_H
@@ -34,6 +34,9 @@ struct dml__device_paths {
                   dml_request *request);
 };
 
+/* Has the context a device? */
+bool dml__device_in_use(const dml_comm *comm);
+
 /* Where the call's buffers are. */
 dml_status dml__device_locate(struct dml__call *call);
 
@@ -46,8 +49,8 @@ void *dml__device_take(dml_comm *comm, size_t bytes);
 void dml__device_give(dml_comm *comm, void *memory);
 bool dml__device_waits(dml_comm *comm, bool on);
 
-/* Collectives of this communicator are libdml's own, on host memory: takes back what
- * forces a path for devices. */
+/* Collectives of this communicator are libdml's own, on host memory: takes back
+ * that a path is asked for such memory. */
 dml_status dml__device_host_only(dml_comm *comm);
 
 extern const struct dml__alg dml__alg_nccl, dml__alg_ipc, dml__alg_host_staged;

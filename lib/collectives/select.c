@@ -6,6 +6,7 @@
  */
 #include "collectives/select.h"
 
+#include "collectives/device.h"
 #include "collectives/node_task.h"
 
 #include <ctype.h>
@@ -22,7 +23,52 @@ static void destroy(struct dml__coll_state *state)
     dml__free(state);
 }
 
-/* Value of DML_<COLLECTIVE>, or NULL. */
+/* ---- what was asked for ------------------------------------------------------------
+ */
+
+/* The algorithm of that name, of which "length" characters count. */
+static const struct dml__alg *find(dml_coll coll, const char *name, size_t length)
+{
+    const struct dml__alg *const *algs = dml__algs(coll);
+    while (*algs != NULL &&
+           (strncmp((*algs)->name, name, length) != 0 || (*algs)->name[length] != '\0'))
+        algs++;
+    return *algs;
+}
+
+/* "ring", "ipc", or one for either kind of memory: "ring,ipc". What takes both kinds
+ * does so where it stands alone. */
+static struct dml__forced parse(dml_coll coll, const char *names, const char *by)
+{
+    struct dml__forced f = {.by = by};
+    const char *name = names;
+    if (strcmp(names, "auto") == 0)
+        return f;
+    for (int i = 0; i < 2; i++) {
+        const size_t length = strcspn(name, ",");
+        const struct dml__alg *alg = find(coll, name, length);
+        const bool on_device = alg != NULL && alg->path != DML__ON_HOST;
+        if (alg == NULL || f.alg[on_device] != NULL)
+            break;
+        f.alg[on_device] = alg;
+        name += length;
+        if (*name == '\0') {
+            if (i == 0 && alg->path == DML__BY_HOST)
+                f.alg[false] = alg;
+            return f;
+        }
+        name++;
+    }
+    return (struct dml__forced){.by = by, .wrong = names};
+}
+
+bool dml__is_forced(const struct dml__coll_state *state, dml_coll coll, bool on_device)
+{
+    const struct dml__forced *f = &state->forced[coll];
+    return f->wrong != NULL || f->alg[on_device] != NULL;
+}
+
+/* Value of DML_<COLLECTIVE>. */
 static const char *env_choice(const dml_ctx *ctx, dml_coll coll)
 {
     char name[32] = "";
@@ -30,7 +76,7 @@ static const char *env_choice(const dml_ctx *ctx, dml_coll coll)
     for (size_t i = 0; lower[i] != '\0' && i + 1 < sizeof name; i++)
         name[i] = (char)toupper((unsigned char)lower[i]);
     const char *value = dml__ctx_env(ctx, name);
-    return value != NULL && strcmp(value, "auto") != 0 ? value : NULL;
+    return value != NULL ? value : "auto";
 }
 
 struct dml__coll_state *dml__coll_state(dml_comm *comm)
@@ -48,8 +94,8 @@ struct dml__coll_state *dml__coll_state(dml_comm *comm)
     const char *table = dml__comm_tuning(comm, &name);
     bool off = measure != NULL && strcmp(measure, "0") == 0;
     for (int c = 0; c < DML_NCOLLS; c++) {
-        state->forced[c] = env_choice(ctx, (dml_coll)c);
-        state->forced_by[c] = "environment";
+        state->forced[c] =
+            parse((dml_coll)c, env_choice(ctx, (dml_coll)c), "environment");
         state->tuned.settled[0][c] = state->tuned.settled[1][c] = off;
         state->tuned.settled_shared[c] = off;
     }
@@ -72,7 +118,8 @@ static dml_status unknown_algorithm(const dml_comm *comm, dml_coll coll,
     }
     return dml__fail(dml_comm_ctx(comm), DML_EINVAL, where,
                      "%s has no algorithm \"%s\" (see DML_<COLLECTIVE>, "
-                     "dml_comm_set_algorithm); use %s",
+                     "dml_comm_set_algorithm); use %s, or one for the host's memory "
+                     "and one for a device's (\"ring,ipc\")",
                      dml_coll_name(coll), name, list);
 }
 
@@ -86,13 +133,10 @@ dml_status dml_comm_set_algorithm(dml_comm *comm, dml_coll coll, const char *nam
     struct dml__coll_state *state = dml__coll_state(comm);
     if (state == NULL)
         return dml__last_status(comm);
-    const struct dml__alg *alg = dml__alg_find(coll, name);
-    bool automatic = strcmp(name, "auto") == 0;
-    if (alg == NULL && !automatic)
+    const struct dml__forced forced = parse(coll, name, "dml_comm_set_algorithm");
+    if (forced.wrong != NULL)
         return unknown_algorithm(comm, coll, name, __func__);
-    state->forced[coll] = automatic ? NULL : alg->name;
-    state->forced_by[coll] = "dml_comm_set_algorithm";
-    state->forced_told[coll] = false;
+    state->forced[coll] = forced;
     memset(state->cache, 0, sizeof state->cache);
     return DML_OK;
 }
@@ -119,32 +163,36 @@ static bool for_memory(const struct dml__alg *alg, const struct dml__call *call)
     return (alg->path != DML__ON_HOST) == call->on_device;
 }
 
-static const struct dml__alg *forced(struct dml__coll_state *state,
+/* What was asked for such a call, if anything. A path for devices says nothing of the
+ * host's memory, but is refused where there is no device. */
+static const struct dml__alg *asked(const struct dml__forced *f,
+                                    const struct dml__call *call)
+{
+    if (f->alg[call->on_device] == NULL && f->alg[false] == NULL &&
+        !dml__device_in_use(call->comm))
+        return f->alg[true];
+    return f->alg[call->on_device];
+}
+
+static const struct dml__alg *forced(struct dml__forced *f, const struct dml__alg *alg,
                                      const struct dml__call *call, dml_choice *why)
 {
-    const char *name = state->forced[call->coll];
-    const struct dml__alg *alg = dml__alg_find(call->coll, name);
-    if (alg == NULL) {
-        unknown_algorithm(call->comm, call->coll, name, call->where);
-        return NULL;
-    }
     const char *reason = dml__refusal(alg, call);
     if (reason != NULL) {
         dml__fail(dml_comm_ctx(call->comm), DML_EUNSUPPORTED, call->where,
                   "algorithm %s cannot do this %s (%s %s): %s; use auto or another",
-                  name, dml_coll_name(call->coll), dml_dtype_name(call->dtype),
+                  alg->name, dml_coll_name(call->coll), dml_dtype_name(call->dtype),
                   dml_op_name(call->op), reason);
         return NULL;
     }
-    if (!state->forced_told[call->coll] && dml_comm_rank(call->comm) == 0)
+    if (!f->told[call->on_device] && dml_comm_rank(call->comm) == 0)
         dml__log(dml_comm_ctx(call->comm), DML_LOG_INFO, "%s by %s: forced by %s",
-                 dml_coll_name(call->coll), alg->name, state->forced_by[call->coll]);
-    state->forced_told[call->coll] = true;
+                 dml_coll_name(call->coll), alg->name, f->by);
+    f->told[call->on_device] = true;
     if (why != NULL) {
         why->algorithm = alg->name;
         why->predicted_s = 0;
-        snprintf(why->why, sizeof why->why, "forced by %s",
-                 state->forced_by[call->coll]);
+        snprintf(why->why, sizeof why->why, "forced by %s", f->by);
     }
     return alg;
 }
@@ -258,8 +306,13 @@ const struct dml__alg *dml__select(const struct dml__call *call, bool may_measur
     struct dml__coll_state *state = dml__coll_state(call->comm);
     if (state == NULL)
         return NULL;
-    if (state->forced[call->coll] != NULL)
-        return forced(state, call, why);
+    struct dml__forced *f = &state->forced[call->coll];
+    if (f->wrong != NULL) {
+        unknown_algorithm(call->comm, call->coll, f->wrong, call->where);
+        return NULL;
+    }
+    if (asked(f, call) != NULL)
+        return forced(f, asked(f, call), call, why);
     if (dml_comm_size(call->comm) == 1 &&
         !call->on_device) { /* any will do: nothing is sent */
         if (why != NULL) {

@@ -31,10 +31,16 @@ struct dml__tuned {
     double seconds[DML_NCOLLS][DML__NALGS][DML__NPOINTS];
 };
 
+/* What was asked for, of one collective. */
+struct dml__forced {
+    const struct dml__alg *alg[2]; /* [1]: with device memory; NULL: automatic */
+    const char *wrong;             /* the names, where they mean nothing; else NULL */
+    const char *by;                /* whom */
+    bool told[2];                  /* to the log */
+};
+
 struct dml__coll_state {
-    const char *forced[DML_NCOLLS]; /* NULL: automatic */
-    const char *forced_by[DML_NCOLLS];
-    bool forced_told[DML_NCOLLS]; /* to the log */
+    struct dml__forced forced[DML_NCOLLS];
     bool host_only; /* of libdml's own communicators: buffers are not looked at */
     struct dml__rule *rules; /* [nrules] of the tuning table */
     size_t nrules;
@@ -45,6 +51,9 @@ struct dml__coll_state {
 
 /* Made at first use; NULL: the error is recorded. */
 struct dml__coll_state *dml__coll_state(dml_comm *comm);
+
+/* Is nothing left to choose? */
+bool dml__is_forced(const struct dml__coll_state *state, dml_coll coll, bool on_device);
 
 /* Counts a blocking call of a collective, on all ranks; true: it may measure. At the
  * first one, of either kind of memory, what the context knows is taken over.

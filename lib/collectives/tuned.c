@@ -300,7 +300,7 @@ static bool is_open(const dml_comm *comm, const struct dml__coll_state *state,
                     dml_coll coll, bool on_device)
 {
     return !dml__is_settled(comm, &state->tuned, coll, on_device) &&
-           state->forced[coll] == NULL && dml_comm_size(comm) > 1;
+           !dml__is_forced(state, coll, on_device) && dml_comm_size(comm) > 1;
 }
 
 /* What a job calls once or twice, at its beginning say, is not worth measuring: 30 ms

@@ -56,7 +56,7 @@ struct dml__call {
     bool on_device;            /* one of the buffers is device memory */
     bool captured;  /* and the stream is captured: the call is not done but kept */
     bool may_stage; /* the user's, where a device is in use: host_staged can do it */
-    bool any_place; /* a path is forced: other ranks' buffers may be elsewhere */
+    bool any_place; /* host_staged is forced: others' buffers may be elsewhere */
     dml_comm *comm;
     const char *where;     /* public function, for messages */
     struct dml__op record; /* of it (roll.h); seq 0: none yet */

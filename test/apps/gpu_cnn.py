@@ -274,6 +274,16 @@ class Cases:
                                        "--max-steps", 9)], ["the other --device"])
             shutil.rmtree(os.path.join(folder, "kept"))
 
+    def forced_paths(self, folder):
+        """A path holds for gradients on the device; the losses go by the host."""
+        paths = ["nccl"] if "DML_TEST_NCCL" in os.environ else ["ipc", "ring,host_staged"]
+        free = self.train(folder, *GPU, "--max-steps", 6)
+        for path in paths:
+            report = self.train(folder, *GPU, "--max-steps", 6,
+                                env={"DML_ALLREDUCE": path})
+            require(abs(report["test_loss"] / free["test_loss"] - 1) < 1e-4,
+                    f"{report['test_loss']} by {path}, {free['test_loss']} without")
+
     def refuses(self, folder):
         def refused(*words):
             *options, text = words
@@ -319,6 +329,7 @@ def make_cases(top, nranks):
              ("graphs of a step", cases.graphs),
              ("shares of the state", cases.sharded),
              ("codecs", cases.compresses),
+             ("forced paths", cases.forced_paths),
              ("what is refused", cases.refuses),
              ("divergence", cases.diverges)]
     if cases.captures:

@@ -21,6 +21,7 @@ struct told {
     int measured_host, measured_device;
     bool on_device;   /* what is called now: the way through the host chooses, too */
     char choice[512]; /* the last one */
+    char forced[512]; /* lines of what is forced */
 };
 
 static void listen(void *user, dml_log_level level, const char *line)
@@ -33,6 +34,9 @@ static void listen(void *user, dml_log_level level, const char *line)
     else if (strncmp(line, "allreduce of", 12) == 0 &&
              (strstr(line, "host_staged") != NULL) == told->on_device)
         snprintf(told->choice, sizeof told->choice, "%s", line);
+    const size_t used = strlen(told->forced);
+    if (strncmp(line, "allreduce by", 12) == 0)
+        snprintf(told->forced + used, sizeof told->forced - used, "%s\n", line);
     (void)level;
 }
 
@@ -236,12 +240,50 @@ static void test_table(struct dml_test *t)
     unlink(path);
 }
 
+/* What is forced holds for the kind of memory that it is for. */
+static void test_forced(struct dml_test *t)
+{
+    static const struct {
+        const char *names, *host, *device; /* NULL: the choice is free */
+    } cases[] = {
+        {"ring", "ring", NULL},
+        {"ipc", NULL, "ipc"},
+        {"direct,ipc", "direct", "ipc"},
+        {"host_staged,ring", "ring", "host_staged"},
+        {"host_staged", "host_staged", "host_staged"},
+    };
+    for (size_t i = 0; i < DML_TEST_COUNT(cases); i++) {
+        struct told told;
+        dml_ctx *ctx = NULL;
+        dml_test_step(t, "DML_ALLREDUCE=%s", cases[i].names);
+        setenv("DML_ALLREDUCE", cases[i].names, 1);
+        open_ctx(t, &told, &ctx);
+        dml_comm *comm = open_comm(t, ctx);
+        unsetenv("DML_ALLREDUCE");
+        for (int on_device = 0; on_device < 2; on_device++) {
+            const char *name = on_device ? cases[i].device : cases[i].host;
+            char line[64];
+            snprintf(line, sizeof line, "allreduce by %s: forced by environment\n",
+                     name != NULL ? name : "");
+            told.forced[0] = '\0';
+            call(t, ctx, comm, &told, on_device, 2);
+            const char *found = strstr(told.forced, name != NULL ? line : "by ");
+            /* The way through the host, which may be free, makes calls there. */
+            const bool whole = name != NULL || on_device == 0 || cases[i].host == NULL;
+            DML_CHECK(t, t->rank > 0 || !whole || (found != NULL) == (name != NULL),
+                      "on_device %d: told \"%s\"", on_device, told.forced);
+        }
+        dml_comm_destroy(comm);
+        dml_ctx_destroy(ctx);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const struct dml_test_case cases[] = {
         {"measured", test_measured}, {"queued", test_queued},
         {"reducer", test_reducer},   {"not measured", test_not_measured},
-        {"table", test_table},
+        {"table", test_table},       {"forced", test_forced},
     };
     return dml_test_main(argc, argv, cases, DML_TEST_COUNT(cases));
 }

@@ -143,6 +143,9 @@ void test_bad_arguments(struct dml_test *t)
 
 void test_algorithm_table(struct dml_test *t)
 {
+    static const char *const wrong[] = {
+        "nonsense", "mp",       "",         "mpi,",     ",ipc",
+        "mpi,mpi",  "ipc,nccl", "auto,ipc", "mpi,ipc,", "mpi,ipc,nccl"};
     for (int coll = 0; coll < DML_NCOLLS; coll++) {
         const char *name, *text;
         size_t n = 0;
@@ -163,9 +166,10 @@ void test_algorithm_table(struct dml_test *t)
         }
         dml_test_status(t, "end of the table",
                         dml_algorithm_list((dml_coll)coll, n, &name, &text), DML_EEND);
-        dml_test_error(t, "algorithm nonsense",
-                       dml_comm_set_algorithm(t->comm, (dml_coll)coll, "nonsense"),
-                       DML_EINVAL);
+        for (size_t i = 0; i < DML_TEST_COUNT(wrong); i++)
+            dml_test_error(t, wrong[i],
+                           dml_comm_set_algorithm(t->comm, (dml_coll)coll, wrong[i]),
+                           DML_EINVAL);
         dml_test_status(
             t, "auto", dml_comm_set_algorithm(t->comm, (dml_coll)coll, "auto"), DML_OK);
         dml_choice choice = {0};
