@@ -59,8 +59,7 @@ typedef enum dml_coll {
 } dml_coll;
 #define DML_NCOLLS 9
 
-/** Name of a collective, "?" if unknown; static. Not collective; any thread. @since 0.1
- */
+/** Its name, "?" if unknown; static. Not collective; any thread.  @since 0.1 */
 DML_API const char *dml_coll_name(dml_coll coll);
 
 /**
@@ -369,13 +368,10 @@ DML_API dml_status dml_algorithm_list(dml_coll coll, size_t index, const char **
 /**
  * Force an algorithm for a collective, or give the choice back with "auto".
  * Must be called alike on all ranks. Stronger than the environment's DML_<COLLECTIVE>.
- *
- * It is forced for the memory that it is for: "nccl" and "ipc" for calls on device
- * memory, "host_staged" for all calls, the others for those on the host's. The choice
- * for the other kind is free; "ring,ipc" forces both.
- * @return DML_OK | DML_EINVAL (no such algorithm, or two for one kind of memory; the
- * text lists those there are).  @since 0.1
- */
+ * It holds for the memory that it is for, "nccl" and "ipc" for device memory, most for
+ * the host's, "host_staged" for both; the other's choice is free. "ring,ipc": one each.
+ * @return DML_OK | DML_EINVAL (it is unknown, or two are for one kind of memory).
+ * @since 0.1 */
 DML_API dml_status dml_comm_set_algorithm(dml_comm *comm, dml_coll coll,
                                           const char *name);
 
@@ -389,8 +385,7 @@ typedef struct dml_choice {
 
 /**
  * Which algorithm a collective on host memory uses, and why; measured first, as by the
- * third blocking call (up to 0.15 s, see doc/tuning.md). Collective; arguments are
- * equal.
+ * third blocking call (up to 0.15 s, doc/tuning.md). Collective; arguments are equal.
  * @param count  elements of the whole vector: count for allreduce, reduce and bcast,
  * the sum over blocks for the others.
  * @param op     ignored by collectives that do not reduce.
