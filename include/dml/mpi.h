@@ -25,7 +25,9 @@ extern "C" {
  * @param[in]  ctx   borrowed until the communicator is destroyed.
  * @param[out] comm  returned; free with dml_comm_destroy() before MPI_Finalize.
  * @return DML_OK | DML_EINVAL (MPI not initialised, MPI_COMM_NULL, an
- *         inter-communicator) | DML_ELAUNCH | DML_ENOMEM | DML_ECOMM.
+ *         inter-communicator) | DML_ELAUNCH | DML_ENOMEM | DML_ECOMM | DML_ETIMEOUT (a
+ *         rank has not come within DML_TIMEOUT_S, 10 s at least; end the process then:
+ *         MPI still waits for it).
  * Threads: any.  @since 0.1
  */
 DML_API dml_status dml_comm_from_mpi(dml_ctx *ctx, MPI_Comm mpi_comm, dml_comm **comm);

@@ -100,21 +100,43 @@ dml_status dml__comm_wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
     return DML_OK;
 }
 
+/* Processes of a job start apart, which is no fault. */
+static const double start_s = 10;
+
+/* Nothing connects the ranks yet that could tell who is missing. */
+static dml_status nobody_comes(dml_ctx *ctx, MPI_Comm mpi_comm, double waited_s)
+{
+    int rank = 0, size = 0;
+    MPI_Comm_rank(mpi_comm, &rank);
+    MPI_Comm_size(mpi_comm, &size);
+    return dml__fail(ctx, DML_ETIMEOUT, "dml_comm_from_mpi",
+                     "rank %d of %d has waited %.0f s for the others: one of them has "
+                     "not made this call, or is stopped; see what each process does",
+                     rank, size, waited_s);
+}
+
 /* All ranks are to come here, and some may first need this one's part of what is
  * pending on other communicators. */
-static int duplicate(dml_ctx *ctx, MPI_Comm mpi_comm, MPI_Comm *owned)
+static dml_status duplicate(dml_ctx *ctx, MPI_Comm mpi_comm, MPI_Comm *owned)
 {
-    if (waits_by_mpi(ctx)) /* simulators may have no MPI_Comm_idup */
-        return MPI_Comm_dup(mpi_comm, owned);
     MPI_Request request = MPI_REQUEST_NULL;
-    int done = 0;
-    int code = MPI_Comm_idup(mpi_comm, owned, &request);
+    const double begin_s = dml__now_s(), timeout_s = dml__ctx_timeout_s(ctx);
+    const double limit_s = timeout_s > 0 && timeout_s < start_s ? start_s : timeout_s;
+    const bool blocks = waits_by_mpi(ctx); /* simulators may have no MPI_Comm_idup */
+    int done = blocks;
+    int code = blocks ? MPI_Comm_dup(mpi_comm, owned)
+                      : MPI_Comm_idup(mpi_comm, owned, &request);
     while (code == MPI_SUCCESS && !done) {
         code = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+        const double waited_s = dml__now_s() - begin_s;
+        if (code == MPI_SUCCESS && !done && limit_s > 0 && waited_s > limit_s)
+            return nobody_comes(ctx, mpi_comm, waited_s);
         if (!done && !dml__progress_all(ctx))
             sched_yield();
     }
-    return code;
+    return code == MPI_SUCCESS ? DML_OK
+                               : dml__fail(ctx, DML_ECOMM, "dml_comm_from_mpi",
+                                           "MPI_Comm_dup failed, code %d", code);
 }
 
 dml_status dml_comm_from_mpi(dml_ctx *ctx, MPI_Comm mpi_comm, dml_comm **out)
@@ -137,10 +159,7 @@ dml_status dml_comm_from_mpi(dml_ctx *ctx, MPI_Comm mpi_comm, dml_comm **out)
                          "an inter-communicator; merge it with MPI_Intercomm_merge");
     DML_TRY(dml__launch_check(ctx, __func__));
     MPI_Comm owned = MPI_COMM_NULL;
-    int code = duplicate(ctx, mpi_comm, &owned);
-    if (code != MPI_SUCCESS)
-        return dml__fail(ctx, DML_ECOMM, __func__, "MPI_Comm_dup failed, code %d",
-                         code);
+    DML_TRY(duplicate(ctx, mpi_comm, &owned));
     return dml__comm_wrap(ctx, owned, NULL, out);
 }
 

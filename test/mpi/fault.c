@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Ranks that do not do the same: one rank of a job makes a mistake, comes late, stops
- * or dies in operation 6, and the others say what they were told. Started and judged by
- * faults.py.
+ * or dies in operation 6 (or, unborn, stops before there is a communicator), and the
+ * others say what they were told. Started and judged by faults.py.
  *
  * Usage: fault FAULT COLLECTIVE [blocking|pending|part|busy|funneled] [rank]
  * pending: a request, waited for at once; busy: after AWAY_S seconds outside of libdml;
@@ -244,9 +244,13 @@ int main(int argc, char **argv)
     fault = argv[1];
     collective = argv[2];
     culprit = argc > 4 ? (int)strtol(argv[4], NULL, 10) : nranks - 1;
-    if (dml_ctx_create(NULL, &ctx) != DML_OK ||
-        dml_comm_from_mpi(ctx, MPI_COMM_WORLD, &world) != DML_OK)
+    if (dml_ctx_create(NULL, &ctx) != DML_OK)
         return 2;
+    if (here("unborn"))
+        kill(getpid(), SIGSTOP);
+    dml_status made = dml_comm_from_mpi(ctx, MPI_COMM_WORLD, &world);
+    if (made != DML_OK)
+        give_up(ctx, made);
     comm = world;
     if (strcmp(how, "part") == 0 && dml_comm_split(world, 0, -rank, &comm) != DML_OK)
         return 2;

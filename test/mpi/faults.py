@@ -146,6 +146,13 @@ class Cases:
         waited = float(re.search(r"no progress for ([\d.]+) s", run.logged[0]).group(1))
         run.need(TIMEOUT_S <= waited <= TIMEOUT_S + 2, f"reported after {waited} s")
 
+    def unborn(self, folder):
+        """A rank stops before it has a communicator: the others do not wait for ever.
+        The first that ends may end the job before others, that started later, tell."""
+        run = Run(folder, self.nranks, "unborn", "auto")
+        run.tells([], "DML_ETIMEOUT", "dml_comm_from_mpi",
+                  f"of {self.nranks} has waited 10 s for the others")
+
     def away(self, folder, fault, transport):
         """Who has a progress thread need not call libdml for a report."""
         run = Run(folder, self.nranks, fault, transport, how="busy",
@@ -255,6 +262,7 @@ def make_cases(_, nranks):
             add(cases.refusal, transport, collective)
         if open_mpi:
             add(cases.away, "stopped", transport)
+    add(cases.unborn)
     add(cases.death, "gone", "tasks")
     add(cases.death_ends_the_job)
     return made
