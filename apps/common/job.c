@@ -114,11 +114,11 @@ dml_status job_begin(struct job *job, const char *app)
     if (status != DML_OK) {
         /* Without a communicator nobody can agree: one process speaks for all. The
          * others give it time, because a launcher ends it as soon as one of them has
-         * failed. */
-        if (job->launcher_rank == 0)
+         * failed. The one that is missing may be the speaker: then the next. */
+        const int before = job->launcher_rank < 2 ? job->launcher_rank : 2;
+        sleep(SPEAKER_S * (unsigned)before);
+        if (before == 0 || status == DML_ETIMEOUT)
             print_error(job, false);
-        else
-            sleep(SPEAKER_S);
         return status;
     }
     job->rank = dml_comm_rank(job->comm);
