@@ -139,8 +139,9 @@ DML_API dml_status dml_free(dml_comm *comm, void *memory);
  * too.
  * @param     peer   rank in @p comm; may not be the caller.  @param tag 0 ..
  * DML_TAG_MAX.
- * @return DML_OK | DML_EINVAL | DML_ENOMEM | DML_ECOMM | DML_EMISMATCH | DML_ETIMEOUT
- * (of a message that does not come, or of what ended the communicator).  @since 0.1
+ * @return DML_OK | DML_EINVAL | DML_EUNSUPPORTED (device memory, while the stream is
+ * captured) | DML_ENOMEM | DML_ECOMM | DML_EMISMATCH | DML_ETIMEOUT (of a message that
+ * does not come, or of what ended the communicator).  @since 0.1
  */
 DML_API dml_status dml_send(const void *buf, size_t count, dml_dtype dtype, int peer,
                             int tag, dml_comm *comm);
@@ -222,8 +223,8 @@ DML_API bool dml_comm_progresses(const dml_comm *comm);
  * keep it. Not collective, but all ranks must start their requests and call collectives
  * of a communicator in the same order.
  * @return DML_OK | DML_EINVAL (another kind of request, or started and not yet waited
- * for) | DML_ENOMEM | DML_ECOMM | DML_EMISMATCH | DML_ETIMEOUT (the communicator has
- * ended).  @since 0.2
+ * for) | DML_EUNSUPPORTED (device memory, while the stream is captured) | DML_ENOMEM |
+ * DML_ECOMM | DML_EMISMATCH | DML_ETIMEOUT (the communicator has ended).  @since 0.2
  */
 DML_API dml_status dml_start(dml_request *request);
 

@@ -203,7 +203,8 @@ DML_API dml_status dml_gpu_event_elapsed(dml_ctx *ctx, dml_gpu_event from,
  *   NCCL can do a call that is captured no other path is chosen for it. By host_staged,
  *   and by ipc with more ranks, with a request, and on a stream that is not "queued"
  *   they are refused (DML_EUNSUPPORTED). All ranks capture them, or none does;
- * - requests of dml_coll_init() cannot be started, nor messages sent or received;
+ * - requests of dml_coll_init() cannot be started, nor messages sent or received, with
+ *   device memory (DML_EUNSUPPORTED);
  * - no communicator may be destroyed of which it holds calls: NCCL would wait for the
  *   end of the capture;
  * - no thread may allocate or free memory, wait for or ask a stream or an event, or

@@ -86,16 +86,20 @@ static dml_status start(bool sending, void *buf, size_t count, dml_dtype dtype,
 {
     DML_TRY(dml__comm_check(comm, where));
     DML_TRY(check(comm, buf, count, dtype, peer, tag, where));
+    const size_t bytes = count * dml_dtype_bytes(dtype);
+    const struct dml__device *device = dml__ctx_device(comm->ctx);
+    const bool on_device = bytes > 0 && dml__on_device(comm->ctx, buf);
+    if (on_device)
+        DML_TRY(device->may_wait(device, comm, where));
     dml_request *r = dml__sched_new(comm);
     if (r == NULL) {
         dml__fail(comm->ctx, DML_ENOMEM, where, "no memory for a request");
         dml__comm_break(comm, DML_ENOMEM);
         return DML_ENOMEM;
     }
-    size_t bytes = count * dml_dtype_bytes(dtype);
     char *from = buf;
     struct staged *staged = NULL;
-    if (bytes > 0 && dml__on_device(comm->ctx, buf)) {
+    if (on_device) {
         dml_status copied = stage(r, sending, &staged, &from, bytes);
         if (copied < 0) {
             dml__sched_discard(r);

@@ -212,6 +212,9 @@ dml_status dml_start(dml_request *r)
         status = dml__fail(comm->ctx, DML_EINVAL, __func__,
                            "the request is not from dml_coll_init, or was started and "
                            "not waited for");
+    const struct dml__device *device = dml__ctx_device(comm->ctx);
+    if (status == DML_OK && r->on_device)
+        status = device->may_wait(device, comm, __func__);
     if (status == DML_OK)
         status = dml__sched_restart(r);
     dml__comm_leave(comm);

@@ -53,6 +53,7 @@ struct dml_request {
     bool complete;
     bool started;    /* and not yet waited for */
     bool persistent; /* made by dml_coll_init: the caller starts and frees it */
+    bool on_device;  /* persistent, and it waits for the stream of a device */
     bool uses_mpi;   /* for any of its steps, now or later */
 
     struct dml__step *steps;

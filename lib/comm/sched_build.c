@@ -22,7 +22,7 @@ dml_request *dml__sched_new(dml_comm *comm)
     r->comm = comm;
     r->next = NULL;
     r->status = DML_OK;
-    r->complete = r->started = r->persistent = r->uses_mpi = false;
+    r->complete = r->started = r->persistent = r->on_device = r->uses_mpi = false;
     r->nsteps = r->ndone = r->ntasks = r->tasks_left = 0;
     r->ninflight = r->nleft = r->scratch_used = 0;
     r->traced.algorithm = NULL;
@@ -288,6 +288,7 @@ void dml__sched_keep(dml_request *r, const struct dml__call *call)
 {
     r->record = call->record;
     r->persistent = true;
+    r->on_device = call->on_device;
     r->next_kept = r->comm->kept;
     r->comm->kept = r;
 }

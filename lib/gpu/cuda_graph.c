@@ -14,6 +14,9 @@ dml_status dml__cuda_stream_captured(const struct dml__gpu *gpu, void *stream,
                                      bool *yes)
 {
     CUstreamCaptureStatus found = CU_STREAM_CAPTURE_STATUS_NONE;
+    *yes = false;
+    if (stream == NULL) /* never is, and to ask would spoil the captures of others */
+        return DML_OK;
     CUresult code = calls(gpu)->StreamIsCapturing(stream, &found);
     *yes = found != CU_STREAM_CAPTURE_STATUS_NONE;
     return dml__cuda_check(gpu, "cuStreamIsCapturing", code);

@@ -49,6 +49,21 @@ static void *stream_of(const dml_comm *comm)
     return g != NULL ? g->stream : NULL;
 }
 
+static dml_status may_wait(const struct dml__device *device, const dml_comm *comm,
+                           const char *where)
+{
+    const struct dml__gpu *gpu = (const struct dml__gpu *)device;
+    bool captured = false;
+    DML_TRY(dml__gpu_enter(gpu));
+    dml_status status = gpu->ops->stream_captured(gpu, stream_of(comm), &captured);
+    dml__gpu_leave(gpu);
+    if (status == DML_OK && captured)
+        return dml__fail(gpu->ctx, DML_EUNSUPPORTED, where,
+                         "with device memory it cannot be captured in a graph; call it "
+                         "before the capture or behind its end");
+    return status;
+}
+
 static dml_status copy_now(const struct dml__device *device, const dml_comm *comm,
                            void *dst, const void *src, size_t bytes)
 {
@@ -120,6 +135,7 @@ dml_status dml__gpu_open(dml_ctx *ctx, const struct dml__gpu_ops *ops, int index
                                         .holds = holds,
                                         .copy = copy_now,
                                         .stream = stream_of,
+                                        .may_wait = may_wait,
                                         .advance = advance_copy},
                              .ops = ops,
                              .ctx = ctx,

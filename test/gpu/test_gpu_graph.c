@@ -120,6 +120,42 @@ static void test_collectives(struct dml_test *t)
     graph_close(&b);
 }
 
+/* What waits for the stream is refused before anything has been sent. */
+static void test_waits(struct dml_test *t)
+{
+    struct graph_case b;
+    graph_open(&b, t, false, 2 * N * sizeof(float) + 64);
+    float *x = gpu_memory_take(&b.memory, N * sizeof *x, 0);
+    const int next = (t->rank + 1) % t->nranks;
+    const dml_coll_args args = {.size = sizeof args,
+                                .coll = DML_COLL_ALLREDUCE,
+                                .send = DML_IN_PLACE,
+                                .recv = x,
+                                .count = N,
+                                .dtype = DML_F32,
+                                .op = DML_AVG};
+    dml_request *planned = NULL, *message = NULL;
+    const char *const text = "cannot be captured";
+    dml_test_status(t, "dml_coll_init", dml_coll_init(&args, b.comm, &planned), DML_OK);
+    dml_test_status(t, "fill", dml_gpu_fill(b.ctx, x, 2, N * sizeof *x, b.stream),
+                    DML_OK);
+    graph_begin(&b);
+    graph_failed(&b, "start", dml_start(planned), DML_EUNSUPPORTED, text);
+    if (t->nranks > 1) {
+        graph_failed(&b, "send", dml_send(x, N, DML_F32, next, 1, b.comm),
+                     DML_EUNSUPPORTED, text);
+        graph_failed(&b, "recv", dml_irecv(x, N, DML_F32, next, 1, b.comm, &message),
+                     DML_EUNSUPPORTED, text);
+    }
+    dml_gpu_graph graph = graph_end(&b);
+    dml_test_status(t, "free", dml_gpu_graph_free(b.ctx, graph), DML_OK);
+    dml_test_status(t, "dml_start", dml_start(planned), DML_OK);
+    dml_test_status(t, "dml_wait", dml_wait(&planned), DML_OK);
+    expect(&b, x, N * sizeof *x, 2, "after it was refused");
+    dml_test_status(t, "free", dml_request_free(&planned), DML_OK);
+    graph_close(&b);
+}
+
 /* ---- misuse ------------------------------------------------------------------------
  */
 
@@ -167,6 +203,7 @@ int main(int argc, char **argv)
     static const struct dml_test_case cases[] = {
         {"copies and fills", test_copies},
         {"collectives", test_collectives},
+        {"what waits", test_waits},
         {"misuse", test_misuse},
     };
     if (device_missing())
