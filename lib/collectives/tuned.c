@@ -311,6 +311,8 @@ bool dml__count_call(const struct dml__call *call, struct dml__coll_state *state
 {
     dml_comm *comm = call->comm;
     unsigned char *calls = &state->calls[call->on_device][call->coll];
+    if (call->any_place) /* forced; other ranks may have the other kind of memory */
+        return false;
     if (*calls == CALLS_UNMEASURED)
         return true;
     if ((*calls)++ == 0 && is_open(comm, state, call->coll, call->on_device)) {
