@@ -98,7 +98,7 @@ static int report(const struct options *o, const char *text, bool encodes, doubl
                   (json_int_t)o->count, "ms", 1e3 * r->seconds, "bytes", bytes, "gbs",
                   r->gbs, "copy_gbs", r->copy_gbs, "of_copy", r->of_copy);
     int bad = line == NULL || json_dumpf(line, o->json, JSON_COMPACT) != 0 ||
-              fputc('\n', o->json) == EOF;
+              fputc('\n', o->json) == EOF || fflush(o->json) != 0;
     json_decref(line);
     return bad;
 }

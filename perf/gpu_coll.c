@@ -173,6 +173,7 @@ static void row(struct bench *b, const char *what, size_t bytes, double s,
         return;
     printf("%-12s %11zu B %12.2f us %9.2f GB/s   %5.3f of %s\n", what, bytes, 1e6 * s,
            1e-9 * (double)bytes / s, limit_s / s, limit);
+    fflush(stdout); /* what is known is told, whatever comes */
     json_array_append_new(
         b->rows, json_pack("{s:s, s:I, s:f, s:f, s:s, s:f}", "what", what, "bytes",
                            (json_int_t)bytes, "time_us", 1e6 * s, "limit_us",
@@ -301,11 +302,12 @@ int main(int argc, char **argv)
     MPI_Comm_size(MPI_COMM_WORLD, &b.nranks);
     b.rows = json_array();
     open_bench(&b);
-    for (size_t bytes = 4; bytes <= b.max; bytes *= 16)
-        run_size(&b, bytes);
     int failed = 0;
-    if (b.rank == 0 && file != NULL)
-        failed = json_dump_file(b.rows, file, JSON_INDENT(1)) != 0;
+    for (size_t bytes = 4; bytes <= b.max; bytes *= 16) {
+        run_size(&b, bytes);
+        if (b.rank == 0 && file != NULL)
+            failed |= json_dump_file(b.rows, file, JSON_INDENT(1)) != 0;
+    }
     json_decref(b.rows);
     close_bench(&b);
     MPI_Finalize();

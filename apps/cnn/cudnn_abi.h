@@ -14,10 +14,12 @@ enum {
     CUDNN_BF16 = 9,
     CUDNN_NHWC = 1,
     CUDNN_CROSS = 1,       /* cross-correlation */
-    CUDNN_DEFAULT = 0,     /* math type: tf32 may be used */
+    CUDNN_DEFAULT = 0,     /* math type: f32 by tf32 where that is quicker */
+    CUDNN_TENSOR = 1,      /* ...: tensor cores, for 16-bit numbers */
     CUDNN_CONVERSION = 2,  /* f32 by way of f16 */
     CUDNN_FMA = 3,         /* math type: f32 all the way */
     CUDNN_REPEATABLE = 1,  /* determinism: the same bits every time */
+    CUDNN_LACKS = 3000,    /* status: not supported, to CUDNN_LACKS + 999 */
     CUDNN_NEEDED = 90000,  /* 9.0.0 */
     CUDNN_BELOW = 100000,  /* another major version is another interface */
     CUBLAS_N = 0,          /* as it is */
@@ -93,6 +95,7 @@ struct cudnn_algorithm {
     X(Create_v2, (void **handle))                                                      \
     X(Destroy_v2, (void *handle))                                                      \
     X(SetStream_v2, (void *handle, void *stream))                                      \
+    X(SetWorkspace_v2, (void *handle, void *space, size_t bytes))                      \
     X(GemmEx,                                                                          \
       (void *handle, int trans_a, int trans_b, int m, int n, int k, const void *alpha, \
        const void *a, int a_type, int lda, const void *b, int b_type, int ldb,         \

@@ -19,7 +19,8 @@ dml_status gpu_note(struct gpu *gpu, dml_status status)
 static dml_status choose_math(struct job *job, const char *math, struct gpu *gpu)
 {
     static const struct gpu_math *const all[] = {&gpu_math_cudnn, &gpu_math_plain,
-                                                 &gpu_math_cudnn_measured};
+                                                 &gpu_math_cudnn_measured,
+                                                 &gpu_math_cudnn_gemm};
     dml_gpu_info info;
     CNN_TRY(job_note(job, dml_gpu_device(job->ctx, &gpu->index)));
     CNN_TRY(job_note(job, dml_gpu_get_info(job->ctx, gpu->index, &info)));

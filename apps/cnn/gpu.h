@@ -31,7 +31,8 @@ struct gpu_math {
                       const struct cnn_conv_args *args);
 };
 
-extern const struct gpu_math gpu_math_plain, gpu_math_cudnn, gpu_math_cudnn_measured;
+extern const struct gpu_math gpu_math_plain, gpu_math_cudnn, gpu_math_cudnn_measured,
+    gpu_math_cudnn_gemm;
 
 struct gpu {
     dml_ctx *ctx; /* NULL: not opened */
@@ -46,7 +47,7 @@ struct gpu {
 };
 
 /* The device nearest to each rank. precision: f32, tf32, bf16; math: auto, cudnn,
- * cudnn-measured, plain. Collective, agreed. Close in any case. */
+ * cudnn-measured, cudnn-gemm, plain. Collective, agreed. Close in any case. */
 dml_status gpu_open(struct job *job, const char *precision, const char *math,
                     struct gpu *gpu);
 void gpu_close(struct gpu *gpu);

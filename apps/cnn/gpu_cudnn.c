@@ -2,10 +2,12 @@
 /*
  * Convolutions by cuDNN, linear layers by cuBLAS. Of the algorithms that cuDNN proposes
  * for a convolution, or measures, the first is taken that gives the same bits every
- * time, needs no more than SPACE_MOST bytes, and with f32 computes in f32.
+ * time, needs no more than SPACE_MOST bytes where there is one, and with f32 computes
+ * in f32.
  */
 #include "gpu_cudnn.h"
 
+#include <stdarg.h>
 #include <stdlib.h>
 
 #define SPACE_MOST  ((size_t)1 << 30)
@@ -14,13 +16,17 @@
 
 struct plan {
     bool linear;
+    struct cnn_window window;
     void *x, *y, *weight;
     void *conv[NPASSES];
-    struct cudnn_algorithm algorithm[NPASSES];
+    struct cudnn_algorithm found[NPASSES][NALGORITHMS];
+    int count[NPASSES], best[NPASSES]; /* how many are found; which is taken */
 };
 
 static const char *const pass_names[NPASSES] = {"forward", "backward data",
                                                 "backward filter"};
+static const char *const call_names[NPASSES] = {
+    "ConvolutionForward", "ConvolutionBackwardData", "ConvolutionBackwardFilter"};
 
 /* ---- errors --------------------------------------------------------------------- */
 
@@ -62,6 +68,14 @@ static void close_cudnn(struct gpu *gpu)
 
 /* ---- plans ---------------------------------------------------------------------- */
 
+/* Tensor cores take 16-bit numbers only where they are asked for by name. */
+static int math_type(const struct gpu *gpu)
+{
+    if (gpu->half)
+        return CUDNN_TENSOR;
+    return gpu->tf32 ? CUDNN_DEFAULT : CUDNN_FMA;
+}
+
 static dml_status describe(struct gpu *gpu, struct plan *plan,
                            const struct cnn_window *s)
 {
@@ -79,19 +93,19 @@ static dml_status describe(struct gpu *gpu, struct plan *plan,
         DNN(gpu, CreateConvolutionDescriptor, &plan->conv[pass]);
         DNN(gpu, SetConvolution2dDescriptor, plan->conv[pass], s->pad, s->pad,
             s->stride, s->stride, 1, 1, CUDNN_CROSS, CUDNN_FLOAT);
-        DNN(gpu, SetConvolutionMathType, plan->conv[pass],
-            gpu->half || gpu->tf32 ? CUDNN_DEFAULT : CUDNN_FMA);
+        DNN(gpu, SetConvolutionMathType, plan->conv[pass], math_type(gpu));
     }
     return DML_OK;
 }
 
 /* Proposals come at once and are the same in every run. Measuring runs all algorithms,
  * in memory that cuDNN allocates for that, and may find another the best next time. */
-static dml_status ask(struct gpu *gpu, const struct plan *plan, int pass,
-                      struct cudnn_algorithm *found, int *count)
+static dml_status ask(struct gpu *gpu, struct plan *plan, int pass)
 {
     const struct cudnn *lib = gpu->library;
+    struct cudnn_algorithm *found = plan->found[pass];
     void *h = lib->handle, *conv = plan->conv[pass];
+    int *count = &plan->count[pass];
 #define ASK(name, a, b, c)                                                         \
     do {                                                                           \
         if (lib->measures)                                                         \
@@ -114,42 +128,65 @@ static dml_status ask(struct gpu *gpu, const struct plan *plan, int pass,
     return DML_OK;
 }
 
-static bool fits(const struct gpu *gpu, const struct cudnn_algorithm *a)
+/* What is asked of an algorithm, the most first. */
+enum demand { SMALL_SPACE, SAME_BITS, ANY_BITS };
+
+static bool fits(const struct gpu *gpu, const struct cudnn_algorithm *a,
+                 enum demand demand)
 {
-    return a->status == 0 && a->determinism == CUDNN_REPEATABLE &&
-           a->memory <= SPACE_MOST && a->math != CUDNN_CONVERSION &&
-           (gpu->half || gpu->tf32 || a->math == CUDNN_FMA);
+    return a->status == 0 && a->math != CUDNN_CONVERSION &&
+           (gpu->half || gpu->tf32 || a->math == CUDNN_FMA) &&
+           (demand == ANY_BITS || a->determinism == CUDNN_REPEATABLE) &&
+           (demand != SMALL_SPACE || a->memory <= SPACE_MOST);
 }
 
-static dml_status choose(struct gpu *gpu, struct plan *plan, int pass)
+int cudnn_best(const struct gpu *gpu, const struct cudnn_algorithm *found, int count)
 {
-    struct cudnn_algorithm found[NALGORITHMS];
-    int count = 0, i = 0;
-    CNN_TRY(ask(gpu, plan, pass, found, &count));
-    while (i < count && !fits(gpu, &found[i]))
-        i++;
-    if (i == count) {
-        snprintf(gpu->error, sizeof gpu->error,
-                 "GPU %d: cuDNN has no deterministic algorithm for convolution %s with "
-                 "this shape and precision in 1 GiB of workspace: give another "
-                 "--precision, or --kernels plain (slow)",
-                 gpu->index, pass_names[pass]);
-        return DML_EUNSUPPORTED;
+    const struct cudnn *lib = gpu->library;
+    /* Measured, another run may have other bits anyhow. */
+    const enum demand least = lib->measures ? ANY_BITS : SAME_BITS;
+    for (int demand = SMALL_SPACE; demand <= (int)least; demand++)
+        for (int i = 0; i < count; i++)
+            if (fits(gpu, &found[i], (enum demand)demand))
+                return i;
+    return -1;
+}
+
+static void append(struct gpu *gpu, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void append(struct gpu *gpu, const char *format, ...)
+{
+    const size_t used = strlen(gpu->error);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(gpu->error + used, sizeof gpu->error - used, format, args);
+    va_end(args);
+}
+
+static dml_status none_fits(struct gpu *gpu, const struct plan *plan, int pass)
+{
+    const struct cnn_window *s = &plan->window;
+    snprintf(gpu->error, sizeof gpu->error,
+             "GPU %d: cuDNN has no deterministic algorithm for convolution %s of %d x "
+             "%d x %d x %d by %d of %d x %d in this precision: give another "
+             "--precision, or --kernels plain (slow); it has (number, status, "
+             "deterministic, math, MiB):",
+             gpu->index, pass_names[pass], s->rows, s->h, s->w, s->c, s->k, s->height,
+             s->width);
+    for (int i = 0; i < plan->count[pass]; i++) {
+        const struct cudnn_algorithm *a = &plan->found[pass][i];
+        append(gpu, " %d,%d,%d,%d,%zu", a->number, a->status, a->determinism, a->math,
+               a->memory >> 20);
     }
-    plan->algorithm[pass] = found[i];
-    DNN(gpu, SetConvolutionMathType, plan->conv[pass], found[i].math);
-    return DML_OK;
+    return DML_EUNSUPPORTED;
 }
 
 /* Work space for the largest; layers run one after the other. */
-static dml_status grow_space(struct gpu *gpu, const struct plan *plan)
+static dml_status grow_space(struct gpu *gpu, size_t bytes)
 {
     struct cudnn *lib = gpu->library;
-    size_t bytes = lib->space_bytes;
-    for (int pass = 0; pass < NPASSES; pass++)
-        if (plan->algorithm[pass].memory > bytes)
-            bytes = plan->algorithm[pass].memory;
-    if (bytes == lib->space_bytes)
+    if (bytes <= lib->space_bytes)
         return DML_OK;
     CNN_TRY(gpu_note(gpu, dml_gpu_stream_sync(gpu->ctx, gpu->stream)));
     CNN_TRY(gpu_note(gpu, dml_gpu_free(gpu->ctx, lib->space)));
@@ -158,6 +195,23 @@ static dml_status grow_space(struct gpu *gpu, const struct plan *plan)
     CNN_TRY(gpu_note(gpu, dml_gpu_alloc(gpu->ctx, bytes, &lib->space)));
     lib->space_bytes = bytes;
     return DML_OK;
+}
+
+static dml_status choose(struct gpu *gpu, struct plan *plan, int pass)
+{
+    const int best = cudnn_best(gpu, plan->found[pass], plan->count[pass]);
+    if (best < 0)
+        return none_fits(gpu, plan, pass);
+    plan->best[pass] = best;
+    DNN(gpu, SetConvolutionMathType, plan->conv[pass], plan->found[pass][best].math);
+    return grow_space(gpu, plan->found[pass][best].memory);
+}
+
+/* Channels last, a window of one pixel is a matrix times the pixels. */
+static bool is_product(const struct gpu *gpu, const struct cnn_window *s)
+{
+    const bool pixels = s->height == 1 && s->width == 1 && s->stride == 1 && !s->pad;
+    return pixels && ((s->h == 1 && s->w == 1) || gpu->math == &gpu_math_cudnn_gemm);
 }
 
 static dml_status make_plan(struct gpu *gpu, const struct cnn_conv_args *shape,
@@ -170,15 +224,18 @@ static dml_status make_plan(struct gpu *gpu, const struct cnn_conv_args *shape,
         return DML_ENOMEM;
     }
     *made = plan;
-    plan->linear = s->h == 1 && s->w == 1 && s->height == 1 && s->width == 1 &&
-                   s->p == 1 && s->q == 1;
+    plan->window = *s;
+    plan->linear = is_product(gpu, s);
     if (plan->linear)
         return DML_OK;
     CNN_TRY(describe(gpu, plan, s));
-    for (int pass = 0; pass < NPASSES; pass++)
-        if (pass != GPU_CONV_DATA || by_data)
-            CNN_TRY(choose(gpu, plan, pass));
-    return grow_space(gpu, plan);
+    for (int pass = 0; pass < NPASSES; pass++) {
+        if (pass == GPU_CONV_DATA && !by_data)
+            continue;
+        CNN_TRY(ask(gpu, plan, pass));
+        CNN_TRY(choose(gpu, plan, pass));
+    }
+    return DML_OK;
 }
 
 static void free_plan(struct gpu *gpu, void *made)
@@ -201,37 +258,47 @@ static void free_plan(struct gpu *gpu, void *made)
 
 static const float one = 1, zero = 0;
 
-static dml_status run_conv(struct gpu *gpu, const struct plan *plan, enum gpu_conv what,
-                           const struct cnn_conv_args *args)
+static int call(const struct cudnn *lib, const struct plan *plan, enum gpu_conv what,
+                const struct cnn_conv_args *args)
 {
-    struct cudnn *lib = gpu->library;
     void *h = lib->handle, *conv = plan->conv[what];
-    int algorithm = plan->algorithm[what].number;
+    const int algorithm = plan->found[what][plan->best[what]].number;
     switch (what) {
     case GPU_CONV:
-        DNN(gpu, ConvolutionForward, h, &one, plan->x, args->x, plan->weight,
-            args->weight, conv, algorithm, lib->space, lib->space_bytes, &zero, plan->y,
-            (void *)args->y);
-        break;
+        return lib->dnn.ConvolutionForward(
+            h, &one, plan->x, args->x, plan->weight, args->weight, conv, algorithm,
+            lib->space, lib->space_bytes, &zero, plan->y, (void *)args->y);
     case GPU_CONV_DATA:
-        DNN(gpu, ConvolutionBackwardData, h, &one, plan->weight, args->weight, plan->y,
-            args->y, conv, algorithm, lib->space, lib->space_bytes, &zero, plan->x,
-            (void *)args->x);
-        break;
+        return lib->dnn.ConvolutionBackwardData(
+            h, &one, plan->weight, args->weight, plan->y, args->y, conv, algorithm,
+            lib->space, lib->space_bytes, &zero, plan->x, (void *)args->x);
     case GPU_CONV_WEIGHT:
-        DNN(gpu, ConvolutionBackwardFilter, h, &one, plan->x, args->x, plan->y, args->y,
-            conv, algorithm, lib->space, lib->space_bytes, &zero, plan->weight,
-            (void *)args->weight);
         break;
     }
-    return DML_OK;
+    return lib->dnn.ConvolutionBackwardFilter(
+        h, &one, plan->x, args->x, plan->y, args->y, conv, algorithm, lib->space,
+        lib->space_bytes, &zero, plan->weight, (void *)args->weight);
+}
+
+/* What was proposed and is not supported after all is struck off. (The first call of a
+ * layer is never in a capture.) */
+static dml_status run_conv(struct gpu *gpu, struct plan *plan, enum gpu_conv what,
+                           const struct cnn_conv_args *args)
+{
+    int code = call(gpu->library, plan, what, args);
+    while (code >= CUDNN_LACKS && code < CUDNN_LACKS + 1000) {
+        plan->found[what][plan->best[what]].status = code;
+        CNN_TRY(choose(gpu, plan, what));
+        code = call(gpu->library, plan, what, args);
+    }
+    return check_dnn(gpu, call_names[what], code);
 }
 
 /* A matrix row by row is its transpose column by column. */
 struct cudnn_product cudnn_linear(enum gpu_conv what, const struct cnn_conv_args *args)
 {
     const struct cnn_window *s = &args->window;
-    const int rows = s->rows, c = s->c, k = s->k;
+    const int rows = s->rows * s->p * s->q, c = s->c, k = s->k;
     struct cudnn_product p = {0};
     switch (what) {
     case GPU_CONV: /* y = x weight^T */
@@ -293,7 +360,7 @@ static dml_status run_linear(struct gpu *gpu, enum gpu_conv what,
 static dml_status run(struct gpu *gpu, void *made, enum gpu_conv what,
                       const struct cnn_conv_args *args)
 {
-    const struct plan *plan = made;
+    struct plan *plan = made;
     return plan->linear ? run_linear(gpu, what, args) : run_conv(gpu, plan, what, args);
 }
 
@@ -301,3 +368,5 @@ const struct gpu_math gpu_math_cudnn = {"cudnn",   open_cudnn, close_cudnn,
                                         make_plan, free_plan,  run};
 const struct gpu_math gpu_math_cudnn_measured = {
     "cudnn-measured", open_cudnn, close_cudnn, make_plan, free_plan, run};
+const struct gpu_math gpu_math_cudnn_gemm = {"cudnn-gemm", open_cudnn, close_cudnn,
+                                             make_plan,    free_plan,  run};

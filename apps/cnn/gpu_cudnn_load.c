@@ -102,7 +102,7 @@ static dml_status use_context(struct gpu *gpu, struct cudnn *lib)
     return DML_OK;
 }
 
-static dml_status start(struct gpu *gpu, struct cudnn *lib)
+static dml_status start_cudnn(struct gpu *gpu, struct cudnn *lib)
 {
     int code = lib->dnn.Create(&lib->handle);
     if (code == 0)
@@ -112,9 +112,21 @@ static dml_status start(struct gpu *gpu, struct cudnn *lib)
                       "cuDNN %zu does not start on GPU %d: %s; is it for this driver's "
                       "CUDA?",
                       lib->dnn.GetVersion(), gpu->index, lib->dnn.GetErrorString(code));
-    code = lib->blas.Create_v2(&lib->blas_handle);
+    return DML_OK;
+}
+
+/* A workspace of its own, of the size that cuBLAS takes on Hopper: without one it
+ * allocates in the stream, also while a graph is captured. The stream comes first, as
+ * it takes the workspace away. */
+static dml_status start_cublas(struct gpu *gpu, struct cudnn *lib)
+{
+    const size_t bytes = (size_t)32 << 20;
+    CNN_TRY(gpu_note(gpu, dml_gpu_alloc(gpu->ctx, bytes, &lib->blas_space)));
+    int code = lib->blas.Create_v2(&lib->blas_handle);
     if (code == 0)
         code = lib->blas.SetStream_v2(lib->blas_handle, gpu->stream);
+    if (code == 0)
+        code = lib->blas.SetWorkspace_v2(lib->blas_handle, lib->blas_space, bytes);
     if (code != 0)
         return refuse(gpu, DML_EUNSUPPORTED,
                       "cuBLAS does not start on GPU %d: it answers %d; is it for this "
@@ -128,7 +140,8 @@ dml_status cudnn_open(struct gpu *gpu, struct cudnn *lib)
     CNN_TRY(load_cudnn(gpu, lib));
     CNN_TRY(load_cublas(gpu, lib));
     CNN_TRY(use_context(gpu, lib));
-    return start(gpu, lib);
+    CNN_TRY(start_cudnn(gpu, lib));
+    return start_cublas(gpu, lib);
 }
 
 void cudnn_close(struct gpu *gpu, struct cudnn *lib)
@@ -137,6 +150,7 @@ void cudnn_close(struct gpu *gpu, struct cudnn *lib)
         (void)lib->blas.Destroy_v2(lib->blas_handle);
     if (lib->handle)
         (void)lib->dnn.Destroy(lib->handle);
+    (void)dml_gpu_free(gpu->ctx, lib->blas_space);
     (void)dml_gpu_free(gpu->ctx, lib->space);
     if (lib->has_context) {
         (void)lib->cuda.CtxSetCurrent(NULL);

@@ -20,10 +20,11 @@
      0,          0,        "where the net is; gpu: one for each rank, the nearest"}, \
     {                                                                                \
         NULL, "kernels", CLI_CHOICE, AT(kernels), "auto",                            \
-            "auto|cudnn|cudnn-measured|plain", 0, 0,                                 \
+            "auto|cudnn|cudnn-measured|cudnn-gemm|plain", 0, 0,                      \
             "who computes convolutions on a GPU; plain: by definition, slow, to "    \
             "check by; cudnn-measured: the fastest of its algorithms, tried at "     \
-            "the start; auto: cudnn, plain on the fake device"                       \
+            "the start; cudnn-gemm: those of 1 x 1 pixels by cuBLAS; auto: cudnn, "  \
+            "plain on the fake device"                                               \
     }
 
 static const struct cli_option train_options[] = {

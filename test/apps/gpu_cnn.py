@@ -290,8 +290,8 @@ class Cases:
             fails(folder, [Job.launcher, "-n", self.nranks, Job.program,
                            *self.words(*options)], [text])
 
-        refused(*GPU, "--kernels", "cudnn", "no cuDNN")
-        refused(*GPU, "--kernels", "cudnn-measured", "no cuDNN")
+        for kernels in "cudnn", "cudnn-measured", "cudnn-gemm":
+            refused(*GPU, "--kernels", kernels, "no cuDNN")
         refused(*GPU, "--compress", "onebit", "--precision", "bf16", "--compress onebit")
         refused("--graph", "on", "--device gpu")
         for option in (["--low-momentum", 0.8, "--schedule", "onecycle"],

@@ -24,10 +24,15 @@ static void skip_unless_asked(void)
 
 bool device_begin(struct gpu *gpu, const char *math)
 {
+    static const struct gpu_math *const all[] = {
+        &gpu_math_cudnn, &gpu_math_cudnn_measured, &gpu_math_cudnn_gemm};
     skip_unless_asked();
     if (math == NULL)
         return true;
-    gpu->math = strcmp(math, "cudnn") == 0 ? &gpu_math_cudnn : &gpu_math_plain;
+    gpu->math = &gpu_math_plain;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (strcmp(math, all[i]->name) == 0)
+            gpu->math = all[i];
     bool open = dml_ctx_create(NULL, &gpu->ctx) == DML_OK &&
                 dml_gpu_stream_create(gpu->ctx, &gpu->stream) == DML_OK &&
                 dml_gpu_device(gpu->ctx, &gpu->index) == DML_OK &&

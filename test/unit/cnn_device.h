@@ -8,9 +8,9 @@
 /* The pointer; the test fails if it is NULL. */
 void *must(void *pointer);
 
-/* Before the tests, and after them. math: plain or cudnn; NULL: on the processor, so
- * that gpu->ctx stays NULL. False, and why, when there is no device; a real one is for
- * those who ask for it: else the test is skipped by name. end returns "failed". */
+/* Before the tests, and after them. math: one of --kernels; NULL: on the processor,
+ * so that gpu->ctx stays NULL. False, and why, when there is no device; a real one is
+ * for those who ask for it: else the test is skipped by name. end returns "failed". */
 bool device_begin(struct gpu *gpu, const char *math);
 int device_end(struct gpu *gpu, int failed);
 

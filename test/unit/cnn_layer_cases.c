@@ -2,7 +2,7 @@
 /* The cases, and their nets: cnn_layer_cases.h. */
 #include "cnn_layer_cases.h"
 
-const struct layer_case layer_cases[] = {
+static const struct layer_case cases[] = {
     {"conv 3x3", CONV, 2, 1, 6, 5, 3, 5, 3, 1, 1},
     {"conv 3x3, blocked channels", CONV, 2, 3, 7, 7, 16, 32, 3, 1, 1},
     {"conv 3x3, odd channels", CONV, 3, 2, 5, 9, 17, 19, 3, 1, 1},
@@ -40,7 +40,17 @@ const struct layer_case layer_cases[] = {
     {"block without relu", BLOCK_SUM, 3, 1, 5, 4, 16, 16, 3, 1, 1},
     {"block with relu inside", BLOCK_RELU, 3, 1, 4, 5, 16, 16, 3, 1, 1},
 };
-const size_t layer_ncases = sizeof layer_cases / sizeof layer_cases[0];
+
+int layer_run_cases(CMUnitTestFunction test)
+{
+    int failed = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct CMUnitTest one[] = {
+            {cases[i].name, test, NULL, NULL, (void *)(uintptr_t)&cases[i]}};
+        failed += cmocka_run_group_tests_name(cases[i].name, one, NULL, NULL);
+    }
+    return failed;
+}
 
 static struct value *block(struct net *net, struct value *x, const struct layer_case *t)
 {

@@ -8,6 +8,7 @@
 #define CNN_LAYER_CASES_H
 
 #include "net.h"
+#include "unit.h"
 
 #define LAYER_OUTPUTS 3
 
@@ -35,8 +36,9 @@ struct layer_case {
     int channels, kernel, stride, pad;
 };
 
-extern const struct layer_case layer_cases[];
-extern const size_t layer_ncases;
+/* A test for each case, with the case as its state: one that fails leaves the others.
+ * How many failed. */
+int layer_run_cases(CMUnitTestFunction test);
 
 /* The net of a case, but for net_finish(). NULL: net_error() says why. */
 struct value *layer_build(struct net *net, const struct layer_case *t);

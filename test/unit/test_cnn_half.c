@@ -11,7 +11,7 @@
  * numbers that are nearly equal, and a gradient goes elsewhere: one of 64 is an eighth
  * of a vector's length (measured: up to 0.13). A mistake is as long as the vector.
  *
- * Argument: plain or cudnn, for the GPU that $DML_GPU names.
+ * Argument: one of --kernels, for the GPU that $DML_GPU names.
  */
 #include "cnn_device.h"
 #include "cnn_layer_cases.h"
@@ -157,17 +157,12 @@ static void run_case(const struct layer_case *t)
 
 static void bf16_is_near_f32(void **state)
 {
-    (void)state;
-    for (size_t i = 0; i < layer_ncases; i++)
-        run_case(&layer_cases[i]);
+    run_case(*state);
 }
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bf16_is_near_f32),
-    };
     if (!device_begin(&gpu, argc > 1 ? argv[1] : "plain"))
         return 1;
-    return device_end(&gpu, cmocka_run_group_tests(tests, NULL, NULL));
+    return device_end(&gpu, layer_run_cases(bf16_is_near_f32));
 }

@@ -9,8 +9,8 @@
  * exact to 1e-8 or so of the largest gradient; single precision computes sums of up to
  * a few thousand terms, so 2e-5 of the largest gradient is allowed.
  *
- * Argument: none for the processor; plain or cudnn for the GPU that $DML_GPU names, by
- * whose convolutions.
+ * Argument: none for the processor; else one of --kernels, for the GPU that $DML_GPU
+ * names.
  */
 #include "cnn_device.h"
 #include "cnn_layer_cases.h"
@@ -233,9 +233,7 @@ static void run_case(const struct layer_case *t)
 
 static void gradients_are_difference_quotients(void **state)
 {
-    (void)state;
-    for (size_t i = 0; i < layer_ncases; i++)
-        run_case(&layer_cases[i]);
+    run_case(*state);
 }
 
 /* ---- what is planned ------------------------------------------------------------ */
@@ -378,12 +376,13 @@ static void masks_are_exact(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gradients_are_difference_quotients),
         cmocka_unit_test(masks_are_the_processors),
         cmocka_unit_test(masks_are_exact),
         cmocka_unit_test(the_first_layer_has_no_data_gradient),
     };
     if (!device_begin(&gpu, argc > 1 ? argv[1] : NULL))
         return 1;
-    return device_end(&gpu, cmocka_run_group_tests(tests, NULL, NULL));
+    int failed = layer_run_cases(gradients_are_difference_quotients);
+    failed += cmocka_run_group_tests(tests, NULL, NULL);
+    return device_end(&gpu, failed);
 }
