@@ -251,7 +251,7 @@ DML_API dml_status dml_gpu_graph_free(dml_ctx *ctx, dml_gpu_graph graph);
  * of a fat binary, cubin or PTX text; on the fake device a function of C, which a
  * stream's thread calls with a copy of the same structure, and which reads device
  * memory through dml_gpu_view(). Static: a device remembers it by its address, up to
- * 128 kernels with libdml's own (fewer than 40), of up to 16 fat binaries.
+ * 128 kernels with libdml's own (fewer than 50), of up to 16 fat binaries.
  */
 typedef struct dml_gpu_kernel {
     const char *name;  /**< of the function */

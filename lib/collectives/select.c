@@ -291,7 +291,8 @@ static uint64_t cache_key(const struct dml__call *call, bool exact)
            (uint64_t)((int)call->op < DML_NOPS ? (int)call->op : DML_NOPS) << 9 |
            size << 12 | (uint64_t)(call->root != 0) << 63 | (uint64_t)in_place << 62 |
            (uint64_t)dml__comm_has_symmetric(call->comm) << 61 |
-           (uint64_t)(call->pieces != NULL) << 60 | (uint64_t)call->on_device << 58;
+           (uint64_t)(call->pieces != NULL) << 60 | (uint64_t)call->on_device << 58 |
+           (uint64_t)call->split << 56;
 }
 
 static bool is_settled(const struct dml__coll_state *state,

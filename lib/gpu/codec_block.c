@@ -6,6 +6,7 @@
 #include "gpu/codec_block.h"
 
 #include "gpu/codec.h"
+#include "gpu/images.h"
 
 typedef struct dml__gpu_block_args args_t;
 
@@ -117,10 +118,10 @@ static void flush(const void *args, unsigned blocks)
 }
 
 const struct dml_gpu_kernel dml__codec_kernel_encode_blocks = {
-    "dml__codec_encode_blocks", "codec_block", 128, encode};
+    "dml__codec_encode_blocks", DML__IMAGE(codec_block), 128, encode};
 const struct dml_gpu_kernel dml__codec_kernel_encode_casts = {
-    "dml__codec_encode_casts", "codec_block", 256, encode_casts};
+    "dml__codec_encode_casts", DML__IMAGE(codec_block), 256, encode_casts};
 const struct dml_gpu_kernel dml__codec_kernel_decode_blocks = {
-    "dml__codec_decode_blocks", "codec_block", 256, decode};
-const struct dml_gpu_kernel dml__codec_kernel_flush = {"dml__codec_flush",
-                                                       "codec_block", 256, flush};
+    "dml__codec_decode_blocks", DML__IMAGE(codec_block), 256, decode};
+const struct dml_gpu_kernel dml__codec_kernel_flush = {
+    "dml__codec_flush", DML__IMAGE(codec_block), 256, flush};

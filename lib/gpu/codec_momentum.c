@@ -5,6 +5,7 @@
 #include "gpu/codec_momentum.h"
 
 #include "gpu/codec.h"
+#include "gpu/images.h"
 
 typedef struct dml__gpu_momentum_args args_t;
 
@@ -55,7 +56,7 @@ static void push(const void *args, unsigned blocks)
     dml__gpu_codec_judge(state, a.step);
 }
 
-const struct dml_gpu_kernel dml__momentum_kernel_norm = {"dml__momentum_norm",
-                                                         "codec_momentum", 256, norm};
-const struct dml_gpu_kernel dml__momentum_kernel_push = {"dml__momentum_push_all",
-                                                         "codec_momentum", 256, push};
+const struct dml_gpu_kernel dml__momentum_kernel_norm = {
+    "dml__momentum_norm", DML__IMAGE(codec_momentum), 256, norm};
+const struct dml_gpu_kernel dml__momentum_kernel_push = {
+    "dml__momentum_push_all", DML__IMAGE(codec_momentum), 256, push};

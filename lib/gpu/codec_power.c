@@ -5,6 +5,7 @@
 #include "gpu/codec_power.h"
 
 #include "gpu/codec.h"
+#include "gpu/images.h"
 
 typedef struct dml__gpu_power_args args_t;
 
@@ -109,13 +110,13 @@ static void keep(const void *args, unsigned blocks)
 
 enum { THREADS = 256 };
 
-const struct dml_gpu_kernel dml__power_kernel_left = {"dml__power_left", "codec_power",
-                                                      THREADS, left};
+const struct dml_gpu_kernel dml__power_kernel_left = {
+    "dml__power_left", DML__IMAGE(codec_power), THREADS, left};
 const struct dml_gpu_kernel dml__power_kernel_orthonormal = {
-    "dml__power_orthonormal", "codec_power", LANES, orthonormal};
-const struct dml_gpu_kernel dml__power_kernel_right = {"dml__power_right",
-                                                       "codec_power", THREADS, right};
+    "dml__power_orthonormal", DML__IMAGE(codec_power), LANES, orthonormal};
+const struct dml_gpu_kernel dml__power_kernel_right = {
+    "dml__power_right", DML__IMAGE(codec_power), THREADS, right};
 const struct dml_gpu_kernel dml__power_kernel_product = {
-    "dml__power_product", "codec_power", THREADS, product};
-const struct dml_gpu_kernel dml__power_kernel_keep = {"dml__power_keep", "codec_power",
-                                                      LANES, keep};
+    "dml__power_product", DML__IMAGE(codec_power), THREADS, product};
+const struct dml_gpu_kernel dml__power_kernel_keep = {
+    "dml__power_keep", DML__IMAGE(codec_power), LANES, keep};

@@ -5,6 +5,7 @@
 #include "gpu/codec_random.h"
 
 #include "gpu/codec.h"
+#include "gpu/images.h"
 
 typedef struct dml__gpu_random_args args_t;
 
@@ -50,9 +51,9 @@ static void put(const void *args, unsigned blocks)
 
 enum { THREADS = 256 };
 
-const struct dml_gpu_kernel dml__random_kernel_add = {"dml__random_add", "codec_random",
-                                                      THREADS, add};
-const struct dml_gpu_kernel dml__random_kernel_take = {"dml__random_take_all",
-                                                       "codec_random", THREADS, take};
-const struct dml_gpu_kernel dml__random_kernel_put = {"dml__random_put_all",
-                                                      "codec_random", THREADS, put};
+const struct dml_gpu_kernel dml__random_kernel_add = {
+    "dml__random_add", DML__IMAGE(codec_random), THREADS, add};
+const struct dml_gpu_kernel dml__random_kernel_take = {
+    "dml__random_take_all", DML__IMAGE(codec_random), THREADS, take};
+const struct dml_gpu_kernel dml__random_kernel_put = {
+    "dml__random_put_all", DML__IMAGE(codec_random), THREADS, put};

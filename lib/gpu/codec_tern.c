@@ -5,6 +5,7 @@
 #include "gpu/codec_tern.h"
 
 #include "gpu/codec.h"
+#include "gpu/images.h"
 
 typedef struct dml__gpu_tern_args args_t;
 
@@ -79,9 +80,9 @@ static void decode(const void *args, unsigned blocks)
         dml__tern_decode(&a, i);
 }
 
-const struct dml_gpu_kernel dml__tern_kernel_scales = {"dml__tern_scales", "codec_tern",
-                                                       128, scales};
-const struct dml_gpu_kernel dml__tern_kernel_encode = {"dml__tern_encode", "codec_tern",
-                                                       128, encode};
-const struct dml_gpu_kernel dml__tern_kernel_decode = {"dml__tern_decode_all",
-                                                       "codec_tern", 256, decode};
+const struct dml_gpu_kernel dml__tern_kernel_scales = {
+    "dml__tern_scales", DML__IMAGE(codec_tern), 128, scales};
+const struct dml_gpu_kernel dml__tern_kernel_encode = {
+    "dml__tern_encode", DML__IMAGE(codec_tern), 128, encode};
+const struct dml_gpu_kernel dml__tern_kernel_decode = {
+    "dml__tern_decode_all", DML__IMAGE(codec_tern), 256, decode};

@@ -6,6 +6,7 @@
 #include "gpu/codec_topk.h"
 
 #include "gpu/codec.h"
+#include "gpu/images.h"
 
 typedef struct dml__gpu_topk_args args_t;
 
@@ -235,21 +236,21 @@ static void scatter(const void *args, unsigned blocks)
 
 enum { ONE_BLOCK = DML__TOPK_THREADS, THREADS = 256 };
 
-const struct dml_gpu_kernel dml__topk_kernel_begin = {"dml__topk_begin", "codec_topk",
-                                                      ONE_BLOCK, begin};
-const struct dml_gpu_kernel dml__topk_kernel_mark = {"dml__topk_mark", "codec_topk",
-                                                     THREADS, mark};
-const struct dml_gpu_kernel dml__topk_kernel_plan = {"dml__topk_plan", "codec_topk",
-                                                     ONE_BLOCK, plan};
-const struct dml_gpu_kernel dml__topk_kernel_gather = {"dml__topk_gather", "codec_topk",
-                                                       THREADS, gather};
-const struct dml_gpu_kernel dml__topk_kernel_edge = {"dml__topk_edge", "codec_topk",
-                                                     THREADS, edge};
-const struct dml_gpu_kernel dml__topk_kernel_count = {"dml__topk_count", "codec_topk",
-                                                      THREADS, count};
-const struct dml_gpu_kernel dml__topk_kernel_scan = {"dml__topk_scan", "codec_topk",
-                                                     ONE_BLOCK, scan_both};
-const struct dml_gpu_kernel dml__topk_kernel_emit = {"dml__topk_emit_all", "codec_topk",
-                                                     THREADS, emit_all};
+const struct dml_gpu_kernel dml__topk_kernel_begin = {
+    "dml__topk_begin", DML__IMAGE(codec_topk), ONE_BLOCK, begin};
+const struct dml_gpu_kernel dml__topk_kernel_mark = {
+    "dml__topk_mark", DML__IMAGE(codec_topk), THREADS, mark};
+const struct dml_gpu_kernel dml__topk_kernel_plan = {
+    "dml__topk_plan", DML__IMAGE(codec_topk), ONE_BLOCK, plan};
+const struct dml_gpu_kernel dml__topk_kernel_gather = {
+    "dml__topk_gather", DML__IMAGE(codec_topk), THREADS, gather};
+const struct dml_gpu_kernel dml__topk_kernel_edge = {
+    "dml__topk_edge", DML__IMAGE(codec_topk), THREADS, edge};
+const struct dml_gpu_kernel dml__topk_kernel_count = {
+    "dml__topk_count", DML__IMAGE(codec_topk), THREADS, count};
+const struct dml_gpu_kernel dml__topk_kernel_scan = {
+    "dml__topk_scan", DML__IMAGE(codec_topk), ONE_BLOCK, scan_both};
+const struct dml_gpu_kernel dml__topk_kernel_emit = {
+    "dml__topk_emit_all", DML__IMAGE(codec_topk), THREADS, emit_all};
 const struct dml_gpu_kernel dml__topk_kernel_scatter = {
-    "dml__topk_scatter", "codec_topk", ONE_BLOCK, scatter};
+    "dml__topk_scatter", DML__IMAGE(codec_topk), ONE_BLOCK, scatter};

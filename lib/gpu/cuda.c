@@ -6,7 +6,6 @@
  */
 #include "gpu/cuda.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static const struct dml__cuda_calls *calls(const struct dml__gpu *gpu)
@@ -214,12 +213,16 @@ static dml_status find_place(const struct dml__gpu *gpu, const void *p,
 static dml_status copy(const struct dml__gpu *gpu, void *dst, const void *src,
                        size_t bytes, void *stream)
 {
+    if (bytes == 0) /* of which no graph may have a node */
+        return DML_OK;
     CALL(gpu, MemcpyAsync, address(dst), address(src), bytes, stream);
 }
 
 static dml_status fill(const struct dml__gpu *gpu, void *dst, int byte, size_t bytes,
                        void *stream)
 {
+    if (bytes == 0)
+        return DML_OK;
     CALL(gpu, MemsetD8Async, address(dst), (unsigned char)byte, bytes, stream);
 }
 
@@ -284,11 +287,10 @@ static dml_status stream_wait(const struct dml__gpu *gpu, void *stream, void *ev
 
 static dml_status event_create(const struct dml__gpu *gpu, bool timed, void **event)
 {
-    CUevent made = NULL;
+    CUevent e = NULL;
     unsigned flags = timed ? CU_EVENT_DEFAULT : CU_EVENT_DISABLE_TIMING;
-    DML_TRY(
-        dml__cuda_check(gpu, "cuEventCreate", calls(gpu)->EventCreate(&made, flags)));
-    *event = made;
+    DML_TRY(dml__cuda_check(gpu, "cuEventCreate", calls(gpu)->EventCreate(&e, flags)));
+    *event = e;
     return DML_OK;
 }
 

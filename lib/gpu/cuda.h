@@ -7,7 +7,6 @@
 #define DML__GPU_CUDA_H
 
 #include "gpu/gpu.h"
-#include "gpu/images.h"
 
 #include <cuda.h>
 #include <pthread.h>
@@ -72,19 +71,17 @@ struct dml__cuda_calls {
 #undef DML__CUDA_MEMBER
 };
 
-#define DML__GPU_COUNT(name) +1
-enum { DML__GPU_NIMAGES = 0 DML__GPU_IMAGES(DML__GPU_COUNT), DML__CUDA_NKERNELS = 128 };
-enum { DML__CUDA_NOWN = 16 }; /* images of callers */
+/* With those of callers. */
+enum { DML__CUDA_NIMAGES = 24, DML__CUDA_NKERNELS = 128 };
 
 struct dml__cuda {
     struct dml__cuda_calls cu;
     CUdevice device;
     CUcontext context;    /* the primary one, which the CUDA runtime uses too */
     pthread_mutex_t lock; /* of the kernels */
-    CUmodule modules[DML__GPU_NIMAGES];
-    int nown;
-    const void *own_code[DML__CUDA_NOWN];
-    CUmodule own_modules[DML__CUDA_NOWN];
+    int nimages;
+    const void *images[DML__CUDA_NIMAGES];
+    CUmodule modules[DML__CUDA_NIMAGES];
     int nkernels;
     const struct dml_gpu_kernel *kernels[DML__CUDA_NKERNELS];
     CUfunction functions[DML__CUDA_NKERNELS];

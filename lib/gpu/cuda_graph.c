@@ -31,11 +31,14 @@ void dml__cuda_capture_mode(const struct dml__gpu *gpu, int *mode)
     *mode = (int)other;
 }
 
+/* Only this thread is held to the rules. Others may allocate or ask meanwhile: threads
+ * of NCCL's, which puts calls of a communicator that does not block into the capture
+ * from one of its own, of MPI's, and of the program. */
 dml_status dml__cuda_capture_begin(const struct dml__gpu *gpu, void *stream)
 {
     return dml__cuda_check(
         gpu, "cuStreamBeginCapture",
-        calls(gpu)->StreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
+        calls(gpu)->StreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
 }
 
 dml_status dml__cuda_capture_end(const struct dml__gpu *gpu, void *stream, void **graph)

@@ -115,75 +115,39 @@ dml_status dml__cuda_check(const struct dml__gpu *gpu, const char *call, CUresul
 /* ---- device code -------------------------------------------------------------------
  */
 
-#define IMAGE(name) extern const unsigned long long dml__fatbin_##name[];
-DML__GPU_IMAGES(IMAGE)
-#undef IMAGE
-
-static const struct {
-    const char *name;
-    const void *code;
-} images[] = {
-#define IMAGE(name) {#name, dml__fatbin_##name},
-    DML__GPU_IMAGES(IMAGE)
-#undef IMAGE
-};
-
-static dml_status loaded(const struct dml__gpu *gpu, const char *name, CUresult code)
+static dml_status loaded(const struct dml__gpu *gpu,
+                         const struct dml_gpu_kernel *kernel, CUresult code)
 {
+    const bool own = strncmp(kernel->name, "dml__", 5) == 0;
     if (code == CUDA_ERROR_NO_BINARY_FOR_GPU)
         return dml__fail(gpu->ctx, DML_EUNSUPPORTED, "dml_gpu",
                          "GPU %d: %s was built for capabilities " DML__GPU_ARCHS
                          " and later; build it with -Dgpu_archs for this one",
-                         gpu->index, name);
+                         gpu->index, own ? "libdml" : kernel->name);
     return dml__cuda_check(gpu, "cuModuleLoadData", code);
 }
 
-/* A caller's image, by its address. */
-static dml_status load_own(const struct dml__gpu *gpu,
-                           const struct dml_gpu_kernel *kernel, CUmodule *module)
+/* The module of a kernel's image, by the image's address. */
+static dml_status load_image(const struct dml__gpu *gpu,
+                             const struct dml_gpu_kernel *kernel, CUmodule *module)
 {
     struct dml__cuda *cuda = gpu->driver;
     int i = 0;
-    while (i < cuda->nown && cuda->own_code[i] != kernel->image)
+    while (i < cuda->nimages && cuda->images[i] != kernel->image)
         i++;
-    if (i == DML__CUDA_NOWN)
+    if (i == DML__CUDA_NIMAGES)
         return dml__fail(gpu->ctx, DML_EUNSUPPORTED, "dml_gpu",
-                         "the kernel %s is of a program's image beyond %d, and no "
-                         "more are kept; put kernels into fewer fat binaries",
-                         kernel->name, DML__CUDA_NOWN);
-    if (i == cuda->nown) {
-        CUresult code = cuda->cu.ModuleLoadData(&cuda->own_modules[i], kernel->image);
-        DML_TRY(loaded(gpu, kernel->name, code));
-        cuda->own_code[i] = kernel->image;
-        cuda->nown++;
+                         "the kernel %s is of a fat binary beyond %d, libdml's own "
+                         "among them, and no more are kept; put kernels into fewer",
+                         kernel->name, DML__CUDA_NIMAGES);
+    if (i == cuda->nimages) {
+        CUresult code = cuda->cu.ModuleLoadData(&cuda->modules[i], kernel->image);
+        DML_TRY(loaded(gpu, kernel, code));
+        cuda->images[i] = kernel->image;
+        cuda->nimages++;
     }
-    *module = cuda->own_modules[i];
+    *module = cuda->modules[i];
     return DML_OK;
-}
-
-static dml_status load_image(const struct dml__gpu *gpu, const char *name,
-                             CUmodule *module)
-{
-    struct dml__cuda *cuda = gpu->driver;
-    for (int i = 0; i < DML__GPU_NIMAGES; i++) {
-        if (strcmp(images[i].name, name) != 0)
-            continue;
-        CUresult code = CUDA_SUCCESS;
-        if (cuda->modules[i] == NULL)
-            code = cuda->cu.ModuleLoadData(&cuda->modules[i], images[i].code);
-        *module = cuda->modules[i];
-        return loaded(gpu, "libdml", code);
-    }
-    return dml__fail(gpu->ctx, DML_EUNSUPPORTED, "dml_gpu", "no device code %s", name);
-}
-
-/* Is it a caller's image, and not the name of one of this library? */
-static bool is_own(const void *image)
-{
-    for (int i = 0; i < DML__GPU_NIMAGES; i++)
-        if (strcmp(image, images[i].name) == 0)
-            return false;
-    return true;
 }
 
 static dml_status load_kernel(const struct dml__gpu *gpu,
@@ -199,8 +163,7 @@ static dml_status load_kernel(const struct dml__gpu *gpu,
     if (kernel->image == NULL)
         return dml__fail(gpu->ctx, DML_EUNSUPPORTED, "dml_gpu",
                          "the kernel %s was built without CUDA", kernel->name);
-    DML_TRY(is_own(kernel->image) ? load_own(gpu, kernel, &module)
-                                  : load_image(gpu, kernel->image, &module));
+    DML_TRY(load_image(gpu, kernel, &module));
     CUresult code = cuda->cu.ModuleGetFunction(function, module, kernel->name);
     DML_TRY(dml__cuda_check(gpu, kernel->name, code));
     cuda->kernels[cuda->nkernels] = kernel;
@@ -227,9 +190,6 @@ dml_status dml__cuda_kernel(const struct dml__gpu *gpu,
 
 void dml__cuda_unload(struct dml__cuda *cuda)
 {
-    for (int i = 0; i < DML__GPU_NIMAGES; i++)
-        if (cuda->modules[i] != NULL)
-            cuda->cu.ModuleUnload(cuda->modules[i]);
-    for (int i = 0; i < cuda->nown; i++)
-        cuda->cu.ModuleUnload(cuda->own_modules[i]);
+    for (int i = 0; i < cuda->nimages; i++)
+        cuda->cu.ModuleUnload(cuda->modules[i]);
 }

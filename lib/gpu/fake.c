@@ -146,6 +146,8 @@ static dml_status open_locked(struct dml__gpu *gpu)
     gpu->smps = 2;
     if (dml__ctx_env(gpu->ctx, "TEST_GPU_NO_IPC") != NULL)
         gpu->driver = fake(); /* not NULL: other processes' memory is out of reach */
+    const char *most = dml__ctx_env(gpu->ctx, "TEST_GPU_OPENED");
+    fake()->most_opened = most != NULL ? atoi(most) : 0;
     fake()->users++;
     if (fake()->queues[gpu->index] != NULL)
         return DML_OK;

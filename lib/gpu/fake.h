@@ -25,7 +25,7 @@ struct dml__fake_block {
     int device; /* -1: pinned host memory */
     int file;
     uint64_t id;
-    bool opened; /* another process's */
+    int owner; /* the process whose it is, where it is another's; else 0 */
 };
 
 struct dml__fake_stream {
@@ -68,6 +68,7 @@ struct dml__fake {
                     const void *args);
     struct dml__fake_block *blocks;
     uint64_t nblocks;                 /* ever made */
+    int most_opened;                  /* of one process's blocks; 0: any number */
     struct dml__fake_graph *captures; /* under way */
     uint64_t ncaptures;               /* ever */
     const struct dml_gpu_kernel *loaded[DML__FAKE_KERNELS];

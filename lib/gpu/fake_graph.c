@@ -2,8 +2,9 @@
 /*
  * Capturing streams of the fake device: work goes into a list instead of a queue, and
  * what CUDA refuses meanwhile is refused here, so that a step that can be captured here
- * can be captured there. All captures are CUDA's "global" ones. Whether streams that
- * joined a capture come back to its first stream is not looked at.
+ * can be captured there. All captures are CUDA's "global" ones, which hold all threads
+ * to the rules (cuda_graph.c holds one). Whether streams that joined a capture come
+ * back to its first stream is not looked at.
  */
 #include "gpu/fake.h"
 

@@ -82,7 +82,7 @@ static bool map_block(char *base, int file, size_t bytes)
 }
 
 /* Maps a file at a device's address; takes the file over, unless it fails. */
-static bool add_block(const struct dml__gpu *gpu, int file, size_t bytes, bool opened,
+static bool add_block(const struct dml__gpu *gpu, int file, size_t bytes, int owner,
                       void **memory)
 {
     struct dml__fake_block *b = dml__alloc(gpu->ctx, sizeof *b);
@@ -96,12 +96,12 @@ static bool add_block(const struct dml__gpu *gpu, int file, size_t bytes, bool o
         b->bytes = bytes;
         b->device = gpu->index;
         b->file = file;
-        b->opened = opened;
+        b->owner = owner;
         b->id = ++fake()->nblocks;
         b->next = *link;
         *link = b;
         *memory = b->base;
-        fake()->used[gpu->index] += opened ? 0 : bytes;
+        fake()->used[gpu->index] += owner != 0 ? 0 : bytes;
     }
     pthread_mutex_unlock(&fake()->lock);
     if (!mapped)
@@ -122,7 +122,7 @@ dml_status dml__fake_alloc(const struct dml__gpu *gpu, size_t bytes, void **memo
                          bytes, left, DML__FAKE_MEMORY);
     int file = memfd_create("dml-fake-gpu", MFD_CLOEXEC);
     if (file >= 0 && ftruncate(file, (off_t)rounded(bytes)) == 0 &&
-        add_block(gpu, file, bytes, false, memory))
+        add_block(gpu, file, bytes, 0, memory))
         return DML_OK;
     const int code = errno;
     if (file >= 0)
@@ -143,7 +143,7 @@ static struct dml__fake_block *take_block(const void *base, bool pinned)
             continue;
         *link = b->next;
         found = b;
-        if (!pinned && !b->opened)
+        if (!pinned && b->owner == 0)
             fake()->used[b->device] -= b->bytes;
         break;
     }
@@ -241,6 +241,18 @@ dml_status dml__fake_ipc_get(const struct dml__gpu *gpu, void *base,
     return DML_OK;
 }
 
+/* Tests have a mapping refused while others are kept, as CUDA may. */
+static bool may_open(int owner)
+{
+    int n = 0;
+    pthread_mutex_lock(&fake()->lock);
+    for (const struct dml__fake_block *b = fake()->blocks; b != NULL; b = b->next)
+        n += b->owner == owner;
+    const bool may = fake()->most_opened == 0 || n < fake()->most_opened;
+    pthread_mutex_unlock(&fake()->lock);
+    return may;
+}
+
 dml_status dml__fake_ipc_open(const struct dml__gpu *gpu, const struct dml__gpu_ipc *in,
                               void **base)
 {
@@ -249,8 +261,9 @@ dml_status dml__fake_ipc_open(const struct dml__gpu *gpu, const struct dml__gpu_
     DML_TRY(dml__fake_may(gpu, "opening memory"));
     memcpy(&h, in->bytes, sizeof h);
     snprintf(path, sizeof path, "/proc/%d/fd/%d", h.pid, h.file);
-    int file = gpu->driver == NULL ? open(path, O_RDWR | O_CLOEXEC) : -1;
-    if (file >= 0 && add_block(gpu, file, h.bytes, true, base))
+    const bool may = gpu->driver == NULL && may_open(h.pid);
+    int file = may ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    if (file >= 0 && add_block(gpu, file, h.bytes, h.pid, base))
         return DML_OK;
     if (file >= 0)
         close(file);

@@ -71,8 +71,7 @@ struct dml__gpu_ipc {
 };
 
 /*
- * struct dml_gpu_kernel is public (dml/gpu.h). Those of this library have a name for
- * an image: that of lib/gpu/IMAGE.cu.
+ * struct dml_gpu_kernel is public (dml/gpu.h). Images of this library's: images.h.
  */
 
 struct dml__gpu_ops {

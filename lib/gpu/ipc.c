@@ -8,7 +8,6 @@
  * Kernels never wait for other processes: on a GPU that they share in time slices, that
  * could last for ever. The host waits instead.
  */
-#include "gpu/launch.h"
 #include "gpu/paths.h"
 
 #include <string.h>
@@ -42,8 +41,8 @@ struct dml__ipc_peers {
     struct told *all;     /* [P] */
     dml_request *request; /* of the call under way, on the host's communicator */
     struct mapping mappings[MAPPED];
-    uint64_t uses;
-    void *scratch; /* results that would overwrite what peers still read */
+    uint64_t uses, before; /* before: the uses before this call's */
+    void *scratch;         /* results that would overwrite what peers still read */
     size_t scratch_bytes;
 };
 
@@ -144,6 +143,22 @@ static dml_status find_mapping(struct dml__gpu_comm *g, int rank,
     return unmap(g, oldest);
 }
 
+/* CUDA refuses to map memory where any mapping is left of what lay there before, and
+ * small allocations lie in one piece of memory with others. So what this call does not
+ * use is given up, and it is tried again. */
+static dml_status open_memory(struct dml__gpu_comm *g, int rank,
+                              const struct place *place, void **base)
+{
+    struct dml__ipc_peers *p = g->peers;
+    const struct dml__gpu quiet = dml__gpu_quiet(g->gpu);
+    if (quiet.ops->ipc_open(&quiet, &place->handle, base) == DML_OK)
+        return DML_OK;
+    for (int i = 0; i < MAPPED; i++)
+        if (p->mappings[i].rank == rank && p->mappings[i].used <= p->before)
+            DML_TRY(unmap(g, &p->mappings[i]));
+    return g->gpu->ops->ipc_open(g->gpu, &place->handle, base);
+}
+
 /* Where a peer's buffer is here; NULL where it has none. What was mapped stays, since
  * peers use the same buffers again and again. */
 static dml_status map(struct dml__gpu_comm *g, int rank, const struct place *place,
@@ -155,7 +170,7 @@ static dml_status map(struct dml__gpu_comm *g, int rank, const struct place *pla
         return DML_OK;
     DML_TRY(find_mapping(g, rank, place, &m));
     if (m->base == NULL)
-        DML_TRY(g->gpu->ops->ipc_open(g->gpu, &place->handle, &m->base));
+        DML_TRY(open_memory(g, rank, place, &m->base));
     m->rank = rank;
     m->place = *place;
     m->used = ++g->peers->uses;
@@ -168,6 +183,7 @@ static dml_status map_all(struct dml__gpu_comm *g, const struct dml__call *call,
 {
     const struct told *all = g->peers->all;
     int rank = dml_comm_rank(g->comm);
+    g->peers->before = g->peers->uses;
     for (int i = 0; i < dml_comm_size(g->comm); i++) {
         char *send, *recv;
         view->scale[i] = all[i].scale;
@@ -181,97 +197,6 @@ static dml_status map_all(struct dml__gpu_comm *g, const struct dml__call *call,
         view->recv[i] = recv;
     }
     return DML_OK;
-}
-
-/* ---- the work ----------------------------------------------------------------------
- */
-
-/* Elements [from, from + n) of all inputs to the same place of one result, or all. */
-static dml_status reduce(struct dml__gpu_comm *g, const struct dml__call *call,
-                         const struct dml__ipc_view *view, struct dml__range part,
-                         void *to, void *stream)
-{
-    size_t at = part.offset * call->elem_bytes;
-    struct dml__gpu_reduce_args args = {
-        .n = part.count,
-        .nsrc = dml_comm_size(g->comm),
-        .ndst = to != NULL ? 1 : dml_comm_size(g->comm),
-        .op = (int)call->op <= DML_MAX ? (int)call->op : DML_SUM,
-        .scaled = call->red.own_scale,
-        .divisor = call->op == DML_AVG ? call->red.divisor : 1,
-    };
-    for (int i = 0; i < args.nsrc; i++) {
-        args.src[i] = view->send[i] + at;
-        args.scale[i] = view->scale[i];
-        args.dst[i] = to != NULL ? to : view->recv[i] + at;
-    }
-    return dml__gpu_reduce(g->gpu, &args, call->dtype, stream);
-}
-
-static dml_status copy(struct dml__gpu_comm *g, const struct dml__call *call, char *to,
-                       const char *from, struct dml__range at, size_t from_elem,
-                       void *stream)
-{
-    size_t bytes = call->elem_bytes;
-    char *dst = to + at.offset * bytes;
-    const char *src = from + from_elem * bytes;
-    if (at.count == 0 || dst == src)
-        return DML_OK;
-    return g->gpu->ops->copy(g->gpu, dst, src, at.count * bytes, stream);
-}
-
-/* Blocks of all ranks, from the places given for each, to the own result. */
-static dml_status collect(struct dml__gpu_comm *g, const struct dml__call *call,
-                          const struct dml__ipc_view *view, void *stream)
-{
-    int rank = dml_comm_rank(g->comm);
-    bool own_block = call->coll == DML_COLL_ALLTOALL;
-    for (int k = 0; k < dml_comm_size(g->comm); k++) {
-        int i = (rank + k) % dml_comm_size(g->comm); /* ranks begin at different ones */
-        struct dml__range block = dml__block(call, i);
-        size_t from = own_block ? dml__block(call, rank).offset : 0;
-        DML_TRY(copy(g, call, view->recv[rank], view->send[i], block, from, stream));
-    }
-    return DML_OK;
-}
-
-dml_status dml__ipc_work(struct dml__gpu_comm *g, const struct dml__call *call,
-                         const struct dml__ipc_view *view, void *stream)
-{
-    int rank = dml_comm_rank(g->comm), nranks = dml_comm_size(g->comm);
-    char *recv = view->recv[rank];
-    struct dml__range own;
-    switch (call->coll) {
-    case DML_COLL_ALLREDUCE:
-        return reduce(g, call, view, dml__balanced(call->count, rank, nranks), NULL,
-                      stream);
-    case DML_COLL_REDUCE:
-        own = dml__balanced(call->count, rank, nranks);
-        return reduce(g, call, view, own,
-                      view->recv[call->root] + own.offset * call->elem_bytes, stream);
-    case DML_COLL_REDUCE_SCATTER:
-        return reduce(g, call, view, dml__block(call, rank), recv, stream);
-    case DML_COLL_BCAST:
-        own = (struct dml__range){0, rank == call->root ? 0 : call->count};
-        return copy(g, call, recv, view->send[call->root], own, 0, stream);
-    case DML_COLL_SCATTER:
-        own = dml__block(call, rank);
-        own.count = dml__gpu_receives(call);
-        return copy(g, call, recv, view->send[call->root],
-                    (struct dml__range){0, own.count}, own.offset, stream);
-    case DML_COLL_GATHER:
-        return rank == call->root ? collect(g, call, view, stream) : DML_OK;
-    default:
-        return collect(g, call, view, stream);
-    }
-}
-
-dml_status dml__ipc_alone(struct dml__gpu_comm *g, const struct dml__call *call,
-                          void *stream)
-{
-    struct dml__ipc_view view = {
-        .send = {call->send}, .recv = {call->recv}, .scale = {call->red.scale}};
-    return dml__ipc_work(g, call, &view, stream);
 }
 
 /* ---- stages ------------------------------------------------------------------------

@@ -213,6 +213,7 @@ void dml__nccl_free(struct dml__gpu_comm *g)
     for (int i = 0; i < DML__NCCL_MARKS; i++)
         if (n->marker[i] != NULL)
             n->gpu->ops->event_destroy(n->gpu, n->marker[i]);
+    dml__nccl_free_copies(n);
     pthread_cond_destroy(&n->stop_or_work);
     pthread_mutex_destroy(&n->lock);
     dml__free(n);

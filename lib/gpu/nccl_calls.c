@@ -219,6 +219,30 @@ static dml_status queue_locked(struct dml__gpu_comm *g, const struct dml__call *
     return status;
 }
 
+static dml_status queue_straight(struct dml__gpu_comm *g, const struct dml__call *call,
+                                 void *stream)
+{
+    struct dml__nccl_straight straight;
+    dml_status status = dml__nccl_straighten(g->nccl, call, stream, &straight);
+    if (status == DML_OK)
+        status = queue_locked(g, &straight.call, stream);
+    if (status == DML_OK)
+        status = dml__nccl_put_back(g->nccl, call, stream, &straight);
+    dml__free(straight.pieces);
+    return status;
+}
+
+static dml_status queue_any(struct dml__gpu_comm *g, const struct dml__call *call,
+                            void *stream)
+{
+    if (call->split) /* of a root, which alone can tell (paths.c) */
+        return dml__fail(g->gpu->ctx, DML_EINVAL, call->where,
+                         "one buffer is device memory and one is not; force "
+                         "host_staged for that");
+    return dml__nccl_askew(call) ? queue_straight(g, call, stream)
+                                 : queue_locked(g, call, stream);
+}
+
 /* Has what an event stands behind ended? Then well: an abort ends it, too. */
 static dml_status ended(struct dml__gpu_comm *g, void *event, const char *where)
 {
@@ -232,7 +256,7 @@ dml_status dml__nccl_run(struct dml__gpu_comm *g, const struct dml__call *call)
 {
     struct dml__idle idle = {0};
     dml_status status = DML_PENDING;
-    DML_TRY(queue_locked(g, call, g->stream));
+    DML_TRY(queue_any(g, call, g->stream));
     if (dml__gpu_queues(g))
         return DML_OK;
     DML_TRY(g->gpu->ops->event_record(g->gpu, g->done, g->stream));
@@ -252,7 +276,7 @@ dml_status dml__nccl_begin(struct dml__gpu_task *task)
 {
     struct dml__gpu_comm *g = task->g;
     DML_TRY(dml__gpu_event_take(g->gpu, &task->event));
-    DML_TRY(queue_locked(g, &task->call, task->stream));
+    DML_TRY(queue_any(g, &task->call, task->stream));
     task->stage = NULL;
     return g->gpu->ops->event_record(g->gpu, task->event, task->stream);
 }

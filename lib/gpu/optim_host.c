@@ -4,6 +4,7 @@
  * between two places where they meet, and a grid is a loop over the blocks. The lanes'
  * code is the device's.
  */
+#include "gpu/images.h"
 #include "gpu/optim.h"
 #include "gpu/optim_judge.h"
 
@@ -156,17 +157,17 @@ static void update_lamb(const void *args, unsigned blocks)
 
 enum { THREADS = 256 };
 
-const struct dml_gpu_kernel dml__optim_kernel_reload = {"dml__optim_reload", "optim",
-                                                        THREADS, reload};
-const struct dml_gpu_kernel dml__optim_kernel_grads = {"dml__optim_grads", "optim",
-                                                       THREADS, grads};
-const struct dml_gpu_kernel dml__optim_kernel_moments = {"dml__optim_moments", "optim",
-                                                         THREADS, moments};
-const struct dml_gpu_kernel dml__optim_kernel_finish = {"dml__optim_finish", "optim",
-                                                        THREADS, finish};
-const struct dml_gpu_kernel dml__optim_kernel_sgd = {"dml__optim_update_sgd", "optim",
-                                                     THREADS, update_sgd};
-const struct dml_gpu_kernel dml__optim_kernel_adam = {"dml__optim_update_adam", "optim",
-                                                      THREADS, update_adam};
-const struct dml_gpu_kernel dml__optim_kernel_lamb = {"dml__optim_update_lamb", "optim",
-                                                      THREADS, update_lamb};
+const struct dml_gpu_kernel dml__optim_kernel_reload = {
+    "dml__optim_reload", DML__IMAGE(optim), THREADS, reload};
+const struct dml_gpu_kernel dml__optim_kernel_grads = {
+    "dml__optim_grads", DML__IMAGE(optim), THREADS, grads};
+const struct dml_gpu_kernel dml__optim_kernel_moments = {
+    "dml__optim_moments", DML__IMAGE(optim), THREADS, moments};
+const struct dml_gpu_kernel dml__optim_kernel_finish = {
+    "dml__optim_finish", DML__IMAGE(optim), THREADS, finish};
+const struct dml_gpu_kernel dml__optim_kernel_sgd = {
+    "dml__optim_update_sgd", DML__IMAGE(optim), THREADS, update_sgd};
+const struct dml_gpu_kernel dml__optim_kernel_adam = {
+    "dml__optim_update_adam", DML__IMAGE(optim), THREADS, update_adam};
+const struct dml_gpu_kernel dml__optim_kernel_lamb = {
+    "dml__optim_update_lamb", DML__IMAGE(optim), THREADS, update_lamb};

@@ -13,16 +13,29 @@
 /* ---- where buffers lie -------------------------------------------------------------
  */
 
+/* Memory that no kernel can read: host memory, but pinned one. */
+static dml_status is_plain(const struct dml__gpu *gpu, const void *p, bool *plain)
+{
+    struct dml__gpu_place place = {.kind = DML_GPU_HOST};
+    DML_TRY(gpu->ops->place(gpu, p, &place));
+    *plain = place.kind == DML_GPU_HOST;
+    return DML_OK;
+}
+
 static dml_status locate_pieces(const struct dml__gpu *gpu, struct dml__call *call)
 {
-    bool first = false, yes = false;
+    bool here = false, there = false, yes = false;
     for (size_t i = 0; i < call->npieces; i++) {
         DML_TRY(dml__gpu_holds(gpu, call->pieces[i].data, &yes));
         if (call->pieces[i].count == 0)
             continue;
-        first = first || yes;
+        there = there || yes;
+        here = here || !yes;
     }
-    call->on_device = first;
+    call->on_device = there;
+    for (size_t i = 0; here && there && i < call->npieces && !call->split; i++)
+        if (call->pieces[i].count > 0)
+            DML_TRY(is_plain(gpu, call->pieces[i].data, &call->split));
     return DML_OK;
 }
 
@@ -35,7 +48,10 @@ static dml_status look(const struct dml__gpu *gpu, struct dml__call *call)
     if (call->recv != call->send)
         DML_TRY(dml__gpu_holds(gpu, call->recv, &recv));
     call->on_device = send || recv;
-    return DML_OK;
+    if (send == recv || call->recv == call->send || dml__gpu_sends(call) == 0 ||
+        dml__gpu_receives(call) == 0)
+        return DML_OK;
+    return is_plain(gpu, send ? call->recv : call->send, &call->split);
 }
 
 static dml_status locate(struct dml__call *call)
@@ -87,6 +103,14 @@ size_t dml__gpu_receives(const struct dml__call *call)
 /* ---- paths -------------------------------------------------------------------------
  */
 
+/* One buffer on the device and one on the host: ipc goes by the host then, but for one
+ * rank alone, which asks nobody. Of a root only that rank itself knows. */
+static bool takes_split(enum dml__path path, const struct dml__call *call)
+{
+    const bool alone = dml_comm_size(call->comm) == 1;
+    return !alone && (path == DML__BY_IPC || dml__traits(call->coll)->rooted);
+}
+
 static const char *supports(enum dml__path path, const struct dml__call *call)
 {
     struct dml__gpu_comm *g = dml__comm_gpu(call->comm);
@@ -95,6 +119,8 @@ static const char *supports(enum dml__path path, const struct dml__call *call)
         return "the stream is captured, and of the paths only nccl can be";
     if (path == DML__BY_HOST)
         return NULL;
+    if (call->split && !takes_split(path, call))
+        return "a buffer is in host memory";
     if (path == DML__BY_NCCL)
         return dml__nccl_supports(g, call);
     if (call->pieces != NULL)
@@ -189,6 +215,11 @@ static dml_status may_capture(const struct dml__gpu_comm *g, enum dml__path path
                                   : "by host_staged cannot be captured in a graph: it "
                                     "needs the host meanwhile",
                               next);
+    if (path == DML__BY_NCCL && dml__nccl_askew(call))
+        return refuse_capture(call,
+                              "cannot be captured in a graph: an address is no "
+                              "multiple of the element's size",
+                              "give it another");
     if (requested && !g->lent)
         return refuse_capture(call, "with a request cannot be captured in a graph",
                               "make the call that blocks");

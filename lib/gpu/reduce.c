@@ -7,6 +7,7 @@
 
 #include "gpu/element.h"
 #include "gpu/gpu.h"
+#include "gpu/images.h"
 #include "gpu/launch.h"
 
 #include <assert.h>
@@ -59,7 +60,7 @@ enum { THREADS = 256, PACK_BYTES = 16, PACKS = 2 };
 
 static const struct dml_gpu_kernel kernels[DML_NDTYPES] = {
 #define ROW(N, number, text, bytes) \
-    [number] = {"dml__reduce_" #N, "reduce", THREADS, reduce_##N},
+    [number] = {"dml__reduce_" #N, DML__IMAGE(reduce), THREADS, reduce_##N},
     DML_DTYPE_MAP(ROW)
 #undef ROW
 };

@@ -260,9 +260,22 @@ static dml_status launch(const struct fake_work *w, dml_gpu_stream stream)
     return status;
 }
 
+/* NCCL's kernels read and write whole elements, which a device cannot there. */
+static bool is_askew(const struct fake_work *w)
+{
+    const bool reads = w->kind == FAKE_ALLREDUCE || w->kind == FAKE_REDUCE ||
+                       w->kind == FAKE_REDUCE_SCATTER;
+    const bool writes = w->kind != FAKE_REDUCE || w->comm->rank == w->root;
+    const size_t bytes = reads ? dml_dtype_bytes(fake_nccl_types[w->type]) : 1;
+    return (uintptr_t)w->send % bytes != 0 ||
+           (writes && (uintptr_t)w->recv % bytes != 0);
+}
+
 int fake_nccl_queue(struct fake_work *w, void *stream)
 {
     struct fake_comm *c = w->comm;
+    if (is_askew(w))
+        return FAILED;
     if (w->op >= FIRST_OP)
         w->scale = c->scales[w->op - FIRST_OP];
     w->hangs = ++c->calls == c->hangs_at;

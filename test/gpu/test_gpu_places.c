@@ -238,6 +238,39 @@ static void test_freed(struct dml_test *t)
     close_comm(comm, ctx);
 }
 
+/* Where a driver refuses a mapping while old ones are kept, these are given up. */
+static void test_refused(struct dml_test *t)
+{
+    enum { VECTORS = 5, ROUNDS = 11 };
+    dml_ctx *ctx = NULL;
+    void *x[VECTORS];
+    float host[64] = {0};
+    setenv("DML_TEST_GPU_OPENED", "2", 1);
+    dml_comm *comm = open_comm(t, t->mpi, &ctx);
+    unsetenv("DML_TEST_GPU_OPENED");
+    ok(t, "dml_gpu_bind", dml_gpu_bind(comm, DML_GPU_NEAREST));
+    ok(t, "dml_comm_set_algorithm",
+       dml_comm_set_algorithm(comm, DML_COLL_ALLREDUCE, "ipc"));
+    for (int i = 0; i < VECTORS; i++)
+        ok(t, "alloc", dml_gpu_alloc(ctx, sizeof host, &x[i]));
+    for (int round = 0; round < ROUNDS; round++) {
+        void *from = x[round % VECTORS], *to = x[(round + 2) % VECTORS];
+        for (size_t i = 0; i < DML_TEST_COUNT(host); i++)
+            host[i] = (float)(round + t->rank);
+        ok(t, "copy", dml_gpu_copy(ctx, from, host, sizeof host, NULL));
+        ok(t, "dml_allreduce",
+           dml_allreduce(from, to, DML_TEST_COUNT(host), DML_F32, DML_SUM, comm));
+        ok(t, "copy", dml_gpu_copy(ctx, host, to, sizeof host, NULL));
+        ok(t, "sync", dml_gpu_stream_sync(ctx, NULL));
+        float wanted = (float)(t->nranks * round + t->nranks * (t->nranks - 1) / 2);
+        DML_CHECK(t, host[0] == wanted && host[63] == wanted, "round %d: %g, wanted %g",
+                  round, (double)host[0], (double)wanted);
+    }
+    for (int i = 0; i < VECTORS; i++)
+        ok(t, "free", dml_gpu_free(ctx, x[i]));
+    close_comm(comm, ctx);
+}
+
 int main(int argc, char **argv)
 {
     static const struct dml_test_case cases[] = {
@@ -245,6 +278,7 @@ int main(int argc, char **argv)
         {"host and device", test_mixed},
         {"through the host by force", test_forced},
         {"freed memory", test_freed},
+        {"refused mappings", test_refused},
     };
     return dml_test_main(argc, argv, cases, DML_TEST_COUNT(cases));
 }
