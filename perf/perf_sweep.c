@@ -58,6 +58,8 @@ static dml_status measure_cell(const struct perf_coll *c, FILE *json, struct cel
         }
         if (status != DML_OK)
             break;
+        if (!automatic && strcmp(r.algorithm, name) != 0)
+            continue; /* it is for device memory: the choice was free */
         cell->wrong += r.wrong;
         put(json, c, name, automatic ? r.algorithm : NULL, &r);
         if (automatic) {

@@ -85,10 +85,21 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Seconds of one call; 0 when the algorithm cannot do it. */
+/* Is it for device memory? Then it can be forced beside one for the host's. */
+static bool for_device(const struct tune *t, dml_coll coll, const char *algorithm)
+{
+    char both[64];
+    snprintf(both, sizeof both, "mpi,%s", algorithm);
+    return dml_comm_set_algorithm(t->comm, coll, both) == DML_OK;
+}
+
+/* Seconds of one call; 0 when the algorithm cannot do it. (Forced, one for the other
+ * kind of memory leaves the choice free.) */
 static double time_s(struct tune *t, dml_coll coll, const char *algorithm, size_t n)
 {
     double s[BLOCKS];
+    if (for_device(t, coll, algorithm) != t->o.gpu)
+        return 0;
     dml_status status = dml_comm_set_algorithm(t->comm, coll, algorithm);
     if (status == DML_OK)
         status = call(t, coll, n);

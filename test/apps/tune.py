@@ -46,13 +46,14 @@ def whole_table(nranks):
     return case
 
 
-def device_memory(nranks):
+def one_memory(nranks, *words):
+    """Where a device is in use rules are for one kind of memory, too."""
     def case(folder):
-        job = tune(folder, nranks, "--gpu", "--collective", "allreduce", *QUICK,
+        job = tune(folder, nranks, *words, "--collective", "allreduce", *QUICK,
                    env={"DML_GPU": "fake"})
-        found = rules(job.text(job.out))
-        require(found and all(words[4] in ("nccl", "ipc", "host_staged")
-                              for words in found), f"not for devices: {found}")
+        names = {rule[4] for rule in rules(job.text(job.out))}
+        paths = names & {"nccl", "ipc", "host_staged"}
+        require(names and paths == (names if words else set()), job.told(f"{names}"))
     return case
 
 
@@ -91,7 +92,8 @@ def full_device(start):
 def make_cases(_, nranks):
     start = [Job.launcher, "-n", nranks, Job.program]
     cases = [("the whole table", whole_table(nranks)),
-             ("device memory", device_memory(nranks)),
+             ("device memory", one_memory(nranks, "--gpu")),
+             ("host memory beside a device", one_memory(nranks)),
              ("one collective", one_collective(nranks)),
              ("reproducible mode", reproducible(nranks)),
              ("a full device", full_device(start))]
