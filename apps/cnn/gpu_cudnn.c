@@ -166,14 +166,15 @@ static void append(struct gpu *gpu, const char *format, ...)
 
 static dml_status none_fits(struct gpu *gpu, const struct plan *plan, int pass)
 {
+    const struct cudnn *lib = gpu->library;
     const struct cnn_window *s = &plan->window;
     snprintf(gpu->error, sizeof gpu->error,
-             "GPU %d: cuDNN has no deterministic algorithm for convolution %s of %d x "
-             "%d x %d x %d by %d of %d x %d in this precision: give another "
-             "--precision, or --kernels plain (slow); it has (number, status, "
-             "deterministic, math, MiB):",
-             gpu->index, pass_names[pass], s->rows, s->h, s->w, s->c, s->k, s->height,
-             s->width);
+             "GPU %d: cuDNN has no %salgorithm for convolution %s of %d x %d x %d x %d "
+             "by %d of %d x %d in this precision: give another --precision, or "
+             "--kernels plain (slow); it has (number, status, deterministic, math, "
+             "MiB):",
+             gpu->index, lib->measures ? "" : "deterministic ", pass_names[pass],
+             s->rows, s->h, s->w, s->c, s->k, s->height, s->width);
     for (int i = 0; i < plan->count[pass]; i++) {
         const struct cudnn_algorithm *a = &plan->found[pass][i];
         append(gpu, " %d,%d,%d,%d,%zu", a->number, a->status, a->determinism, a->math,

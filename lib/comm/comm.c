@@ -158,7 +158,9 @@ dml_status dml_comm_from_mpi(dml_ctx *ctx, MPI_Comm mpi_comm, dml_comm **out)
         return dml__fail(ctx, DML_EINVAL, __func__,
                          "an inter-communicator; merge it with MPI_Intercomm_merge");
     DML_TRY(dml__launch_check(ctx, __func__));
-    MPI_Comm owned = MPI_COMM_NULL;
+    /* Where a rank does not come MPI may write there later. */
+    static _Thread_local MPI_Comm owned;
+    owned = MPI_COMM_NULL;
     DML_TRY(duplicate(ctx, mpi_comm, &owned));
     return dml__comm_wrap(ctx, owned, NULL, out);
 }

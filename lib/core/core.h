@@ -56,9 +56,10 @@ struct dml__device {
      * default one where that is NULL), and waits. */
     dml_status (*copy)(const struct dml__device *device, const dml_comm *comm,
                        void *dst, const void *src, size_t bytes);
-    /* The communicator's stream; DML_EUNSUPPORTED while that is captured in a graph,
-     * where nothing can be waited for. */
+    /* The communicator's stream. */
     void *(*stream)(const dml_comm *comm);
+    /* DML_EUNSUPPORTED, told, while that stream is captured in a graph, where nothing
+     * can be waited for. */
     dml_status (*may_wait)(const struct dml__device *device, const dml_comm *comm,
                            const char *where);
     /* Queues the copy; DML_PENDING, and to be called again, until it has been done. */
