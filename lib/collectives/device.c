@@ -70,8 +70,7 @@ dml_status dml__device_host_only(dml_comm *comm)
         return dml__last_status(comm);
     state->host_only = true;
     for (int c = 0; c < DML_NCOLLS; c++)
-        if (stages_all(state, (dml_coll)c))
-            state->forced[c].alg[false] = NULL;
+        state->forced[c] = (struct dml__forced){.by = NULL};
     return DML_OK;
 }
 

@@ -49,8 +49,8 @@ void *dml__device_take(dml_comm *comm, size_t bytes);
 void dml__device_give(dml_comm *comm, void *memory);
 bool dml__device_waits(dml_comm *comm, bool on);
 
-/* Collectives of this communicator are libdml's own, on host memory: takes back
- * that a path is asked for such memory. */
+/* Collectives of this communicator are libdml's own, on host memory, as parts of those
+ * on device memory: takes back what is forced, which says nothing of these. */
 dml_status dml__device_host_only(dml_comm *comm);
 
 extern const struct dml__alg dml__alg_nccl, dml__alg_ipc, dml__alg_host_staged;
