@@ -279,6 +279,7 @@ static dml_status describe_query(const struct dml__user_call *u, bool wanted,
                                .dtype = u->dtype,
                                .op = u->op,
                                .elem_bytes = dml_dtype_bytes(u->dtype),
+                               .may_stage = dml__device_in_use(u->comm),
                                .comm = u->comm,
                                .where = u->where};
     if (dml__reduces(u->coll) && !dml__reduction_init(call))
