@@ -163,15 +163,14 @@ static bool for_memory(const struct dml__alg *alg, const struct dml__call *call)
     return (alg->path != DML__ON_HOST) == call->on_device;
 }
 
-/* What was asked for such a call, if anything. A path for devices says nothing of the
- * host's memory, but is refused where there is no device. */
+/* What was asked for such a call, if anything. Paths for devices say nothing before
+ * there is one: a program's first calls may come earlier. */
 static const struct dml__alg *asked(const struct dml__forced *f,
                                     const struct dml__call *call)
 {
-    if (f->alg[call->on_device] == NULL && f->alg[false] == NULL &&
-        !dml__device_in_use(call->comm))
-        return f->alg[true];
-    return f->alg[call->on_device];
+    const struct dml__alg *alg = f->alg[call->on_device];
+    const bool path = alg != NULL && alg->path != DML__ON_HOST;
+    return path && !dml__device_in_use(call->comm) ? NULL : alg;
 }
 
 static const struct dml__alg *forced(struct dml__forced *f, const struct dml__alg *alg,
@@ -292,7 +291,7 @@ static uint64_t cache_key(const struct dml__call *call, bool exact)
            size << 12 | (uint64_t)(call->root != 0) << 63 | (uint64_t)in_place << 62 |
            (uint64_t)dml__comm_has_symmetric(call->comm) << 61 |
            (uint64_t)(call->pieces != NULL) << 60 | (uint64_t)call->on_device << 58 |
-           (uint64_t)call->split << 56;
+           (uint64_t)call->mixed << 56;
 }
 
 static bool is_settled(const struct dml__coll_state *state,

@@ -110,8 +110,8 @@ static dml_status nobody_comes(dml_ctx *ctx, MPI_Comm mpi_comm, double waited_s)
     MPI_Comm_rank(mpi_comm, &rank);
     MPI_Comm_size(mpi_comm, &size);
     return dml__fail(ctx, DML_ETIMEOUT, "dml_comm_from_mpi",
-                     "rank %d of %d has waited %.0f s for the others: one of them has "
-                     "not made this call, or is stopped; see what each process does",
+                     "rank %d of %d has waited %.0f s for the others: one has not made "
+                     "this call, or is stopped; see what each process does",
                      rank, size, waited_s);
 }
 
@@ -120,15 +120,17 @@ static dml_status nobody_comes(dml_ctx *ctx, MPI_Comm mpi_comm, double waited_s)
 static dml_status duplicate(dml_ctx *ctx, MPI_Comm mpi_comm, MPI_Comm *owned)
 {
     MPI_Request request = MPI_REQUEST_NULL;
-    const double begin_s = dml__now_s(), timeout_s = dml__ctx_timeout_s(ctx);
+    const double timeout_s = dml__ctx_timeout_s(ctx);
     const double limit_s = timeout_s > 0 && timeout_s < start_s ? start_s : timeout_s;
-    const bool blocks = waits_by_mpi(ctx); /* simulators may have no MPI_Comm_idup */
-    int done = blocks;
-    int code = blocks ? MPI_Comm_dup(mpi_comm, owned)
-                      : MPI_Comm_idup(mpi_comm, owned, &request);
+    double waited_s = 0, last_s = dml__now_s();
+    int done = waits_by_mpi(ctx); /* simulators may have no MPI_Comm_idup */
+    int code =
+        done ? MPI_Comm_dup(mpi_comm, owned) : MPI_Comm_idup(mpi_comm, owned, &request);
     while (code == MPI_SUCCESS && !done) {
         code = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
-        const double waited_s = dml__now_s() - begin_s;
+        const double now_s = dml__now_s();
+        waited_s += now_s - last_s < 1 ? now_s - last_s : 1; /* it may have stopped */
+        last_s = now_s;
         if (code == MPI_SUCCESS && !done && limit_s > 0 && waited_s > limit_s)
             return nobody_comes(ctx, mpi_comm, waited_s);
         if (!done && !dml__progress_all(ctx))
@@ -158,9 +160,7 @@ dml_status dml_comm_from_mpi(dml_ctx *ctx, MPI_Comm mpi_comm, dml_comm **out)
         return dml__fail(ctx, DML_EINVAL, __func__,
                          "an inter-communicator; merge it with MPI_Intercomm_merge");
     DML_TRY(dml__launch_check(ctx, __func__));
-    /* Where a rank does not come MPI may write there later. */
-    static _Thread_local MPI_Comm owned;
-    owned = MPI_COMM_NULL;
+    static _Thread_local MPI_Comm owned; /* after a time-out MPI may write it later */
     DML_TRY(duplicate(ctx, mpi_comm, &owned));
     return dml__comm_wrap(ctx, owned, NULL, out);
 }

@@ -54,7 +54,7 @@ struct dml__call {
     size_t elem_bytes;
     struct dml__reduction red; /* of the collectives that reduce */
     bool on_device;            /* one of the buffers is device memory */
-    bool split;                /* and another is host memory, not pinned */
+    bool mixed;                /* and another is host memory, not pinned */
     bool captured;  /* and the stream is captured: the call is not done but kept */
     bool may_stage; /* the user's, where a device is in use: host_staged can do it */
     bool any_place; /* host_staged is forced: others' buffers may be elsewhere */

@@ -50,8 +50,10 @@ struct dml__nccl_comm {
     atomic_int failed; /* a dml_status, of which "text" says what */
     char text[800];
     int leaving; /* blocks that are being taken back from it. Lock of the memory */
-    struct dml__nccl_copies *copies; /* nccl_straight.c; the newest is the largest */
-    void *copied;                    /* event: the last call that had it is done */
+    /* Without the lock, as calls have an order: nccl_aligned.c; the newest is the
+     * largest. And an event: the last call that had it is done. */
+    struct dml__nccl_copies *copies;
+    void *copied;
 };
 
 /* Finds the library; false, and why, where there is none that will do. */
@@ -71,16 +73,16 @@ void dml__nccl_forget_block(const struct dml__gpu *gpu, struct dml__gpu_block *b
 void dml__nccl_leave(const struct dml__gpu_block *block);
 void dml__nccl_forget(struct dml__nccl_comm *n);
 
-/* A call that is askew (paths.h) on copies, made in the stream, and what it left taken
- * back. out->pieces is to be freed, also after a failure. */
-struct dml__nccl_straight {
+/* A call that is misaligned (paths.h) on copies, made in the stream, and its result
+ * copied back. out->pieces is to be freed, also after a failure. */
+struct dml__nccl_aligned {
     struct dml__call call;
     dml_piece *pieces;
 };
-dml_status dml__nccl_straighten(struct dml__nccl_comm *n, const struct dml__call *call,
-                                void *stream, struct dml__nccl_straight *out);
-dml_status dml__nccl_put_back(struct dml__nccl_comm *n, const struct dml__call *call,
-                              void *stream, const struct dml__nccl_straight *from);
+dml_status dml__nccl_align(struct dml__nccl_comm *n, const struct dml__call *call,
+                           void *stream, struct dml__nccl_aligned *out);
+dml_status dml__nccl_copy_back(struct dml__nccl_comm *n, const struct dml__call *call,
+                               void *stream, const struct dml__nccl_aligned *from);
 void dml__nccl_free_copies(struct dml__nccl_comm *n);
 
 /* Makes NCCL's communicator, at the first call. Collective. */

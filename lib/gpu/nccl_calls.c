@@ -219,28 +219,28 @@ static dml_status queue_locked(struct dml__gpu_comm *g, const struct dml__call *
     return status;
 }
 
-static dml_status queue_straight(struct dml__gpu_comm *g, const struct dml__call *call,
-                                 void *stream)
+static dml_status queue_aligned(struct dml__gpu_comm *g, const struct dml__call *call,
+                                void *stream)
 {
-    struct dml__nccl_straight straight;
-    dml_status status = dml__nccl_straighten(g->nccl, call, stream, &straight);
+    struct dml__nccl_aligned aligned;
+    dml_status status = dml__nccl_align(g->nccl, call, stream, &aligned);
     if (status == DML_OK)
-        status = queue_locked(g, &straight.call, stream);
+        status = queue_locked(g, &aligned.call, stream);
     if (status == DML_OK)
-        status = dml__nccl_put_back(g->nccl, call, stream, &straight);
-    dml__free(straight.pieces);
+        status = dml__nccl_copy_back(g->nccl, call, stream, &aligned);
+    dml__free(aligned.pieces);
     return status;
 }
 
 static dml_status queue_any(struct dml__gpu_comm *g, const struct dml__call *call,
                             void *stream)
 {
-    if (call->split) /* of a root, which alone can tell (paths.c) */
+    if (call->mixed) /* of a root, which alone can tell (paths.c) */
         return dml__fail(g->gpu->ctx, DML_EINVAL, call->where,
                          "one buffer is device memory and one is not; force "
                          "host_staged for that");
-    return dml__nccl_askew(call) ? queue_straight(g, call, stream)
-                                 : queue_locked(g, call, stream);
+    return dml__nccl_misaligned(call) ? queue_aligned(g, call, stream)
+                                      : queue_locked(g, call, stream);
 }
 
 /* Has what an event stands behind ended? Then well: an abort ends it, too. */

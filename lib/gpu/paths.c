@@ -33,9 +33,9 @@ static dml_status locate_pieces(const struct dml__gpu *gpu, struct dml__call *ca
         here = here || !yes;
     }
     call->on_device = there;
-    for (size_t i = 0; here && there && i < call->npieces && !call->split; i++)
+    for (size_t i = 0; here && there && i < call->npieces && !call->mixed; i++)
         if (call->pieces[i].count > 0)
-            DML_TRY(is_plain(gpu, call->pieces[i].data, &call->split));
+            DML_TRY(is_plain(gpu, call->pieces[i].data, &call->mixed));
     return DML_OK;
 }
 
@@ -51,7 +51,7 @@ static dml_status look(const struct dml__gpu *gpu, struct dml__call *call)
     if (send == recv || call->recv == call->send || dml__gpu_sends(call) == 0 ||
         dml__gpu_receives(call) == 0)
         return DML_OK;
-    return is_plain(gpu, send ? call->recv : call->send, &call->split);
+    return is_plain(gpu, send ? call->recv : call->send, &call->mixed);
 }
 
 static dml_status locate(struct dml__call *call)
@@ -105,7 +105,7 @@ size_t dml__gpu_receives(const struct dml__call *call)
 
 /* One buffer on the device and one on the host: ipc goes by the host then, but for one
  * rank alone, which asks nobody. Of a root only that rank itself knows. */
-static bool takes_split(enum dml__path path, const struct dml__call *call)
+static bool takes_mixed(enum dml__path path, const struct dml__call *call)
 {
     const bool alone = dml_comm_size(call->comm) == 1;
     return !alone && (path == DML__BY_IPC || dml__traits(call->coll)->rooted);
@@ -119,7 +119,7 @@ static const char *supports(enum dml__path path, const struct dml__call *call)
         return "the stream is captured, and of the paths only nccl can be";
     if (path == DML__BY_HOST)
         return NULL;
-    if (call->split && !takes_split(path, call))
+    if (call->mixed && !takes_mixed(path, call))
         return "a buffer is in host memory";
     if (path == DML__BY_NCCL)
         return dml__nccl_supports(g, call);
@@ -215,7 +215,7 @@ static dml_status may_capture(const struct dml__gpu_comm *g, enum dml__path path
                                   : "by host_staged cannot be captured in a graph: it "
                                     "needs the host meanwhile",
                               next);
-    if (path == DML__BY_NCCL && dml__nccl_askew(call))
+    if (path == DML__BY_NCCL && dml__nccl_misaligned(call))
         return refuse_capture(call,
                               "cannot be captured in a graph: an address is no "
                               "multiple of the element's size",

@@ -100,7 +100,7 @@ dml_status dml__ipc_alone(struct dml__gpu_comm *g, const struct dml__call *call,
 
 const char *dml__nccl_supports(struct dml__gpu_comm *g, const struct dml__call *call);
 /* Does it need copies, as elements begin where NCCL cannot read them? */
-bool dml__nccl_askew(const struct dml__call *call);
+bool dml__nccl_misaligned(const struct dml__call *call);
 /* Queues the call in g->stream, and waits unless that is the caller's. */
 dml_status dml__nccl_run(struct dml__gpu_comm *g, const struct dml__call *call);
 

@@ -261,7 +261,7 @@ static dml_status launch(const struct fake_work *w, dml_gpu_stream stream)
 }
 
 /* NCCL's kernels read and write whole elements, which a device cannot there. */
-static bool is_askew(const struct fake_work *w)
+static bool is_misaligned(const struct fake_work *w)
 {
     const bool reads = w->kind == FAKE_ALLREDUCE || w->kind == FAKE_REDUCE ||
                        w->kind == FAKE_REDUCE_SCATTER;
@@ -274,7 +274,7 @@ static bool is_askew(const struct fake_work *w)
 int fake_nccl_queue(struct fake_work *w, void *stream)
 {
     struct fake_comm *c = w->comm;
-    if (is_askew(w))
+    if (is_misaligned(w))
         return FAILED;
     if (w->op >= FIRST_OP)
         w->scale = c->scales[w->op - FIRST_OP];

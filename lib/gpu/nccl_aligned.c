@@ -15,23 +15,23 @@ struct dml__nccl_copies {
     size_t bytes;
 };
 
-static bool is_askew(const struct dml__call *call, const void *p)
+static bool is_misaligned(const struct dml__call *call, const void *p)
 {
     return (uintptr_t)p % call->elem_bytes != 0;
 }
 
-bool dml__nccl_askew(const struct dml__call *call)
+bool dml__nccl_misaligned(const struct dml__call *call)
 {
-    bool askew = false;
+    bool misaligned = false;
     if (!dml__reduces(call->coll))
         return false;
     for (size_t i = 0; call->pieces != NULL && i < call->npieces; i++)
-        askew = askew ||
-                (call->pieces[i].count > 0 && is_askew(call, call->pieces[i].data));
+        misaligned = misaligned || (call->pieces[i].count > 0 &&
+                                    is_misaligned(call, call->pieces[i].data));
     if (call->pieces != NULL)
-        return askew;
-    return (dml__gpu_sends(call) > 0 && is_askew(call, call->send)) ||
-           (dml__gpu_receives(call) > 0 && is_askew(call, call->recv));
+        return misaligned;
+    return (dml__gpu_sends(call) > 0 && is_misaligned(call, call->send)) ||
+           (dml__gpu_receives(call) > 0 && is_misaligned(call, call->recv));
 }
 
 /* ---- memory ------------------------------------------------------------------------
@@ -104,9 +104,9 @@ static dml_status move(const struct dml__nccl_comm *n, const struct dml__call *c
                : DML_OK;
 }
 
-static dml_status straighten_pieces(const struct dml__nccl_comm *n,
-                                    const struct dml__call *call, char *at,
-                                    void *stream, struct dml__nccl_straight *out)
+static dml_status align_pieces(const struct dml__nccl_comm *n,
+                               const struct dml__call *call, char *at, void *stream,
+                               struct dml__nccl_aligned *out)
 {
     out->pieces = dml__alloc(n->gpu->ctx, call->npieces * sizeof *out->pieces);
     if (out->pieces == NULL)
@@ -121,22 +121,22 @@ static dml_status straighten_pieces(const struct dml__nccl_comm *n,
     return DML_OK;
 }
 
-dml_status dml__nccl_straighten(struct dml__nccl_comm *n, const struct dml__call *call,
-                                void *stream, struct dml__nccl_straight *out)
+dml_status dml__nccl_align(struct dml__nccl_comm *n, const struct dml__call *call,
+                           void *stream, struct dml__nccl_aligned *out)
 {
     const size_t sends = dml__gpu_sends(call);
     char *at = NULL;
-    *out = (struct dml__nccl_straight){.call = *call};
+    *out = (struct dml__nccl_aligned){.call = *call};
     DML_TRY(take(n, room_of_all(call), stream, &at));
     if (call->pieces != NULL)
-        return straighten_pieces(n, call, at, stream, out);
+        return align_pieces(n, call, at, stream, out);
     out->call.send = at;
     out->call.recv = at + room(call, sends);
     return move(n, call, at, call->send, sends, stream);
 }
 
-dml_status dml__nccl_put_back(struct dml__nccl_comm *n, const struct dml__call *call,
-                              void *stream, const struct dml__nccl_straight *from)
+dml_status dml__nccl_copy_back(struct dml__nccl_comm *n, const struct dml__call *call,
+                               void *stream, const struct dml__nccl_aligned *from)
 {
     for (size_t i = 0; call->pieces != NULL && i < call->npieces; i++)
         DML_TRY(move(n, call, call->pieces[i].data, from->pieces[i].data,
