@@ -49,20 +49,33 @@ static __device__ uint32_t before_in_block(uint32_t count, uint32_t *total)
     return warps[warp] + before;
 }
 
-/* counts [n] become what is before each; every thread of THREADS has a stretch. */
+/* counts [n] become what is before each. Every warp of THREADS threads has a stretch,
+ * of which it takes 32 neighbours at a time, TILE times over before it waits. */
 static __device__ uint32_t scan(uint32_t *counts, uint64_t n)
 {
-    const uint64_t each = (n + THREADS - 1) / THREADS;
-    const uint64_t begin = threadIdx.x * each < n ? threadIdx.x * each : n;
-    const uint64_t end = begin + each < n ? begin + each : n;
+    const uint64_t each = (n + THREADS - 1) / THREADS * DML__WARP;
+    const uint64_t first = threadIdx.x / DML__WARP * each;
+    const uint64_t begin = first < n ? first : n;
+    const uint64_t end = n - begin < each ? n : begin + each;
     uint32_t own = 0, total;
-    for (uint64_t i = begin; i < end; i++)
+#pragma unroll 8
+    for (uint64_t i = begin + lane_of_thread(); i < end; i += DML__WARP)
         own += counts[i];
     uint32_t before = before_in_block(own, &total);
-    for (uint64_t i = begin; i < end; i++) {
-        const uint32_t count = counts[i];
-        counts[i] = before;
-        before += count;
+    before = __shfl_sync(EVERY_LANE, before, 0);
+    for (uint64_t at = begin + lane_of_thread(); at - lane_of_thread() < end;
+         at += TILE * DML__WARP) {
+        uint32_t count[TILE];
+#pragma unroll
+        for (unsigned i = 0; i < TILE; i++)
+            count[i] = at + i * DML__WARP < end ? counts[at + i * DML__WARP] : 0;
+#pragma unroll
+        for (unsigned i = 0; i < TILE; i++) {
+            const uint32_t ahead = before_in_warp(count[i]);
+            if (at + i * DML__WARP < end)
+                counts[at + i * DML__WARP] = before + ahead;
+            before += __shfl_sync(EVERY_LANE, ahead + count[i], DML__WARP - 1);
+        }
     }
     return total;
 }
@@ -129,13 +142,11 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256)
-    dml__topk_mark(const __grid_constant__ args_t args)
+template <enum dml__topk_way way> static __device__ void mark(const args_t &args)
 {
-    if (args.g == NULL && args.state->stage != DML__TOPK_AGAIN)
-        return;
     const unsigned lane = lane_of_thread();
-    const float limit = args.state->limit;
+    const float limit = args.state->limit, factor = dml__topk_factor(&args);
+    const bool clear = dml__topk_clears(&args);
     uint32_t top = 0;
     for (uint64_t chunk = first_warp(); chunk < dml__topk_chunks(args.n);
          chunk += all_warps()) {
@@ -143,23 +154,24 @@ extern "C" __global__ void __launch_bounds__(256)
         uint32_t own = 0, count = 0;
 #pragma unroll 1
         for (unsigned k = 0; k < DML__WARP; k += TILE) {
-            float x[TILE], push[TILE];
+            struct dml__topk_terms terms[TILE];
+#pragma unroll
+            for (unsigned i = 0; i < TILE; i++)
+                terms[i] =
+                    dml__topk_load(&args, way, begin + (k + i) * DML__WARP, clear);
 #pragma unroll
             for (unsigned i = 0; i < TILE; i++) {
                 const uint64_t at = begin + (k + i) * DML__WARP;
-                x[i] = at < args.n ? dml__topk_element(&args, at, &push[i]) : 0;
-            }
-#pragma unroll
-            for (unsigned i = 0; i < TILE; i++) {
-                const uint64_t at = begin + (k + i) * DML__WARP;
-                const bool here = at < args.n, reaches = here && fabsf(x[i]) >= limit;
+                float push;
+                const float x = dml__topk_sum(&args, way, terms[i], factor, &push);
+                const bool here = at < args.n, reaches = here && fabsf(x) >= limit;
                 const unsigned word = __ballot_sync(EVERY_LANE, reaches);
-                const uint32_t bits = dml__f32_magnitude(x[i]);
-                if (here && args.g != NULL)
-                    args.e[at] = x[i];
-                if (here && args.g != NULL && args.u != NULL)
-                    args.u[at] = push[i];
-                top = bits > top ? bits : top;
+                const uint32_t bits = dml__f32_magnitude(x);
+                if (here && way != DML__TOPK_LOOKS)
+                    args.e[at] = x;
+                if (here && way == DML__TOPK_PUSHES)
+                    args.u[at] = push;
+                top = here && bits > top ? bits : top;
                 count += (uint32_t)__popc(word);
                 own = k + i == lane ? word : own;
             }
@@ -170,6 +182,20 @@ extern "C" __global__ void __launch_bounds__(256)
     }
     if (top >= DML__CODEC_TOP)
         atomicMax(&args.state->code.top, top);
+}
+
+extern "C" __global__ void __launch_bounds__(256, 3)
+    dml__topk_mark(const __grid_constant__ args_t args)
+{
+    switch (dml__topk_way_of(&args)) {
+    case DML__TOPK_ADDS:
+        return mark<DML__TOPK_ADDS>(args);
+    case DML__TOPK_PUSHES:
+        return mark<DML__TOPK_PUSHES>(args);
+    case DML__TOPK_LOOKS:
+        if (args.state->stage == DML__TOPK_AGAIN)
+            mark<DML__TOPK_LOOKS>(args);
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
