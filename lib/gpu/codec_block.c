@@ -93,7 +93,7 @@ static void encode_casts(const void *args, unsigned blocks)
     const bool clear = a.state->clear != 0;
     (void)blocks;
     for (uint64_t i = 0; i < a.n; i++) {
-        const float x = dml__gpu_sum(a.g, a.e, i, clear);
+        const float x = dml__gpu_sum(a.g, a.e, a.n, i, clear);
         const uint32_t bits = dml__f32_magnitude(x);
         dml__gpu_cast_store(&a, i, x);
         a.state->top = bits > a.state->top ? bits : a.state->top;

@@ -63,11 +63,13 @@ DML__LANE uint64_t dml__gpu_code_bytes(enum dml__gpu_block_kind kind)
                                    : DML__EIGHTBIT_BYTES;
 }
 
-/* Element i of g + e; e is not read after a code that was unusable. */
-DML__LANE float dml__gpu_sum(const float *g, const float *e, uint64_t i, bool clear)
+/* Element i of g + e, 0 past the end; e is not read after a code that was unusable. No
+ * branch stands around both loads, so those of several elements go out at once. */
+DML__LANE float dml__gpu_sum(const float *g, const float *e, uint64_t n, uint64_t i,
+                             bool clear)
 {
-    const float rest = clear ? 0 : e[i];
-    return g[i] + rest;
+    const float rest = i < n && !clear ? e[i] : 0;
+    return (i < n ? g[i] : 0) + rest;
 }
 
 /* What a lane knows of a block, then (in lane 0) what all know. */
