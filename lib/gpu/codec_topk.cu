@@ -263,30 +263,57 @@ extern "C" __global__ void __launch_bounds__(256)
     pick(&state->chosen, args.level, args.slots, bins);
 }
 
-/* What a lane's candidate is; both false past the end. */
-static __device__ void place_of(const args_t &args, uint64_t i, float *value,
+/* What is chosen from: read once, as no store may stand between loads of it. */
+struct pool {
+    const float *from;
+    uint64_t n;
+    int32_t edge;
+};
+
+static __device__ struct pool pool_of(const args_t &args)
+{
+    const struct dml__gpu_topk_state &s = *args.state;
+    return {s.stage == DML__TOPK_EXACTLY ? args.e : args.listed, s.source,
+            s.chosen.bits};
+}
+
+/* TILE candidates of a lane, every 32nd from number i on. */
+static __device__ void take(float x[TILE], const struct pool &pool, uint64_t i)
+{
+#pragma unroll
+    for (unsigned k = 0; k < TILE; k++)
+        x[k] = i + k * DML__WARP < pool.n ? pool.from[i + k * DML__WARP] : 0;
+}
+
+/* What a candidate is; both false past the end. */
+static __device__ void place_of(const struct pool &pool, uint64_t i, float value,
                                 bool *above, bool *equal)
 {
-    const bool here = i < args.state->source;
-    *value = here ? dml__topk_candidate(&args, i) : 0;
-    const int32_t bits = (int32_t)dml__f32_magnitude(*value);
-    *above = here && bits > args.state->chosen.bits;
-    *equal = here && bits == args.state->chosen.bits;
+    const int32_t bits = (int32_t)dml__f32_magnitude(value);
+    *above = i < pool.n && bits > pool.edge;
+    *equal = i < pool.n && bits == pool.edge;
 }
 
 extern "C" __global__ void __launch_bounds__(256)
     dml__topk_count(const __grid_constant__ args_t args)
 {
-    const uint64_t nchunks = dml__topk_chunks(args.state->source);
-    for (uint64_t chunk = first_warp(); chunk < nchunks; chunk += all_warps()) {
+    const struct pool pool = pool_of(args);
+    for (uint64_t chunk = first_warp(), end = dml__topk_chunks(pool.n); chunk < end;
+         chunk += all_warps()) {
         uint32_t nabove = 0, nequal = 0;
-        for (unsigned k = 0; k < DML__WARP; k++) {
-            float value;
-            bool above, equal;
-            place_of(args, chunk * DML__TOPK_CHUNK + k * DML__WARP + lane_of_thread(),
-                     &value, &above, &equal);
-            nabove += (uint32_t)__popc(__ballot_sync(EVERY_LANE, above));
-            nequal += (uint32_t)__popc(__ballot_sync(EVERY_LANE, equal));
+#pragma unroll 1
+        for (unsigned k = 0; k < DML__WARP; k += TILE) {
+            const uint64_t first =
+                chunk * DML__TOPK_CHUNK + k * DML__WARP + lane_of_thread();
+            float value[TILE];
+            take(value, pool, first);
+#pragma unroll
+            for (unsigned j = 0; j < TILE; j++) {
+                bool above, equal;
+                place_of(pool, first + j * DML__WARP, value[j], &above, &equal);
+                nabove += (uint32_t)__popc(__ballot_sync(EVERY_LANE, above));
+                nequal += (uint32_t)__popc(__ballot_sync(EVERY_LANE, equal));
+            }
         }
         if (lane_of_thread() == 0) {
             args.above[chunk] = nabove;
@@ -307,32 +334,44 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         dml__topk_end(&args);
 }
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
     dml__topk_emit_all(const __grid_constant__ args_t args)
 {
     const struct dml__gpu_topk_state *state = args.state;
-    const uint64_t nchunks = dml__topk_chunks(state->source);
-    for (uint64_t chunk = first_warp(); chunk < nchunks; chunk += all_warps()) {
+    const struct pool pool = pool_of(args);
+    for (uint64_t chunk = first_warp(); chunk < dml__topk_chunks(pool.n);
+         chunk += all_warps()) {
         uint64_t seen = args.equal[chunk];
         uint64_t slot = args.above[chunk] + dml__topk_going(state, seen);
-        for (unsigned k = 0; k < DML__WARP; k++) {
-            const uint64_t i =
+#pragma unroll 1
+        for (unsigned k = 0; k < DML__WARP; k += TILE) {
+            const uint64_t first =
                 chunk * DML__TOPK_CHUNK + k * DML__WARP + lane_of_thread();
-            float value;
-            bool above, equal;
-            place_of(args, i, &value, &above, &equal);
-            const unsigned equals = __ballot_sync(EVERY_LANE, equal);
-            const uint64_t own = seen + (unsigned)__popc(equals & lower_lanes());
-            const bool goes = above || (equal && dml__topk_goes(state, own));
-            const unsigned going = __ballot_sync(EVERY_LANE, goes);
-            if (goes) {
-                const uint64_t place = dml__topk_place(&args, i);
-                dml__topk_emit(&args, slot + (unsigned)__popc(going & lower_lanes()),
-                               place, value);
-                atomicAdd(&args.counts[place / DML__SPARSE_SEGMENT], 1u);
+            float value[TILE];
+            uint64_t place[TILE];
+            take(value, pool, first);
+#pragma unroll
+            for (unsigned j = 0; j < TILE; j++) {
+                const uint64_t i = first + j * DML__WARP;
+                place[j] = i < pool.n && pool.from != args.e ? args.places[i] : i;
             }
-            seen += (unsigned)__popc(equals);
-            slot += (unsigned)__popc(going);
+#pragma unroll
+            for (unsigned j = 0; j < TILE; j++) {
+                bool above, equal;
+                place_of(pool, first + j * DML__WARP, value[j], &above, &equal);
+                const unsigned equals = __ballot_sync(EVERY_LANE, equal);
+                const uint64_t own = seen + (unsigned)__popc(equals & lower_lanes());
+                const bool goes = above || (equal && dml__topk_goes(state, own));
+                const unsigned going = __ballot_sync(EVERY_LANE, goes);
+                if (goes) {
+                    dml__topk_emit(&args,
+                                   slot + (unsigned)__popc(going & lower_lanes()),
+                                   place[j], value[j]);
+                    atomicAdd(&args.counts[place[j] / DML__SPARSE_SEGMENT], 1u);
+                }
+                seen += (unsigned)__popc(equals);
+                slot += (unsigned)__popc(going);
+            }
         }
     }
 }
