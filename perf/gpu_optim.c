@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_TENSORS = 4096 };
+enum { MAX_TENSORS = 4096, APART = 128 };
 
 static const char usage[] =
     "usage: dml-perf-gpu-optim [--optimizer NAME] [--params N] [--tensors N]\n"
@@ -51,7 +51,9 @@ struct options {
     FILE *json;
 };
 
-/* Sizes as nets have them: few large tensors, many small ones, none a round number. */
+/* Sizes as nets have them: few large tensors, many small ones, none a round number.
+ * Each begins where allocators let it, as its peer's do: at a multiple of APART
+ * elements. */
 static void deal(const struct options *o, dml_param *p, char *w, char *g)
 {
     const size_t element = dml_dtype_bytes(o->dtype);
@@ -67,7 +69,7 @@ static void deal(const struct options *o, dml_param *p, char *w, char *g)
                            .dtype = o->dtype,
                            .grad_dtype = o->dtype,
                            .flags = dml_param_flags(i % 3 == 0 ? 1 : 2)};
-        at += p[i].count;
+        at += (p[i].count + APART - 1) / APART * APART;
         left -= p[i].count;
     }
 }
@@ -133,8 +135,9 @@ static int run_optimizer(const struct options *o, struct gpu_bench *bench, size_
 static int run(const struct options *o, struct gpu_bench *bench)
 {
     static dml_param params[MAX_TENSORS];
-    char *w = gpu_bench_vector(bench, o->dtype, o->params, 1);
-    char *g = gpu_bench_vector(bench, o->dtype, o->params, 0.01f);
+    const size_t room = o->params + o->tensors * APART;
+    char *w = gpu_bench_vector(bench, o->dtype, room, 1);
+    char *g = gpu_bench_vector(bench, o->dtype, room, 0.01f);
     int bad = w == NULL || g == NULL;
     if (!bad) {
         deal(o, params, w, g);

@@ -93,7 +93,7 @@ static void encode_casts(const void *args, unsigned blocks)
     const bool clear = a.state->clear != 0;
     (void)blocks;
     for (uint64_t i = 0; i < a.n; i++) {
-        const float x = dml__gpu_sum(a.g, a.e, i, clear);
+        const float x = dml__gpu_sum(a.g, a.e, a.n, i, clear);
         const uint32_t bits = dml__f32_magnitude(x);
         dml__gpu_cast_store(&a, i, x);
         a.state->top = bits > a.state->top ? bits : a.state->top;
@@ -104,9 +104,16 @@ static void encode_casts(const void *args, unsigned blocks)
 static void decode(const void *args, unsigned blocks)
 {
     const args_t a = viewed(args);
+    float head[2] = {0, 0};
     (void)blocks;
-    for (uint64_t i = 0; i < a.n; i++)
-        dml__gpu_block_decode(&a, i);
+    for (uint64_t i = 0; i < a.n; i++) {
+        const uint64_t block = i / DML__CODEC_BLOCK;
+        if (i % DML__CODEC_BLOCK == 0)
+            dml__gpu_block_scaled(&a, a.kind, block, head);
+        const float x = dml__gpu_block_value(&a, a.kind, block, head,
+                                             (uint32_t)(i % DML__CODEC_BLOCK));
+        a.dst[i] = a.add ? a.dst[i] + x : x;
+    }
 }
 
 static void flush(const void *args, unsigned blocks)

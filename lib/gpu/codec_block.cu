@@ -36,20 +36,21 @@ static __device__ void fold_block(struct dml__gpu_block_sums *s, bool levels)
 }
 
 /* The signs of both blocks of a warp, sixteen at a time; returns how many are set in
- * this one. Lane i keeps words i, i + 16 ... and writes them. */
+ * this one. Lane i keeps words i, i + 16 ...; sixteen are written at once. */
 static __device__ uint32_t put_signs(const args_t &a, uint64_t block, bool here,
                                      unsigned lane, const float x[DML__CODEC_EACH])
 {
     const unsigned shift = threadIdx.x % DML__WARP / HALF * HALF;
     uint16_t *signs = dml__gpu_block_signs(&a, block);
-    unsigned nplus = 0;
+    unsigned nplus = 0, own = 0;
 #pragma unroll
     for (unsigned i = 0; i < DML__CODEC_EACH; i++) {
         const unsigned both = __ballot_sync(EVERY_LANE, x[i] >= 0);
         const unsigned word = both >> shift & 0xffffu;
         nplus += (unsigned)__popc(word);
-        if (here && i % HALF == lane)
-            signs[i] = (uint16_t)word;
+        own = i % HALF == lane ? word : own;
+        if (here && i % HALF == HALF - 1)
+            signs[i - i % HALF + lane] = (uint16_t)own;
     }
     return nplus;
 }
@@ -104,7 +105,7 @@ extern "C" __global__ void __launch_bounds__(256)
 #pragma unroll
         for (unsigned i = 0; i < DML__CAST_EACH; i++) {
             const uint64_t at = first + i * DML__WARP;
-            x[i] = at < args.n ? dml__gpu_sum(args.g, args.e, at, clear) : 0;
+            x[i] = dml__gpu_sum(args.g, args.e, args.n, at, clear);
         }
 #pragma unroll
         for (unsigned i = 0; i < DML__CAST_EACH; i++) {
@@ -121,11 +122,51 @@ extern "C" __global__ void __launch_bounds__(256)
         dml__gpu_codec_judge(args.state, args.step);
 }
 
+/* A warp takes a block, and of it 256 elements at a time, as above. */
+template <enum dml__gpu_block_kind kind>
+static __device__ void decode(const args_t &args)
+{
+    const unsigned lane = lane_of_thread(), each = DML__CAST_EACH;
+    for (uint64_t block = first_warp(); block * DML__CODEC_BLOCK < args.n;
+         block += all_warps()) {
+        const uint32_t m = dml__gpu_block_length(args.n, block);
+        float *dst = args.dst + block * DML__CODEC_BLOCK;
+        float head[2] = {0, 0};
+        dml__gpu_block_scaled(&args, kind, block, head);
+#pragma unroll 1
+        for (uint32_t k = lane; k < DML__CODEC_BLOCK; k += each * DML__WARP) {
+            float x[each];
+#pragma unroll
+            for (uint32_t i = 0; i < each; i++) {
+                const uint32_t at = k + i * DML__WARP;
+                x[i] = at < m ? dml__gpu_block_value(&args, kind, block, head, at) : 0;
+            }
+#pragma unroll
+            for (uint32_t i = 0; args.add && i < each; i++)
+                x[i] = k + i * DML__WARP < m ? dst[k + i * DML__WARP] + x[i] : 0;
+#pragma unroll
+            for (uint32_t i = 0; i < each; i++)
+                if (k + i * DML__WARP < m)
+                    dst[k + i * DML__WARP] = x[i];
+        }
+    }
+}
+
 extern "C" __global__ void __launch_bounds__(256)
     dml__codec_decode_blocks(const __grid_constant__ args_t args)
 {
-    for (uint64_t i = first_thread(); i < args.n; i += all_threads())
-        dml__gpu_block_decode(&args, i);
+    switch (args.kind) {
+    case DML__GPU_ONEBIT:
+        return decode<DML__GPU_ONEBIT>(args);
+    case DML__GPU_SIGN:
+        return decode<DML__GPU_SIGN>(args);
+    case DML__GPU_EIGHTBIT:
+        return decode<DML__GPU_EIGHTBIT>(args);
+    case DML__GPU_F16:
+        return decode<DML__GPU_F16>(args);
+    case DML__GPU_BF16:
+        return decode<DML__GPU_BF16>(args);
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(256)

@@ -63,11 +63,13 @@ DML__LANE uint64_t dml__gpu_code_bytes(enum dml__gpu_block_kind kind)
                                    : DML__EIGHTBIT_BYTES;
 }
 
-/* Element i of g + e; e is not read after a code that was unusable. */
-DML__LANE float dml__gpu_sum(const float *g, const float *e, uint64_t i, bool clear)
+/* Element i of g + e, 0 past the end; e is not read after a code that was unusable. No
+ * branch stands around both loads, so those of several elements go out at once. */
+DML__LANE float dml__gpu_sum(const float *g, const float *e, uint64_t n, uint64_t i,
+                             bool clear)
 {
-    const float rest = clear ? 0 : e[i];
-    return g[i] + rest;
+    const float rest = i < n && !clear ? e[i] : 0;
+    return (i < n ? g[i] : 0) + rest;
 }
 
 /* What a lane knows of a block, then (in lane 0) what all know. */
@@ -230,27 +232,36 @@ DML__LANE void dml__gpu_codec_judge(struct dml__gpu_codec_state *state, uint64_t
     state->top = 0;
 }
 
-/* Element i of what a code holds, times scale. */
-DML__LANE float dml__gpu_block_value(const struct dml__gpu_block_args *a, uint64_t i)
+/* Of a block's head, times scale: what the two signs stand for, plus first, or least
+ * level and step. Casts have none. */
+DML__LANE void dml__gpu_block_scaled(const struct dml__gpu_block_args *a,
+                                     enum dml__gpu_block_kind kind, uint64_t block,
+                                     float head[2])
 {
-    if (dml__gpu_is_cast(a->kind))
-        return dml__gpu_cast_value(a->kind, ((const uint16_t *)a->code)[i]) * a->scale;
-    const uint64_t block = i / DML__CODEC_BLOCK, at = i % DML__CODEC_BLOCK;
-    const unsigned char *code = a->code + block * dml__gpu_code_bytes(a->kind);
-    const float *head = (const float *)code;
-    if (a->kind == DML__GPU_EIGHTBIT)
-        return head[0] * a->scale + (float)code[8 + at] * (head[1] * a->scale);
-    const uint16_t signs = dml__gpu_block_signs(a, block)[at / DML__CODEC_LANES];
-    const bool plus = (signs >> at % DML__CODEC_LANES & 1) != 0;
-    if (a->kind == DML__GPU_SIGN)
-        return plus ? head[0] * a->scale : -head[0] * a->scale;
-    return (plus ? head[0] : head[1]) * a->scale;
+    const float *from = (const float *)(a->code + block * dml__gpu_code_bytes(kind));
+    if (dml__gpu_is_cast(kind))
+        return;
+    head[0] = from[0] * a->scale;
+    head[1] = (kind == DML__GPU_SIGN ? -from[0] : from[1]) * a->scale;
 }
 
-DML__LANE void dml__gpu_block_decode(const struct dml__gpu_block_args *a, uint64_t i)
+/* Element "at" of what the code of a block holds, times scale. The kind is told: a
+ * kernel knows it when it is compiled, and has no branches between its loads. */
+DML__LANE float dml__gpu_block_value(const struct dml__gpu_block_args *a,
+                                     enum dml__gpu_block_kind kind, uint64_t block,
+                                     const float head[2], uint32_t at)
 {
-    const float x = dml__gpu_block_value(a, i);
-    a->dst[i] = a->add ? a->dst[i] + x : x;
+    if (dml__gpu_is_cast(kind)) {
+        const uint16_t *from = (const uint16_t *)a->code + block * DML__CODEC_BLOCK;
+        return dml__gpu_cast_value(kind, from[at]) * a->scale;
+    }
+    const uint64_t bytes = dml__gpu_code_bytes(kind);
+    const unsigned char *code = a->code + block * bytes;
+    if (kind == DML__GPU_EIGHTBIT)
+        return head[0] + (float)code[8 + at] * head[1];
+    const uint16_t *signs = (const uint16_t *)(code + bytes - DML__CODEC_BLOCK / 8);
+    const bool plus = (signs[at / DML__CODEC_LANES] >> at % DML__CODEC_LANES & 1) != 0;
+    return plus ? head[0] : head[1];
 }
 
 /* Of any codec: dst += scale * e, of which nothing is left. */

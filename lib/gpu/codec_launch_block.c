@@ -54,7 +54,8 @@ static dml_status decode(const dml_codec *c, const void *code, float scale, bool
         .add = add,
         .kind = number_of(c->spec.kind),
     };
-    return dml__codec_launch(c, &dml__codec_kernel_decode_blocks, c->count, &args,
+    return dml__codec_launch(c, &dml__codec_kernel_decode_blocks,
+                             dml__codec_blocks(c->count) * DML__WARP, &args,
                              sizeof args);
 }
 

@@ -42,7 +42,9 @@ static dml_status decode(const dml_codec *c, const void *code, float scale, bool
         .scale = scale,
         .add = add,
     };
-    return dml__codec_launch(c, &dml__tern_kernel_decode, c->count, &args, sizeof args);
+    return dml__codec_launch(c, &dml__tern_kernel_decode,
+                             dml__codec_blocks(c->count) * DML__WARP, &args,
+                             sizeof args);
 }
 
 static const struct dml_gpu_kernel *const kernels[] = {

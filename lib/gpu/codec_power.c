@@ -29,16 +29,17 @@ static void left(const void *args, unsigned blocks)
     const args_t a = viewed(args);
     uint32_t top = 0;
     (void)blocks;
-    for (uint64_t r = 0; r < a.rows; r++)
+    for (uint64_t r = 0; r < a.rows; r++) {
+        float sums[HALF][DML__POWER_MOST] = {{0}};
+        for (unsigned lane = 0; lane < HALF; lane++)
+            dml__power_left_lane(&a, r, lane, sums[lane], &top);
         for (uint64_t k = 0; k < a.rank; k++) {
-            float sums[HALF];
-            for (unsigned lane = 0; lane < HALF; lane++)
-                sums[lane] = dml__power_left_lane(&a, r, k, lane, &top);
             for (unsigned half = HALF / 2; half > 0; half /= 2)
                 for (unsigned j = 0; j < half; j++)
-                    sums[j] += sums[j + half];
-            a.p[k * a.rows + r] = sums[0];
+                    sums[j][k] += sums[j + half][k];
+            a.p[k * a.rows + r] = sums[0][k];
         }
+    }
     a.state->top = top;
     dml__gpu_codec_judge(a.state, a.step);
 }

@@ -11,18 +11,21 @@ typedef struct dml__gpu_power_args args_t;
 
 enum { HALF = DML__CODEC_LANES, LANES = DML__POWER_LANES };
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
     dml__power_left(const __grid_constant__ args_t args)
 {
     const unsigned lane = threadIdx.x % HALF;
     uint32_t top = 0;
     for (uint64_t pair = first_warp(); 2 * pair < args.rows; pair += all_warps()) {
         const uint64_t r = 2 * pair + threadIdx.x % DML__WARP / HALF;
-        for (uint64_t k = 0; k < args.rank; k++) {
-            float sum = 0;
-            if (r < args.rows)
-                sum = dml__power_left_lane(&args, r, k, lane, &top);
-            sum = fold(sum, HALF);
+        float sums[DML__POWER_MOST] = {0};
+        if (r < args.rows)
+            dml__power_left_lane(&args, r, lane, sums, &top);
+#pragma unroll
+        for (unsigned k = 0; k < DML__POWER_MOST; k++) {
+            if (k >= args.rank)
+                break;
+            const float sum = fold(sums[k], HALF);
             if (r < args.rows && lane == 0)
                 args.p[k * args.rows + r] = sum;
         }

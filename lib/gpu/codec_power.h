@@ -27,35 +27,70 @@ struct dml__gpu_power_args {
     struct dml__gpu_codec_state *state;
 };
 
-/* One of the sixteen partial sums of row r of m = g + m with column k of kept. */
-DML__LANE float dml__power_left_lane(const struct dml__gpu_power_args *a, uint64_t r,
-                                     uint64_t k, unsigned lane, uint32_t *top)
+/* Elements of m that are asked for before one is waited for: of a row, of a column. */
+enum { DML__POWER_ALONG = 8, DML__POWER_DOWN = 32 };
+
+/* One of the sixteen partial sums of row r of m = g + m with all columns of kept. */
+DML__LANE void dml__power_left_lane(const struct dml__gpu_power_args *a, uint64_t r,
+                                    unsigned lane, float sums[DML__POWER_MOST],
+                                    uint32_t *top)
 {
+    enum { STEP = DML__CODEC_LANES };
     const bool clear = a->state->clear != 0;
-    float sum = 0;
-    for (uint64_t j = lane; j < a->cols; j += DML__CODEC_LANES) {
-        const uint64_t at = r * a->cols + j;
-        float x = k > 0 || !clear ? a->m[at] : 0;
-        if (k == 0) { /* the first factor's way through adds the gradient */
-            const uint32_t bits = dml__f32_magnitude(x = a->g[at] + x);
+    const float *g = a->g + r * a->cols;
+    float *m = a->m + r * a->cols;
+    for (uint64_t j = lane; j < a->cols; j += DML__POWER_ALONG * STEP) {
+        float x[DML__POWER_ALONG];
+        DML__UNROLL
+        for (unsigned i = 0; i < DML__POWER_ALONG; i++)
+            x[i] = dml__gpu_sum(g, m, a->cols, j + i * STEP, clear);
+        DML__UNROLL
+        for (unsigned i = 0; i < DML__POWER_ALONG; i++) {
+            const uint32_t bits = dml__f32_magnitude(x[i]);
             *top = bits > *top ? bits : *top;
-            a->m[at] = x;
+            if (j + i * STEP < a->cols)
+                m[j + i * STEP] = x[i];
         }
-        sum = sum + x * a->kept[k * a->cols + j];
+        DML__UNROLL
+        for (unsigned k = 0; k < DML__POWER_MOST; k++) {
+            const float *column = a->kept + k * a->cols;
+            float y[DML__POWER_ALONG];
+            if (k >= a->rank)
+                break;
+            DML__UNROLL
+            for (unsigned i = 0; i < DML__POWER_ALONG; i++)
+                y[i] = j + i * STEP < a->cols ? column[j + i * STEP] : 0;
+            DML__UNROLL
+            for (unsigned i = 0; i < DML__POWER_ALONG; i++)
+                if (j + i * STEP < a->cols)
+                    sums[k] = sums[k] + x[i] * y[i];
+        }
     }
-    return sum;
 }
 
 /* Column j of m with all columns of p, row after row. */
 DML__LANE void dml__power_right_column(const struct dml__gpu_power_args *a, uint64_t j)
 {
     float sum[DML__POWER_MOST] = {0};
-    for (uint64_t r = 0; r < a->rows; r++) {
-        const float x = a->m[r * a->cols + j];
+    for (uint64_t r = 0; r < a->rows; r += DML__POWER_DOWN) {
+        float x[DML__POWER_DOWN];
         DML__UNROLL
-        for (unsigned k = 0; k < DML__POWER_MOST; k++)
-            if (k < a->rank)
-                sum[k] = sum[k] + a->p[k * a->rows + r] * x;
+        for (unsigned i = 0; i < DML__POWER_DOWN; i++)
+            x[i] = r + i < a->rows ? a->m[(r + i) * a->cols + j] : 0;
+        DML__UNROLL
+        for (unsigned k = 0; k < DML__POWER_MOST; k++) {
+            const float *column = a->p + k * a->rows + r;
+            float y[DML__POWER_DOWN];
+            if (k >= a->rank)
+                break;
+            DML__UNROLL
+            for (unsigned i = 0; i < DML__POWER_DOWN; i++)
+                y[i] = r + i < a->rows ? column[i] : 0;
+            DML__UNROLL
+            for (unsigned i = 0; i < DML__POWER_DOWN; i++)
+                if (r + i < a->rows)
+                    sum[k] = sum[k] + y[i] * x[i];
+        }
     }
     DML__UNROLL
     for (unsigned k = 0; k < DML__POWER_MOST; k++)

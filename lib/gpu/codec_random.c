@@ -26,7 +26,7 @@ static void add(const void *args, unsigned blocks)
     const bool clear = a.state->clear != 0;
     (void)blocks;
     for (uint64_t i = 0; i < a.draw.n; i++) {
-        a.e[i] = dml__gpu_sum(a.g, a.e, i, clear);
+        a.e[i] = dml__gpu_sum(a.g, a.e, a.draw.n, i, clear);
         const uint32_t bits = dml__f32_magnitude(a.e[i]);
         a.state->top = bits > a.state->top ? bits : a.state->top;
     }

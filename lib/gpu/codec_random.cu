@@ -21,7 +21,7 @@ extern "C" __global__ void __launch_bounds__(256)
 #pragma unroll
         for (unsigned i = 0; i < DML__RANDOM_EACH; i++) {
             const uint64_t at = first + i * DML__WARP;
-            x[i] = at < n ? dml__gpu_sum(args.g, args.e, at, clear) : 0;
+            x[i] = dml__gpu_sum(args.g, args.e, n, at, clear);
         }
 #pragma unroll
         for (unsigned i = 0; i < DML__RANDOM_EACH; i++) {

@@ -100,9 +100,33 @@ extern "C" __global__ void __launch_bounds__(128)
     }
 }
 
+/* 256 elements of the block at a time: all are on their way before one is waited for.
+ */
 extern "C" __global__ void __launch_bounds__(256)
     dml__tern_decode_all(const __grid_constant__ args_t args)
 {
-    for (uint64_t i = first_thread(); i < args.n; i += all_threads())
-        dml__tern_decode(&args, i);
+    const unsigned each = DML__CAST_EACH;
+    for (uint64_t block = first_warp(); block < blocks_of(args); block += all_warps()) {
+        const uint32_t m = dml__gpu_block_length(args.n, block);
+        float *dst = args.dst + block * DML__CODEC_BLOCK;
+        float sent[2];
+        dml__tern_scaled(&args, block, sent);
+#pragma unroll 1
+        for (uint32_t k = lane_of_thread(); k < DML__CODEC_BLOCK;
+             k += each * DML__WARP) {
+            float x[each];
+#pragma unroll
+            for (uint32_t i = 0; i < each; i++) {
+                const uint32_t at = k + i * DML__WARP;
+                x[i] = at < m ? dml__tern_value(&args, block, sent, at) : 0;
+            }
+#pragma unroll
+            for (uint32_t i = 0; args.add && i < each; i++)
+                x[i] = k + i * DML__WARP < m ? dst[k + i * DML__WARP] + x[i] : 0;
+#pragma unroll
+            for (uint32_t i = 0; i < each; i++)
+                if (k + i * DML__WARP < m)
+                    dst[k + i * DML__WARP] = x[i];
+        }
+    }
 }

@@ -6,7 +6,7 @@
  *
  *     scales   of each block; between this and the next the ranks take their maxima
  *     encode   the scale, and for sixteen elements 16 bits "not zero" and 16 "negative"
- *     decode   element by element
+ *     decode   a warp has a block
  */
 #ifndef DML__GPU_CODEC_TERN_H
 #define DML__GPU_CODEC_TERN_H
@@ -45,15 +45,23 @@ DML__LANE bool dml__tern_is_zero(float x, float scale, uint32_t key, unsigned la
     return chance >= fabsf(x);
 }
 
-DML__LANE void dml__tern_decode(const struct dml__gpu_tern_args *a, uint64_t i)
+/* What a block sends, times scale: of a positive element, and of a negative one. */
+DML__LANE void dml__tern_scaled(const struct dml__gpu_tern_args *a, uint64_t block,
+                                float sent[2])
 {
-    const uint64_t block = i / DML__CODEC_BLOCK, at = i % DML__CODEC_BLOCK;
-    const uint32_t *code = a->code + block * DML__TERN_WORDS;
-    const uint32_t bits = code[1 + at / DML__CODEC_LANES] >> at % DML__CODEC_LANES;
-    const float value = dml__f32_from_bits(code[0]);
-    const float sent = (bits >> 16 & 1) != 0 ? -value * a->scale : value * a->scale;
-    const float x = (bits & 1) != 0 ? sent : 0;
-    a->dst[i] = a->add ? a->dst[i] + x : x;
+    const float value = dml__f32_from_bits(a->code[block * DML__TERN_WORDS]);
+    sent[0] = value * a->scale;
+    sent[1] = -value * a->scale;
+}
+
+/* Element "at" of a block of a code, times scale. */
+DML__LANE float dml__tern_value(const struct dml__gpu_tern_args *a, uint64_t block,
+                                const float sent[2], uint32_t at)
+{
+    const uint32_t *words = a->code + block * DML__TERN_WORDS + 1;
+    const uint32_t bits = words[at / DML__CODEC_LANES] >> at % DML__CODEC_LANES;
+    const float x = (bits >> 16 & 1) != 0 ? sent[1] : sent[0];
+    return (bits & 1) != 0 ? x : 0;
 }
 
 #endif

@@ -49,20 +49,33 @@ static __device__ uint32_t before_in_block(uint32_t count, uint32_t *total)
     return warps[warp] + before;
 }
 
-/* counts [n] become what is before each; every thread of THREADS has a stretch. */
+/* counts [n] become what is before each. Every warp of THREADS threads has a stretch,
+ * of which it takes 32 neighbours at a time, TILE times over before it waits. */
 static __device__ uint32_t scan(uint32_t *counts, uint64_t n)
 {
-    const uint64_t each = (n + THREADS - 1) / THREADS;
-    const uint64_t begin = threadIdx.x * each < n ? threadIdx.x * each : n;
-    const uint64_t end = begin + each < n ? begin + each : n;
+    const uint64_t each = (n + THREADS - 1) / THREADS * DML__WARP;
+    const uint64_t first = threadIdx.x / DML__WARP * each;
+    const uint64_t begin = first < n ? first : n;
+    const uint64_t end = n - begin < each ? n : begin + each;
     uint32_t own = 0, total;
-    for (uint64_t i = begin; i < end; i++)
+#pragma unroll 8
+    for (uint64_t i = begin + lane_of_thread(); i < end; i += DML__WARP)
         own += counts[i];
     uint32_t before = before_in_block(own, &total);
-    for (uint64_t i = begin; i < end; i++) {
-        const uint32_t count = counts[i];
-        counts[i] = before;
-        before += count;
+    before = __shfl_sync(EVERY_LANE, before, 0);
+    for (uint64_t at = begin + lane_of_thread(); at - lane_of_thread() < end;
+         at += TILE * DML__WARP) {
+        uint32_t count[TILE];
+#pragma unroll
+        for (unsigned i = 0; i < TILE; i++)
+            count[i] = at + i * DML__WARP < end ? counts[at + i * DML__WARP] : 0;
+#pragma unroll
+        for (unsigned i = 0; i < TILE; i++) {
+            const uint32_t ahead = before_in_warp(count[i]);
+            if (at + i * DML__WARP < end)
+                counts[at + i * DML__WARP] = before + ahead;
+            before += __shfl_sync(EVERY_LANE, ahead + count[i], DML__WARP - 1);
+        }
     }
     return total;
 }
@@ -129,13 +142,11 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256)
-    dml__topk_mark(const __grid_constant__ args_t args)
+template <enum dml__topk_way way> static __device__ void mark(const args_t &args)
 {
-    if (args.g == NULL && args.state->stage != DML__TOPK_AGAIN)
-        return;
     const unsigned lane = lane_of_thread();
-    const float limit = args.state->limit;
+    const float limit = args.state->limit, factor = dml__topk_factor(&args);
+    const bool clear = dml__topk_clears(&args);
     uint32_t top = 0;
     for (uint64_t chunk = first_warp(); chunk < dml__topk_chunks(args.n);
          chunk += all_warps()) {
@@ -143,23 +154,24 @@ extern "C" __global__ void __launch_bounds__(256)
         uint32_t own = 0, count = 0;
 #pragma unroll 1
         for (unsigned k = 0; k < DML__WARP; k += TILE) {
-            float x[TILE], push[TILE];
+            struct dml__topk_terms terms[TILE];
+#pragma unroll
+            for (unsigned i = 0; i < TILE; i++)
+                terms[i] =
+                    dml__topk_load(&args, way, begin + (k + i) * DML__WARP, clear);
 #pragma unroll
             for (unsigned i = 0; i < TILE; i++) {
                 const uint64_t at = begin + (k + i) * DML__WARP;
-                x[i] = at < args.n ? dml__topk_element(&args, at, &push[i]) : 0;
-            }
-#pragma unroll
-            for (unsigned i = 0; i < TILE; i++) {
-                const uint64_t at = begin + (k + i) * DML__WARP;
-                const bool here = at < args.n, reaches = here && fabsf(x[i]) >= limit;
+                float push;
+                const float x = dml__topk_sum(&args, way, terms[i], factor, &push);
+                const bool here = at < args.n, reaches = here && fabsf(x) >= limit;
                 const unsigned word = __ballot_sync(EVERY_LANE, reaches);
-                const uint32_t bits = dml__f32_magnitude(x[i]);
-                if (here && args.g != NULL)
-                    args.e[at] = x[i];
-                if (here && args.g != NULL && args.u != NULL)
-                    args.u[at] = push[i];
-                top = bits > top ? bits : top;
+                const uint32_t bits = dml__f32_magnitude(x);
+                if (here && way != DML__TOPK_LOOKS)
+                    args.e[at] = x;
+                if (here && way == DML__TOPK_PUSHES)
+                    args.u[at] = push;
+                top = here && bits > top ? bits : top;
                 count += (uint32_t)__popc(word);
                 own = k + i == lane ? word : own;
             }
@@ -170,6 +182,20 @@ extern "C" __global__ void __launch_bounds__(256)
     }
     if (top >= DML__CODEC_TOP)
         atomicMax(&args.state->code.top, top);
+}
+
+extern "C" __global__ void __launch_bounds__(256, 3)
+    dml__topk_mark(const __grid_constant__ args_t args)
+{
+    switch (dml__topk_way_of(&args)) {
+    case DML__TOPK_ADDS:
+        return mark<DML__TOPK_ADDS>(args);
+    case DML__TOPK_PUSHES:
+        return mark<DML__TOPK_PUSHES>(args);
+    case DML__TOPK_LOOKS:
+        if (args.state->stage == DML__TOPK_AGAIN)
+            mark<DML__TOPK_LOOKS>(args);
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
@@ -237,30 +263,57 @@ extern "C" __global__ void __launch_bounds__(256)
     pick(&state->chosen, args.level, args.slots, bins);
 }
 
-/* What a lane's candidate is; both false past the end. */
-static __device__ void place_of(const args_t &args, uint64_t i, float *value,
+/* What is chosen from: read once, as no store may stand between loads of it. */
+struct pool {
+    const float *from;
+    uint64_t n;
+    int32_t edge;
+};
+
+static __device__ struct pool pool_of(const args_t &args)
+{
+    const struct dml__gpu_topk_state &s = *args.state;
+    return {s.stage == DML__TOPK_EXACTLY ? args.e : args.listed, s.source,
+            s.chosen.bits};
+}
+
+/* TILE candidates of a lane, every 32nd from number i on. */
+static __device__ void take(float x[TILE], const struct pool &pool, uint64_t i)
+{
+#pragma unroll
+    for (unsigned k = 0; k < TILE; k++)
+        x[k] = i + k * DML__WARP < pool.n ? pool.from[i + k * DML__WARP] : 0;
+}
+
+/* What a candidate is; both false past the end. */
+static __device__ void place_of(const struct pool &pool, uint64_t i, float value,
                                 bool *above, bool *equal)
 {
-    const bool here = i < args.state->source;
-    *value = here ? dml__topk_candidate(&args, i) : 0;
-    const int32_t bits = (int32_t)dml__f32_magnitude(*value);
-    *above = here && bits > args.state->chosen.bits;
-    *equal = here && bits == args.state->chosen.bits;
+    const int32_t bits = (int32_t)dml__f32_magnitude(value);
+    *above = i < pool.n && bits > pool.edge;
+    *equal = i < pool.n && bits == pool.edge;
 }
 
 extern "C" __global__ void __launch_bounds__(256)
     dml__topk_count(const __grid_constant__ args_t args)
 {
-    const uint64_t nchunks = dml__topk_chunks(args.state->source);
-    for (uint64_t chunk = first_warp(); chunk < nchunks; chunk += all_warps()) {
+    const struct pool pool = pool_of(args);
+    for (uint64_t chunk = first_warp(), end = dml__topk_chunks(pool.n); chunk < end;
+         chunk += all_warps()) {
         uint32_t nabove = 0, nequal = 0;
-        for (unsigned k = 0; k < DML__WARP; k++) {
-            float value;
-            bool above, equal;
-            place_of(args, chunk * DML__TOPK_CHUNK + k * DML__WARP + lane_of_thread(),
-                     &value, &above, &equal);
-            nabove += (uint32_t)__popc(__ballot_sync(EVERY_LANE, above));
-            nequal += (uint32_t)__popc(__ballot_sync(EVERY_LANE, equal));
+#pragma unroll 1
+        for (unsigned k = 0; k < DML__WARP; k += TILE) {
+            const uint64_t first =
+                chunk * DML__TOPK_CHUNK + k * DML__WARP + lane_of_thread();
+            float value[TILE];
+            take(value, pool, first);
+#pragma unroll
+            for (unsigned j = 0; j < TILE; j++) {
+                bool above, equal;
+                place_of(pool, first + j * DML__WARP, value[j], &above, &equal);
+                nabove += (uint32_t)__popc(__ballot_sync(EVERY_LANE, above));
+                nequal += (uint32_t)__popc(__ballot_sync(EVERY_LANE, equal));
+            }
         }
         if (lane_of_thread() == 0) {
             args.above[chunk] = nabove;
@@ -281,32 +334,44 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         dml__topk_end(&args);
 }
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 3)
     dml__topk_emit_all(const __grid_constant__ args_t args)
 {
     const struct dml__gpu_topk_state *state = args.state;
-    const uint64_t nchunks = dml__topk_chunks(state->source);
-    for (uint64_t chunk = first_warp(); chunk < nchunks; chunk += all_warps()) {
+    const struct pool pool = pool_of(args);
+    for (uint64_t chunk = first_warp(); chunk < dml__topk_chunks(pool.n);
+         chunk += all_warps()) {
         uint64_t seen = args.equal[chunk];
         uint64_t slot = args.above[chunk] + dml__topk_going(state, seen);
-        for (unsigned k = 0; k < DML__WARP; k++) {
-            const uint64_t i =
+#pragma unroll 1
+        for (unsigned k = 0; k < DML__WARP; k += TILE) {
+            const uint64_t first =
                 chunk * DML__TOPK_CHUNK + k * DML__WARP + lane_of_thread();
-            float value;
-            bool above, equal;
-            place_of(args, i, &value, &above, &equal);
-            const unsigned equals = __ballot_sync(EVERY_LANE, equal);
-            const uint64_t own = seen + (unsigned)__popc(equals & lower_lanes());
-            const bool goes = above || (equal && dml__topk_goes(state, own));
-            const unsigned going = __ballot_sync(EVERY_LANE, goes);
-            if (goes) {
-                const uint64_t place = dml__topk_place(&args, i);
-                dml__topk_emit(&args, slot + (unsigned)__popc(going & lower_lanes()),
-                               place, value);
-                atomicAdd(&args.counts[place / DML__SPARSE_SEGMENT], 1u);
+            float value[TILE];
+            uint64_t place[TILE];
+            take(value, pool, first);
+#pragma unroll
+            for (unsigned j = 0; j < TILE; j++) {
+                const uint64_t i = first + j * DML__WARP;
+                place[j] = i < pool.n && pool.from != args.e ? args.places[i] : i;
             }
-            seen += (unsigned)__popc(equals);
-            slot += (unsigned)__popc(going);
+#pragma unroll
+            for (unsigned j = 0; j < TILE; j++) {
+                bool above, equal;
+                place_of(pool, first + j * DML__WARP, value[j], &above, &equal);
+                const unsigned equals = __ballot_sync(EVERY_LANE, equal);
+                const uint64_t own = seen + (unsigned)__popc(equals & lower_lanes());
+                const bool goes = above || (equal && dml__topk_goes(state, own));
+                const unsigned going = __ballot_sync(EVERY_LANE, goes);
+                if (goes) {
+                    dml__topk_emit(&args,
+                                   slot + (unsigned)__popc(going & lower_lanes()),
+                                   place[j], value[j]);
+                    atomicAdd(&args.counts[place[j] / DML__SPARSE_SEGMENT], 1u);
+                }
+                seen += (unsigned)__popc(equals);
+                slot += (unsigned)__popc(going);
+            }
         }
     }
 }

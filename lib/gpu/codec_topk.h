@@ -110,21 +110,66 @@ DML__LANE uint64_t dml__topk_samples(const struct dml__gpu_topk_args *a)
     return a->n < DML__SPARSE_SAMPLES ? a->n : DML__SPARSE_SAMPLES;
 }
 
-/* Element "at" of e as it is, or (with g) as it becomes by the push: g, or what
- * momentum makes of it. After a code that was unusable e and u are not read. */
+/* What becomes of e: nothing, in a second look; e + g; e + what momentum makes of g. */
+enum dml__topk_way { DML__TOPK_LOOKS, DML__TOPK_ADDS, DML__TOPK_PUSHES };
+
+DML__LANE enum dml__topk_way dml__topk_way_of(const struct dml__gpu_topk_args *a)
+{
+    return a->g == NULL   ? DML__TOPK_LOOKS
+           : a->u == NULL ? DML__TOPK_ADDS
+                          : DML__TOPK_PUSHES;
+}
+
+/* What an element is made of. */
+struct dml__topk_terms {
+    float e, g, u;
+};
+
+/* Are e and u not to be read, after a code that was unusable? */
+DML__LANE bool dml__topk_clears(const struct dml__gpu_topk_args *a)
+{
+    return a->g != NULL && a->state->code.clear;
+}
+
+/* By what the gradient is multiplied. */
+DML__LANE float dml__topk_factor(const struct dml__gpu_topk_args *a)
+{
+    return a->clipped ? a->state->factor : 1;
+}
+
+/* Element "at" of the vectors, 0 past the end: loads alone, so that those of several
+ * elements are on their way at once. */
+DML__LANE struct dml__topk_terms dml__topk_load(const struct dml__gpu_topk_args *a,
+                                                enum dml__topk_way way, uint64_t at,
+                                                bool clear)
+{
+    const bool here = at < a->n, kept = here && !clear;
+    struct dml__topk_terms t;
+    t.e = kept ? a->e[at] : 0;
+    t.g = way != DML__TOPK_LOOKS && here ? a->g[at] : 0;
+    t.u = way == DML__TOPK_PUSHES && kept ? a->u[at] : 0;
+    return t;
+}
+
+/* What it becomes, and the push that does it. */
+DML__LANE float dml__topk_sum(const struct dml__gpu_topk_args *a,
+                              enum dml__topk_way way, struct dml__topk_terms t,
+                              float factor, float *push)
+{
+    *push = t.g;
+    if (way == DML__TOPK_LOOKS)
+        return t.e;
+    if (way == DML__TOPK_PUSHES)
+        *push = a->momentum * t.u + factor * t.g;
+    return t.e + *push;
+}
+
 DML__LANE float dml__topk_element(const struct dml__gpu_topk_args *a, uint64_t at,
                                   float *push)
 {
-    const bool clear = a->g != NULL && a->state->code.clear;
-    const float e = clear ? 0 : a->e[at];
-    if (a->g == NULL)
-        return e;
-    *push = a->g[at];
-    if (a->u != NULL) {
-        const float u = clear ? 0 : a->u[at];
-        *push = a->momentum * u + (a->clipped ? a->state->factor : 1) * *push;
-    }
-    return e + *push;
+    const enum dml__topk_way way = dml__topk_way_of(a);
+    const struct dml__topk_terms t = dml__topk_load(a, way, at, dml__topk_clears(a));
+    return dml__topk_sum(a, way, t, dml__topk_factor(a), push);
 }
 
 /* Sample i of e as it is, or as it will be. */

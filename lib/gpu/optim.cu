@@ -6,6 +6,7 @@
  * norms come first: sums of blocks, norms of tensors, update.
  */
 #include "gpu/optim_judge.h"
+#include "gpu/optim_sweep.h"
 #include "gpu/warp.cuh"
 
 typedef struct dml__gpu_optim_args args_t;
@@ -39,10 +40,8 @@ extern "C" __global__ void __launch_bounds__(256, 2)
     const double scale = args.state->now.grad_scale;
     for (uint64_t block = first_warp(); block < args.nwork; block += all_warps()) {
         const struct dml__gpu_part part = dml__gpu_part_of(&args, block, 0);
-        float g[DML__OPTIM_EACH];
         double sums[2];
-        dml__gpu_gradient(g, &args, scale, &part, lane);
-        dml__gpu_sum_grads(&args, &part, lane, g, sums);
+        dml__gpu_sum_grads(&args, scale, &part, lane, sums);
         for (uint32_t column = 0; column < args.width; column++) {
             const double sum = fold(column == 0 ? sums[0] : sums[1], DML__WARP);
             if (lane == 0)
@@ -60,10 +59,8 @@ extern "C" __global__ void __launch_bounds__(256, 2)
     const struct dml__optim_now now = now_of(args);
     for (uint64_t block = first_warp(); block < args.nwork; block += all_warps()) {
         const struct dml__gpu_part part = dml__gpu_part_of(&args, block, 0);
-        float g[DML__OPTIM_EACH];
         double sums[2];
-        dml__gpu_gradient(g, &args, now.grad_scale, &part, lane);
-        dml__gpu_moments(&args, &now, &part, lane, g, sums);
+        dml__gpu_moments(&args, &now, &part, lane, sums);
         const double steps = fold(sums[0], DML__WARP);
         const double weights = fold(sums[1], DML__WARP);
         if (lane == 0) {
@@ -113,7 +110,8 @@ static __device__ void update(const args_t &args)
         float g[DML__OPTIM_EACH];
         bool finite = true;
         if (family != DML__OPTIM_LIKE_LAMB) {
-            dml__gpu_gradient(g, &args, now.grad_scale, &part, lane);
+            dml__gpu_gradient(g, 0, DML__OPTIM_EACH, &args, now.grad_scale, &part,
+                              lane);
             finite = !args.checks || dml__gpu_finite(g);
         }
         if (__all_sync(EVERY_LANE, finite))
@@ -137,7 +135,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
     update<DML__OPTIM_LIKE_ADAM>(args);
 }
 
-extern "C" __global__ void __launch_bounds__(256, 2)
+extern "C" __global__ void __launch_bounds__(256, 3)
     dml__optim_update_lamb(const __grid_constant__ args_t args)
 {
     update<DML__OPTIM_LIKE_LAMB>(args);

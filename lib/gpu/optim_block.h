@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A step of an optimizer on a device, as one lane of a warp sees it: blocks of
- * DML_OPTIM_BLOCK elements, a warp each, with the arithmetic of lib/kernels and
- * lib/optim. Lanes meet only where a block is judged (is all of it finite?) and where
- * their sums are folded: the kernels of optim.cu do that by shuffles, optim_host.c in a
- * loop over the lanes, so that the latter tests what the former runs.
- *
- * A lane's sums are those of sumsq_f32's partial sum of the same number, and are folded
- * in the same order: the norms have the host's bits.
+ * What an optimizer on a device works on: tables of tensors, the state of a step, and
+ * blocks of DML_OPTIM_BLOCK elements, a warp each, of which a lane loads and stores its
+ * part. optim_sweep.h is what it does with them.
  */
 #ifndef DML__GPU_OPTIM_BLOCK_H
 #define DML__GPU_OPTIM_BLOCK_H
@@ -19,7 +14,8 @@
 
 enum {
     DML__OPTIM_EACH = DML_OPTIM_BLOCK / DML__WARP, /* elements of a lane */
-    DML__OPTIM_TILE = 8                            /* that a lane has in hand at once */
+    DML__OPTIM_TILE = 8,                           /* that a lane has in hand at once */
+    DML__OPTIM_MORE = 16                           /* where it has few vectors */
 };
 
 /* Which loop a rule has. */
@@ -139,6 +135,9 @@ DML__LANE void dml__gpu_load(float *x, unsigned k, unsigned count, const float *
     }
 }
 
+/* By __stcs it is one store of 16 bytes: of a float4 that is assigned the compiler made
+ * four, where it saw that the other way below stores the first one too. What a sweep
+ * has written it does not read again. */
 DML__LANE void dml__gpu_store(float *to, unsigned k, unsigned count, const float *x,
                               const struct dml__gpu_part *part, unsigned lane)
 {
@@ -147,8 +146,8 @@ DML__LANE void dml__gpu_store(float *to, unsigned k, unsigned count, const float
     if (part->wide) {
 #pragma unroll
         for (unsigned i = 0; i < count; i += 4)
-            *(float4 *)(to + dml__gpu_element(part, lane, k + i)) =
-                make_float4(x[i], x[i + 1], x[i + 2], x[i + 3]);
+            __stcs((float4 *)(to + dml__gpu_element(part, lane, k + i)),
+                   make_float4(x[i], x[i + 1], x[i + 2], x[i + 3]));
         return;
     }
 #endif
@@ -189,11 +188,15 @@ DML__LANE void dml__gpu_load_half(float *x, unsigned k, unsigned count, int dtyp
         return;
     }
 #endif
+    uint16_t bits[DML__OPTIM_EACH]; /* all are asked for before one is widened */
     DML__UNROLL
     for (unsigned i = 0; i < count; i++) {
         const uint64_t at = dml__gpu_element(part, lane, k + i);
-        x[i] = at < part->n ? dml__gpu_widen(dtype, from[at]) : 0;
+        bits[i] = at < part->n ? from[at] : 0;
     }
+    DML__UNROLL
+    for (unsigned i = 0; i < count; i++)
+        x[i] = dml__gpu_widen(dtype, bits[i]);
 }
 
 DML__LANE void dml__gpu_store_half(uint16_t *to, unsigned k, unsigned count, int dtype,
@@ -205,9 +208,11 @@ DML__LANE void dml__gpu_store_half(uint16_t *to, unsigned k, unsigned count, int
     if (part->wide) {
 #pragma unroll
         for (unsigned i = 0; i < count; i += 4)
-            *(ushort4 *)(to + dml__gpu_element(part, lane, k + i)) = make_ushort4(
-                dml__gpu_narrow(dtype, x[i]), dml__gpu_narrow(dtype, x[i + 1]),
-                dml__gpu_narrow(dtype, x[i + 2]), dml__gpu_narrow(dtype, x[i + 3]));
+            __stcs((ushort4 *)(to + dml__gpu_element(part, lane, k + i)),
+                   make_ushort4(dml__gpu_narrow(dtype, x[i]),
+                                dml__gpu_narrow(dtype, x[i + 1]),
+                                dml__gpu_narrow(dtype, x[i + 2]),
+                                dml__gpu_narrow(dtype, x[i + 3])));
         return;
     }
 #endif
@@ -217,184 +222,6 @@ DML__LANE void dml__gpu_store_half(uint16_t *to, unsigned k, unsigned count, int
         if (at < part->n)
             to[at] = dml__gpu_narrow(dtype, x[i]);
     }
-}
-
-/* ---- a lane's part of the sweeps ---------------------------------------------------
- */
-
-/* The gradient as rules see it: widened, scaled, clipped. */
-DML__LANE void dml__gpu_gradient(float g[DML__OPTIM_EACH],
-                                 const struct dml__gpu_optim_args *args, double scale,
-                                 const struct dml__gpu_part *part, unsigned lane)
-{
-    const float factor = (float)scale, limit = (float)args->opts.clip_value;
-    const struct dml__gpu_tensor *t = &part->tensor;
-    if (t->grad_dtype == DML_F32)
-        dml__gpu_load(g, 0, DML__OPTIM_EACH, (const float *)t->grad, part, lane);
-    else
-        dml__gpu_load_half(g, 0, DML__OPTIM_EACH, t->grad_dtype,
-                           (const uint16_t *)t->grad, part, lane);
-    DML__UNROLL
-    for (unsigned k = 0; k < DML__OPTIM_EACH; k++) {
-        g[k] = g[k] * factor;
-        if (limit > 0)
-            g[k] = dml__clip_element(g[k], limit);
-    }
-}
-
-DML__LANE bool dml__gpu_finite(const float g[DML__OPTIM_EACH])
-{
-    bool finite = true;
-    DML__UNROLL
-    for (unsigned k = 0; k < DML__OPTIM_EACH; k++)
-        finite = finite && dml__f32_magnitude(g[k]) < 0x7f800000u;
-    return finite;
-}
-
-/* The lane's sums of squares of the gradient and, with a second column, of w. */
-DML__LANE void dml__gpu_sum_grads(const struct dml__gpu_optim_args *args,
-                                  const struct dml__gpu_part *part, unsigned lane,
-                                  const float g[DML__OPTIM_EACH], double sums[2])
-{
-    sums[0] = sums[1] = 0;
-    DML__UNROLL
-    for (unsigned k = 0; k < DML__OPTIM_EACH; k++)
-        sums[0] += (double)g[k] * g[k];
-    if (args->width == 1)
-        return;
-    float w[DML__OPTIM_EACH];
-    dml__gpu_load(w, 0, DML__OPTIM_EACH, part->tensor.w, part, lane);
-    DML__UNROLL
-    for (unsigned k = 0; k < DML__OPTIM_EACH; k++)
-        sums[1] += (double)w[k] * w[k];
-}
-
-/* LAMB's first sweep: the moments, and the lane's sums of squares of step and w. */
-DML__LANE void dml__gpu_moments(const struct dml__gpu_optim_args *args,
-                                const struct dml__optim_now *now,
-                                const struct dml__gpu_part *part, unsigned lane,
-                                const float g[DML__OPTIM_EACH], double sums[2])
-{
-    const struct dml__gpu_tensor *t = &part->tensor;
-    const struct dml__adam_args a = dml__optim_lamb_args(&args->opts, now, t->flags, 1);
-    sums[0] = sums[1] = 0;
-    DML__UNROLL
-    for (unsigned k = 0; k < DML__OPTIM_EACH; k += DML__OPTIM_TILE) {
-        float w[DML__OPTIM_TILE], m[DML__OPTIM_TILE], v[DML__OPTIM_TILE];
-        dml__gpu_load(w, k, DML__OPTIM_TILE, t->w, part, lane);
-        dml__gpu_load(m, k, DML__OPTIM_TILE, t->m, part, lane);
-        dml__gpu_load(v, k, DML__OPTIM_TILE, t->v, part, lane);
-        DML__UNROLL
-        for (unsigned i = 0; i < DML__OPTIM_TILE; i++) {
-            m[i] = dml__adam_mean(m[i], g[k + i], &a);
-            v[i] = dml__adam_square(v[i], g[k + i], &a);
-            const float step = dml__adam_step(w[i], m[i], v[i], &a);
-            if (dml__gpu_element(part, lane, k + i) < part->n) {
-                sums[0] += (double)step * step;
-                sums[1] += (double)w[i] * w[i];
-            }
-        }
-        dml__gpu_store(t->m, k, DML__OPTIM_TILE, m, part, lane);
-        dml__gpu_store(t->v, k, DML__OPTIM_TILE, v, part, lane);
-    }
-}
-
-/* Factors of one tensor; "sgd" or "adam" is set, as the family has it. */
-struct dml__gpu_factors {
-    struct dml__sgd_args sgd;
-    struct dml__adam_args adam;
-};
-
-DML__LANE struct dml__gpu_factors
-dml__gpu_factors_of(const struct dml__gpu_optim_args *args,
-                    const struct dml__optim_now *now, enum dml__optim_family family,
-                    unsigned flags, double ratio)
-{
-    const dml_optim_opts *opts = &args->opts;
-    struct dml__gpu_factors f;
-    f.sgd = dml__optim_sgd_args(opts, now, flags, ratio);
-    if (family == DML__OPTIM_LIKE_LAMB)
-        f.adam = dml__optim_lamb_args(opts, now, flags, ratio);
-    else if (args->rule == DML_OPTIM_ADAGRAD)
-        f.adam = dml__optim_adagrad_args(opts, now, flags);
-    else
-        f.adam = dml__optim_adam_args(opts, now);
-    if (args->rule == DML_OPTIM_ADAM)
-        f.adam.grad_decay = (float)dml__optim_decay(opts, flags);
-    if (args->rule == DML_OPTIM_ADAMW)
-        f.adam.step_decay = (float)dml__optim_decay(opts, flags);
-    return f;
-}
-
-/* The new w, m and v of one element. */
-DML__LANE void dml__gpu_move(const struct dml__gpu_factors *f,
-                             enum dml__optim_family family, bool velocity, float g,
-                             float *w, float *m, float *v)
-{
-    const float weight = *w;
-    if (family == DML__OPTIM_LIKE_SGD) {
-        const float push = dml__sgd_push(weight, g, &f->sgd);
-        float step = push;
-        if (velocity) {
-            *m = dml__sgd_velocity(*m, push, &f->sgd);
-            step = dml__sgd_step(*m, push, &f->sgd);
-        }
-        *w = weight - f->sgd.out * step;
-        return;
-    }
-    if (family == DML__OPTIM_LIKE_ADAM) {
-        const float gradient = g + f->adam.grad_decay * weight;
-        *m = dml__adam_mean(*m, gradient, &f->adam);
-        *v = dml__adam_square(*v, gradient, &f->adam);
-    }
-    *w = weight - f->adam.rate * dml__adam_step(weight, *m, *v, &f->adam);
-}
-
-/* g is not read by LAMB's. */
-DML__LANE void dml__gpu_update(const struct dml__gpu_optim_args *args,
-                               const struct dml__optim_now *now,
-                               enum dml__optim_family family,
-                               const struct dml__gpu_part *part, unsigned lane,
-                               const float g[DML__OPTIM_EACH])
-{
-    const struct dml__gpu_tensor *t = &part->tensor;
-    const struct dml__gpu_factors f =
-        dml__gpu_factors_of(args, now, family, t->flags, args->ratios[part->index]);
-    const bool keeps_m = t->m != NULL, keeps_v = t->v != NULL;
-    const bool moves = family != DML__OPTIM_LIKE_LAMB;
-    DML__UNROLL
-    for (unsigned k = 0; k < DML__OPTIM_EACH; k += DML__OPTIM_TILE) {
-        float w[DML__OPTIM_TILE], m[DML__OPTIM_TILE] = {0}, v[DML__OPTIM_TILE] = {0};
-        dml__gpu_load(w, k, DML__OPTIM_TILE, t->w, part, lane);
-        if (keeps_m)
-            dml__gpu_load(m, k, DML__OPTIM_TILE, t->m, part, lane);
-        if (keeps_v)
-            dml__gpu_load(v, k, DML__OPTIM_TILE, t->v, part, lane);
-        DML__UNROLL
-        for (unsigned i = 0; i < DML__OPTIM_TILE; i++)
-            dml__gpu_move(&f, family, keeps_m, moves ? g[k + i] : 0, &w[i], &m[i],
-                          &v[i]);
-        dml__gpu_store(t->w, k, DML__OPTIM_TILE, w, part, lane);
-        if (moves && keeps_m)
-            dml__gpu_store(t->m, k, DML__OPTIM_TILE, m, part, lane);
-        if (moves && keeps_v)
-            dml__gpu_store(t->v, k, DML__OPTIM_TILE, v, part, lane);
-        if (t->dtype != DML_F32)
-            dml__gpu_store_half((uint16_t *)t->param, k, DML__OPTIM_TILE, t->dtype, w,
-                                part, lane);
-    }
-}
-
-/* Master copies from 16-bit parameters. */
-DML__LANE void dml__gpu_reload(const struct dml__gpu_part *part, unsigned lane)
-{
-    const struct dml__gpu_tensor *t = &part->tensor;
-    float w[DML__OPTIM_EACH];
-    if (t->dtype == DML_F32)
-        return;
-    dml__gpu_load_half(w, 0, DML__OPTIM_EACH, t->dtype, (const uint16_t *)t->param,
-                       part, lane);
-    dml__gpu_store(t->w, 0, DML__OPTIM_EACH, w, part, lane);
 }
 
 #endif

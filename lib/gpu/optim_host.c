@@ -7,6 +7,7 @@
 #include "gpu/images.h"
 #include "gpu/optim.h"
 #include "gpu/optim_judge.h"
+#include "gpu/optim_sweep.h"
 
 typedef struct dml__gpu_optim_args args_t;
 
@@ -60,13 +61,11 @@ static void sweep_sums(const args_t *a)
         const struct dml__gpu_part part = dml__gpu_part_of(a, block, 0);
         double columns[2][DML__WARP];
         for (unsigned lane = 0; lane < DML__WARP; lane++) {
-            float g[DML__OPTIM_EACH];
             double sums[2];
-            dml__gpu_gradient(g, a, now.grad_scale, &part, lane);
             if (a->moments)
-                dml__gpu_moments(a, &now, &part, lane, g, sums);
+                dml__gpu_moments(a, &now, &part, lane, sums);
             else
-                dml__gpu_sum_grads(a, &part, lane, g, sums);
+                dml__gpu_sum_grads(a, now.grad_scale, &part, lane, sums);
             columns[0][lane] = sums[0];
             columns[1][lane] = sums[1];
         }
@@ -117,7 +116,8 @@ static void update_block(const args_t *a, const struct dml__optim_now *now,
     bool finite = true;
     if (family != DML__OPTIM_LIKE_LAMB)
         for (unsigned lane = 0; lane < DML__WARP; lane++) {
-            dml__gpu_gradient(g[lane], a, now->grad_scale, &part, lane);
+            dml__gpu_gradient(g[lane], 0, DML__OPTIM_EACH, a, now->grad_scale, &part,
+                              lane);
             finite = finite && (!a->checks || dml__gpu_finite(g[lane]));
         }
     if (!finite && part.index < a->state->found)

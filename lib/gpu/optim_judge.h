@@ -14,11 +14,21 @@
 DML__LANE double dml__gpu_tensor_sum(const struct dml__gpu_optim_args *args,
                                      uint32_t tensor, uint32_t column, unsigned lane)
 {
+    enum { BATCH = 8 }; /* loads under way; a square's sum is never -0 */
     const struct dml__gpu_tensor *t = &args->tensors[tensor];
     const double *sums = args->sums + t->first_sum * args->width + column;
     double sum = 0;
-    for (uint64_t block = lane; block < t->nsums; block += DML__WARP)
-        sum += sums[block * args->width];
+    for (uint64_t block = lane; block < t->nsums; block += BATCH * DML__WARP) {
+        double batch[BATCH];
+        DML__UNROLL
+        for (unsigned k = 0; k < BATCH; k++) {
+            const uint64_t at = block + k * DML__WARP;
+            batch[k] = at < t->nsums ? sums[at * args->width] : 0;
+        }
+        DML__UNROLL
+        for (unsigned k = 0; k < BATCH; k++)
+            sum += batch[k];
+    }
     return sum;
 }
 
@@ -36,6 +46,30 @@ DML__LANE void dml__gpu_stop(const struct dml__gpu_optim_args *args, uint32_t te
     state->now = dml__optim_now_of(&args->opts, &state->counters);
 }
 
+/* Totals of some tensors from number "first" on, 0 past the last: one thread goes
+ * through all in their order, and must not wait for each by itself. */
+enum { DML__OPTIM_TOTALS = 16 };
+
+struct dml__gpu_totals {
+    double square[DML__OPTIM_TOTALS], w_square[DML__OPTIM_TOTALS];
+};
+
+DML__LANE struct dml__gpu_totals
+dml__gpu_read_totals(const struct dml__gpu_optim_args *args, uint32_t first)
+{
+    struct dml__gpu_totals t;
+    DML__UNROLL
+    for (uint32_t k = 0; k < DML__OPTIM_TOTALS; k++) {
+        const bool here = first + k < args->ntensors;
+        const double *from = args->totals + 2 * (size_t)(here ? first + k : first);
+        const double square = DML__FRESH(double, from);
+        const double w_square = DML__FRESH(double, from + 1);
+        t.square[k] = here ? square : 0;
+        t.w_square[k] = here && args->width == 2 ? w_square : 0;
+    }
+    return t;
+}
+
 /* The norms of the gradients are there: is all finite, and how is it to be scaled? */
 DML__LANE void dml__gpu_judge_grads(const struct dml__gpu_optim_args *args)
 {
@@ -44,14 +78,16 @@ DML__LANE void dml__gpu_judge_grads(const struct dml__gpu_optim_args *args)
     const bool checks = opts->finite != DML_FINITE_OFF || opts->loss_scale > 0;
     uint32_t faulty = DML__OPTIM_NONE, faulty_w = DML__OPTIM_NONE;
     double all = 0;
-    for (uint32_t i = 0; i < args->ntensors; i++) {
-        const double square = DML__FRESH(double, args->totals + 2 * i);
-        if (!dml__gpu_is_finite(square) && faulty == DML__OPTIM_NONE)
-            faulty = i;
-        if (args->width == 2 && faulty_w == DML__OPTIM_NONE &&
-            !dml__gpu_is_finite(DML__FRESH(double, args->totals + 2 * i + 1)))
-            faulty_w = i;
-        all += square;
+    for (uint32_t i = 0; i < args->ntensors; i += DML__OPTIM_TOTALS) {
+        const struct dml__gpu_totals t = dml__gpu_read_totals(args, i);
+        DML__UNROLL
+        for (uint32_t k = 0; k < DML__OPTIM_TOTALS; k++) {
+            if (!dml__gpu_is_finite(t.square[k]) && faulty == DML__OPTIM_NONE)
+                faulty = i + k;
+            if (!dml__gpu_is_finite(t.w_square[k]) && faulty_w == DML__OPTIM_NONE)
+                faulty_w = i + k;
+            all += t.square[k];
+        }
     }
     state->grad_norm = sqrt(all);
     if (checks && faulty != DML__OPTIM_NONE && opts->loss_scale > 0) {
@@ -70,11 +106,16 @@ DML__LANE void dml__gpu_judge_moments(const struct dml__gpu_optim_args *args)
 {
     if (args->opts.finite == DML_FINITE_OFF)
         return;
-    for (uint32_t i = 0; i < args->ntensors; i++) {
-        const double square = DML__FRESH(double, args->totals + 2 * i);
-        const double w_square = DML__FRESH(double, args->totals + 2 * i + 1);
-        if (!dml__gpu_is_finite(square + w_square)) {
-            dml__gpu_stop(args, i, DML__OPTIM_FAULT_MOMENTS);
+    for (uint32_t i = 0; i < args->ntensors; i += DML__OPTIM_TOTALS) {
+        const struct dml__gpu_totals t = dml__gpu_read_totals(args, i);
+        uint32_t faulty = DML__OPTIM_NONE;
+        DML__UNROLL
+        for (uint32_t k = 0; k < DML__OPTIM_TOTALS; k++)
+            if (!dml__gpu_is_finite(t.square[k] + t.w_square[k]) &&
+                faulty == DML__OPTIM_NONE)
+                faulty = i + k;
+        if (faulty != DML__OPTIM_NONE) {
+            dml__gpu_stop(args, faulty, DML__OPTIM_FAULT_MOMENTS);
             return;
         }
     }

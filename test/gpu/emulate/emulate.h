@@ -53,6 +53,11 @@ EMULATE_FOUR(uint32_t, uint4)
 EMULATE_FOUR(uint16_t, ushort4)
 EMULATE_FOUR(uint8_t, uchar4)
 
+template <typename T> static void __stcs(T *to, T value)
+{
+    *to = value;
+}
+
 /* ---- where threads meet; line: of the call, which must be the same for all --------
  */
 
