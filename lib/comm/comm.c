@@ -11,8 +11,6 @@
 #include "comm/trace.h"
 
 #include <math.h>
-#include <sched.h>
-#include <stdlib.h>
 #include <string.h>
 
 dml_status dml__mpi_fail(const dml_comm *comm, const char *where, int code)
@@ -31,12 +29,6 @@ static int find_tag_max(void)
     int *value = NULL, found = 0;
     MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &value, &found);
     return found ? *value : 32767; /* what MPI promises */
-}
-
-static bool waits_by_mpi(const dml_ctx *ctx)
-{
-    const char *wait = dml__ctx_env(ctx, "WAIT");
-    return wait != NULL && strcmp(wait, "block") == 0;
 }
 
 /* Without half-made ones waiting for a rank that has ended. */
@@ -63,7 +55,7 @@ dml_status dml__comm_wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
         return dml__fail(ctx, DML_ENOMEM, "dml_comm", "no memory for a communicator");
     }
     comm->ctx = ctx;
-    comm->blocks = waits_by_mpi(ctx);
+    comm->blocks = dml__waits_by_mpi(ctx);
     comm->coll = owned;
     comm->p2p = comm->node_mpi = MPI_COMM_NULL;
     MPI_Comm_set_errhandler(owned, MPI_ERRORS_RETURN);
@@ -100,47 +92,6 @@ dml_status dml__comm_wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
     return DML_OK;
 }
 
-/* Processes of a job start apart, which is no fault. */
-static const double start_s = 10;
-
-/* Nothing connects the ranks yet that could tell who is missing. */
-static dml_status nobody_comes(dml_ctx *ctx, MPI_Comm mpi_comm, double waited_s)
-{
-    int rank = 0, size = 0;
-    MPI_Comm_rank(mpi_comm, &rank);
-    MPI_Comm_size(mpi_comm, &size);
-    return dml__fail(ctx, DML_ETIMEOUT, "dml_comm_from_mpi",
-                     "rank %d of %d has waited %.0f s for the others: one has not made "
-                     "this call, or is stopped; see what each process does",
-                     rank, size, waited_s);
-}
-
-/* All ranks are to come here, and some may first need this one's part of what is
- * pending on other communicators. */
-static dml_status duplicate(dml_ctx *ctx, MPI_Comm mpi_comm, MPI_Comm *owned)
-{
-    MPI_Request request = MPI_REQUEST_NULL;
-    const double timeout_s = dml__ctx_timeout_s(ctx);
-    const double limit_s = timeout_s > 0 && timeout_s < start_s ? start_s : timeout_s;
-    double waited_s = 0, last_s = dml__now_s();
-    int done = waits_by_mpi(ctx); /* simulators may have no MPI_Comm_idup */
-    int code =
-        done ? MPI_Comm_dup(mpi_comm, owned) : MPI_Comm_idup(mpi_comm, owned, &request);
-    while (code == MPI_SUCCESS && !done) {
-        code = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
-        const double now_s = dml__now_s();
-        waited_s += now_s - last_s < 1 ? now_s - last_s : 1; /* it may have stopped */
-        last_s = now_s;
-        if (code == MPI_SUCCESS && !done && limit_s > 0 && waited_s > limit_s)
-            return nobody_comes(ctx, mpi_comm, waited_s);
-        if (!done && !dml__progress_all(ctx))
-            sched_yield();
-    }
-    return code == MPI_SUCCESS ? DML_OK
-                               : dml__fail(ctx, DML_ECOMM, "dml_comm_from_mpi",
-                                           "MPI_Comm_dup failed, code %d", code);
-}
-
 dml_status dml_comm_from_mpi(dml_ctx *ctx, MPI_Comm mpi_comm, dml_comm **out)
 {
     if (ctx == NULL || out == NULL)
@@ -160,8 +111,8 @@ dml_status dml_comm_from_mpi(dml_ctx *ctx, MPI_Comm mpi_comm, dml_comm **out)
         return dml__fail(ctx, DML_EINVAL, __func__,
                          "an inter-communicator; merge it with MPI_Intercomm_merge");
     DML_TRY(dml__launch_check(ctx, __func__));
-    static _Thread_local MPI_Comm owned; /* after a time-out MPI may write it later */
-    DML_TRY(duplicate(ctx, mpi_comm, &owned));
+    MPI_Comm owned = MPI_COMM_NULL;
+    DML_TRY(dml__comm_dup(ctx, mpi_comm, &owned));
     return dml__comm_wrap(ctx, owned, NULL, out);
 }
 

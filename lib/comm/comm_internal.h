@@ -69,6 +69,12 @@ enum { DML__OP_FIRST_USER = 64 };
 /* Map an MPI error code to a status, with MPI's own text in the last error. */
 dml_status dml__mpi_fail(const dml_comm *comm, const char *where, int code);
 
+/* Duplicates the caller's communicator. Collective.
+ * @return DML_OK | DML_ETIMEOUT (a rank does not come) | DML_ECOMM. */
+dml_status dml__comm_dup(dml_ctx *ctx, MPI_Comm mpi_comm, MPI_Comm *out);
+/* Whether MPI's own blocking calls wait (DML_WAIT=block), as simulators need it. */
+bool dml__waits_by_mpi(const dml_ctx *ctx);
+
 /* Makes a communicator of a duplicate or part of another, which it then owns; parent:
  * the other, or NULL. Collective. */
 dml_status dml__comm_wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,

@@ -141,9 +141,7 @@ void test_bad_arguments(struct dml_test *t)
 /* ---- algorithms --------------------------------------------------------------------
  */
 
-/* One for device memory leaves the choice free for the host's, unless GPUs are in use
- * and it takes both. */
-static bool is_path(const char *name)
+bool coll_is_path(const char *name)
 {
     return strcmp(name, "nccl") == 0 || strcmp(name, "ipc") == 0 ||
            strcmp(name, "host_staged") == 0;
@@ -168,7 +166,7 @@ void test_algorithm_table(struct dml_test *t)
             DML_CHECK(t,
                       status == DML_EUNSUPPORTED ||
                           (status == DML_OK && choice.why[0] != '\0' &&
-                           (strcmp(choice.algorithm, name) == 0 || is_path(name))),
+                           (strcmp(choice.algorithm, name) == 0 || coll_is_path(name))),
                       "query says %s, %s after %s was forced", dml_status_name(status),
                       status == DML_OK ? choice.algorithm : "?", name);
         }
@@ -212,10 +210,10 @@ void test_algorithm_environment(struct dml_test *t)
                                                 DML_SUM, comm, &choice);
         if (status != DML_EUNSUPPORTED &&
             dml_test_status(t, "dml_algorithm_query", status, DML_OK))
-            DML_CHECK(t, strcmp(choice.algorithm, name) == 0 || is_path(name),
+            DML_CHECK(t, strcmp(choice.algorithm, name) == 0 || coll_is_path(name),
                       "chose %s", choice.algorithm);
-        DML_CHECK(t, status == DML_OK || !is_path(name), "%s, which says nothing here",
-                  dml_status_name(status));
+        DML_CHECK(t, status == DML_OK || !coll_is_path(name),
+                  "%s, which says nothing here", dml_status_name(status));
         double x = 1, sum = 0;
         status = dml_allreduce(&x, &sum, 1, DML_F64, DML_SUM, comm);
         DML_CHECK(t,

@@ -29,12 +29,15 @@ struct matrix {
     uint64_t digests[MAX_ALGORITHMS]; /* of results that all ranks must share */
 };
 
+/* Those for host memory; test/gpu has the others. */
 static void list_algorithms(struct matrix *m)
 {
     const char *name, *text;
-    while (m->nalgorithms < MAX_ALGORITHMS - 1 &&
-           dml_algorithm_list(m->coll, m->nalgorithms, &name, &text) == DML_OK)
-        m->algorithms[m->nalgorithms++] = name;
+    for (size_t i = 0; m->nalgorithms < MAX_ALGORITHMS - 1 &&
+                       dml_algorithm_list(m->coll, i, &name, &text) == DML_OK;
+         i++)
+        if (!coll_is_path(name))
+            m->algorithms[m->nalgorithms++] = name;
     DML_CHECK(m->env.t, m->nalgorithms > 0, "the table of algorithms is empty");
     m->algorithms[m->nalgorithms++] = "auto";
 }
@@ -258,10 +261,6 @@ static bool not_for_here(const struct matrix *m, const char *algorithm)
         return nranks == 2;
     if (strcmp(algorithm, "hierarchical") == 0)
         return nnodes == 1 || nnodes == nranks;
-    static const char *const for_devices[] = {"nccl", "ipc", "host_staged"};
-    for (size_t i = 0; i < DML_TEST_COUNT(for_devices); i++)
-        if (strcmp(algorithm, for_devices[i]) == 0)
-            return true; /* test/gpu has them */
     static const char *const within_node[] = {"flat", "staged", "shared", "cma"};
     for (size_t i = 0; i < DML_TEST_COUNT(within_node); i++)
         if (strcmp(algorithm, within_node[i]) == 0)

@@ -8,6 +8,9 @@
 #include "coll_case.h"
 
 /* coll_misuse.c */
+/* One for device memory leaves the choice free for the host's, unless GPUs are in use
+ * and it takes both. */
+bool coll_is_path(const char *name);
 void test_bad_arguments(struct dml_test *t);
 void test_algorithm_table(struct dml_test *t);
 void test_algorithm_environment(struct dml_test *t);
