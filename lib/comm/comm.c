@@ -42,11 +42,10 @@ static dml_status discard(dml_comm *comm, dml_status status)
     return status;
 }
 
-dml_status dml__comm_wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
-                          dml_comm **out)
+dml_status dml__comm_wrap(dml_ctx *ctx, dml_comm *comm, MPI_Comm owned,
+                          const dml_comm *parent, dml_comm **out)
 {
     MPI_Comm_set_name(owned, DML__MPI_NAME);
-    dml_comm *comm = dml__alloc(ctx, sizeof *comm);
     int ok = comm != NULL, all_ok = 0;
     MPI_Allreduce(&ok, &all_ok, 1, MPI_INT, MPI_MIN, owned);
     if (!all_ok) { /* all ranks fail together, or some would wait for ever */
@@ -111,9 +110,15 @@ dml_status dml_comm_from_mpi(dml_ctx *ctx, MPI_Comm mpi_comm, dml_comm **out)
         return dml__fail(ctx, DML_EINVAL, __func__,
                          "an inter-communicator; merge it with MPI_Intercomm_merge");
     DML_TRY(dml__launch_check(ctx, __func__));
-    MPI_Comm owned = MPI_COMM_NULL;
-    DML_TRY(dml__comm_dup(ctx, mpi_comm, &owned));
-    return dml__comm_wrap(ctx, owned, NULL, out);
+    /* Without memory this rank comes all the same, and all fail together. */
+    MPI_Comm here = MPI_COMM_NULL;
+    dml_comm *comm = dml__alloc(ctx, sizeof *comm);
+    MPI_Comm *owned = comm != NULL ? &comm->coll : &here;
+    dml_status status = dml__comm_dup(ctx, mpi_comm, comm != NULL, owned);
+    if (status == DML_OK)
+        return dml__comm_wrap(ctx, comm, *owned, NULL, out);
+    dml__left_to_mpi(comm);
+    return status;
 }
 
 /* Splits the MPI communicator, when all ranks are here: that call would wait for ever.
@@ -151,7 +156,8 @@ dml_status dml_comm_split(dml_comm *comm, int color, int key, dml_comm **out)
         *out = NULL;
         return DML_OK;
     }
-    return dml__comm_wrap(comm->ctx, owned, comm, out);
+    dml_comm *part = dml__alloc(comm->ctx, sizeof *part);
+    return dml__comm_wrap(comm->ctx, part, owned, comm, out);
 }
 
 void dml_comm_destroy(dml_comm *comm)

@@ -70,15 +70,19 @@ enum { DML__OP_FIRST_USER = 64 };
 dml_status dml__mpi_fail(const dml_comm *comm, const char *where, int code);
 
 /* Duplicates the caller's communicator. Collective.
+ * @param lasts  *owned may stay until the process ends: after an error MPI may still
+ * write it. If not, this waits for ever.
  * @return DML_OK | DML_ETIMEOUT (a rank does not come) | DML_ECOMM. */
-dml_status dml__comm_dup(dml_ctx *ctx, MPI_Comm mpi_comm, MPI_Comm *out);
+dml_status dml__comm_dup(dml_ctx *ctx, MPI_Comm mpi_comm, bool lasts, MPI_Comm *owned);
 /* Whether MPI's own blocking calls wait (DML_WAIT=block), as simulators need it. */
 bool dml__waits_by_mpi(const dml_ctx *ctx);
 
-/* Makes a communicator of a duplicate or part of another, which it then owns; parent:
- * the other, or NULL. Collective. */
-dml_status dml__comm_wrap(dml_ctx *ctx, MPI_Comm owned, const dml_comm *parent,
-                          dml_comm **out);
+/* Makes a communicator of a duplicate or part of another, which it then owns.
+ * Collective.
+ * @param comm    memory for it, or NULL: then it fails on all ranks.
+ * @param parent  the other, or NULL. */
+dml_status dml__comm_wrap(dml_ctx *ctx, dml_comm *comm, MPI_Comm owned,
+                          const dml_comm *parent, dml_comm **out);
 
 /* Starts the native step's MPI request. Buffers of int counts come from "scratch". */
 int dml__native_start(const struct dml__call *call, int *scratch, MPI_Request *mpi);

@@ -37,10 +37,10 @@ static double limit_of(const dml_ctx *ctx)
 }
 
 /* All ranks are to come here, and some may first need this one's part of what is
- * pending on other communicators. After DML_ETIMEOUT MPI may still write *owned. */
-static dml_status duplicate(dml_ctx *ctx, MPI_Comm mpi_comm, double limit_s,
-                            MPI_Comm *owned)
+ * pending on other communicators. */
+dml_status dml__comm_dup(dml_ctx *ctx, MPI_Comm mpi_comm, bool lasts, MPI_Comm *owned)
 {
+    const double limit_s = lasts ? limit_of(ctx) : 0;
     MPI_Request request = MPI_REQUEST_NULL;
     double waited_s = 0, last_s = dml__now_s();
     int done = dml__waits_by_mpi(ctx); /* simulators may have no MPI_Comm_idup */
@@ -59,21 +59,4 @@ static dml_status duplicate(dml_ctx *ctx, MPI_Comm mpi_comm, double limit_s,
     return code == MPI_SUCCESS ? DML_OK
                                : dml__fail(ctx, DML_ECOMM, "dml_comm_from_mpi",
                                            "MPI_Comm_dup failed, code %d", code);
-}
-
-dml_status dml__comm_dup(dml_ctx *ctx, MPI_Comm mpi_comm, MPI_Comm *out)
-{
-    /* Without memory for it this rank comes all the same, and waits for ever: making
-     * the communicator out of the duplicate is what fails on all ranks together. */
-    MPI_Comm *later = dml__alloc(ctx, sizeof *later);
-    dml_status status = duplicate(ctx, mpi_comm, later != NULL ? limit_of(ctx) : 0,
-                                  later != NULL ? later : out);
-    if (status == DML_ETIMEOUT) {
-        dml__left_to_mpi(later);
-        return status;
-    }
-    if (later != NULL)
-        *out = *later;
-    dml__free(later);
-    return status;
 }

@@ -126,7 +126,8 @@ dml_status dml_comm_shrink(dml_comm *comm, dml_comm **out)
         return dml__mpi_fail(comm, __func__, code);
     end_others(comm, left);
     dml_comm *made_comm = NULL;
-    dml_status status = dml__comm_wrap(comm->ctx, left, comm, &made_comm);
+    dml_status status = dml__comm_wrap(
+        comm->ctx, dml__alloc(comm->ctx, sizeof *made_comm), left, comm, &made_comm);
     /* Another rank may have ended on the way: all that are left know of it, or none.
      * MPI says that the old communicator has lost ranks, and agrees all the same. */
     made = status == DML_OK;

@@ -66,7 +66,7 @@ class Cases(GoingOn):
         self.long = os.path.join(top, "long")
         os.makedirs(self.long)
         rng = random.Random(4)
-        for name, count in ("train.txt", 600), ("dev.txt", 20):
+        for name, count in ("train.txt", 600), ("dev.txt", 200):
             put(os.path.join(self.long, name), long_sentences(count, rng))
 
     def words(self, *options, data=None, epochs=None):
